@@ -1,0 +1,16 @@
+"""Pippin: the Core ML engine for every machine that is not a Mac.
+
+model = pippin.load("model.mlpackage")
+outputs = model.predict({"image": "cat.png"})
+"""
+
+from . import errors as errors
+from .configuration import ComputeUnits as ComputeUnits
+from .configuration import Configuration as Configuration
+from .errors import PippinError as PippinError
+from .features.images import ImageInput as ImageInput
+from .model import Model as Model
+from .model import State as State
+from .model import load as load
+
+__version__ = "0.1.0"

@@ -1,0 +1,6 @@
+"""Engines: what compiles a lowered model for a compute device and runs it."""
+
+from .base import Compiled as Compiled
+from .base import Engine as Engine
+from .base import all_engines as all_engines
+from .base import choose_engine as choose_engine

@@ -1,0 +1,74 @@
+"""Base: the one small interface of every engine, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import ConfigurationError, UnsupportedOperationError
+from ..lowering import Lowered
+
+
+class Compiled(Protocol):
+    """A model compiled by an engine. `run` may be called from several threads at once."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every output by its ONNX name. The arrays belong to the caller. Raises PredictionError."""
+        ...
+
+    def export(self) -> bytes:
+        """The compiled artifact, for `Engine.load` of the same engine and version on the same machine."""
+        ...
+
+
+class Engine(Protocol):
+    """A library that executes ONNX models on a compute device."""
+
+    name: str
+
+    @property
+    def version(self) -> str: ...
+
+    def supports(self, lowered: Lowered) -> str | None:
+        """Why this engine cannot run the model, or None where it can."""
+        ...
+
+    def compile(self, lowered: Lowered, threads: int | None = None) -> Compiled:
+        """Compile for the CPU, with this many threads (None: the engine's own choice). Raises CompilationError."""
+        ...
+
+    def load(self, artifact: bytes, threads: int | None = None) -> Compiled:
+        """What `Compiled.export` gave. Raises CompilationError where it is not that."""
+        ...
+
+
+@cache
+def all_engines() -> Mapping[str, Engine]:
+    """Every engine by name, the preferred one first."""
+    from .onnxruntime import OnnxRuntime
+    from .openvino import OpenVINO
+
+    return {engine.name: engine for engine in (OpenVINO(), OnnxRuntime())}
+
+
+def choose_engine(lowered: Lowered, name: str | None = None) -> Engine:
+    """The named engine, or the first one that supports the whole model.
+
+    Raises ConfigurationError for an unknown name, UnsupportedOperationError with every engine's reason where
+    none can run it.
+    """
+    engines: Sequence[Engine] = list(all_engines().values())
+    if name is not None:
+        if name not in all_engines():
+            raise ConfigurationError(f"no engine '{name}' (there are: {', '.join(all_engines())})")
+        engines = [all_engines()[name]]
+    reasons = []
+    for engine in engines:
+        reason = engine.supports(lowered)
+        if reason is None:
+            return engine
+        reasons.append(f"{engine.name}: {reason}")
+    raise UnsupportedOperationError("no engine can run this model\n  " + "\n  ".join(reasons))

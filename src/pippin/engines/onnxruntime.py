@@ -1,0 +1,78 @@
+"""ONNX Runtime: the CPU engine with the lightest dispatch and every ONNX operator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CompilationError, PredictionError
+from ..lowering import Lowered
+
+_PROVIDERS = ["CPUExecutionProvider"]
+_SEVERITY_ERROR = 3  # warnings of the optimizer say nothing to a user
+
+
+class OnnxRuntime:
+    name = "onnxruntime"
+
+    @cached_property
+    def version(self) -> str:
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
+
+    def supports(self, lowered: Lowered) -> str | None:
+        return None  # every operator that the lowering emits has a CPU kernel; a test holds it to that
+
+    def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOnnxRuntime:
+        return self.load(lowered.model.SerializeToString(), threads)
+
+    def load(self, artifact: bytes, threads: int | None = None) -> CompiledOnnxRuntime:
+        import onnxruntime
+
+        options = _options(threads)
+        try:
+            session = onnxruntime.InferenceSession(artifact, options, providers=_PROVIDERS)
+        except Exception as error:  # the library's exceptions share no base but Exception
+            raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
+        return CompiledOnnxRuntime(session, artifact)
+
+
+def _options(threads: int | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SEVERITY_ERROR
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+class CompiledOnnxRuntime:
+    def __init__(self, session: Any, source: bytes) -> None:
+        self.session = session
+        self.source = source
+        self.output_names = [output.name for output in session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        try:
+            values = self.session.run(self.output_names, inputs)
+        except Exception as error:
+            raise PredictionError(f"ONNX Runtime failed: {error}") from error
+        return dict(zip(self.output_names, values, strict=True))
+
+    def export(self) -> bytes:
+        """The model after ONNX Runtime's own graph optimizations, in ONNX format."""
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
+            path = Path(folder) / "optimized.onnx"
+            options = _options(None)
+            options.optimized_model_filepath = str(path)
+            onnxruntime.InferenceSession(self.source, options, providers=_PROVIDERS)
+            return path.read_bytes()

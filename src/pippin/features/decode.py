@@ -1,0 +1,81 @@
+"""Decode: from an engine's arrays to the features that the model declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import PredictionError, SpecificationError
+from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
+from ..lowering import Labels, Port
+from .images import decode_image
+
+Decoder: TypeAlias = Callable[[Mapping[str, np.ndarray]], Any]
+
+
+def make_decoders(
+    features: Sequence[FeatureDescription], ports: Sequence[Port], labels: Labels | None
+) -> dict[str, Decoder]:
+    """For each output of the model a function from all of an engine's arrays to its value.
+
+    Raises SpecificationError where the description names an output that the program does not have.
+    """
+    by_name = {port.name: port for port in ports}
+    decoders: dict[str, Decoder] = {}
+    for feature in features:
+        if labels and feature.name == labels.label_output:
+            decoders[feature.name] = _label_decoder(feature.name, labels)
+        elif labels and feature.name == labels.probabilities_output:
+            decoders[feature.name] = _probabilities_decoder(labels)
+        elif feature.name in by_name:
+            decoders[feature.name] = _decoder(feature, by_name[feature.name])
+        else:
+            known = ", ".join(sorted(by_name)) or "none"
+            raise SpecificationError(f"the output '{feature.name}' is described, but the program has only: {known}")
+    return decoders
+
+
+def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
+    name = feature.name
+    match feature.type:
+        case Image(color=color):
+            return lambda arrays: decode_image(name, arrays[name], color)
+        case Int64() | Double():
+            number = int if isinstance(feature.type, Int64) else float
+            return lambda arrays: number(arrays[name].reshape(-1)[0])
+        case MultiArray(dtype=dtype, shape=shape):
+            # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
+            one = shape == (1,) and port.type.shape == ()
+            return _array_decoder(name, dtype.numpy, (1,) if one else None)
+    return lambda arrays: arrays[name]
+
+
+def _array_decoder(name: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+    def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        array = arrays[name]
+        if array.dtype != dtype:
+            with np.errstate(over="ignore"):  # beyond float16 is infinity, as it would be on the device
+                array = array.astype(dtype)
+        return array if shape is None else array.reshape(shape)
+
+    return decode
+
+
+def _label_decoder(name: str, labels: Labels) -> Decoder:
+    def decode(arrays: Mapping[str, np.ndarray]) -> Any:
+        probabilities = arrays[labels.probabilities].reshape(-1)
+        if np.isnan(probabilities).any():
+            raise PredictionError(f"'{name}': the probabilities contain NaN, so that no class is the most probable")
+        return labels.classes[int(probabilities.argmax())]
+
+    return decode
+
+
+def _probabilities_decoder(labels: Labels) -> Decoder:
+    def decode(arrays: Mapping[str, np.ndarray]) -> dict[Any, float]:
+        probabilities = arrays[labels.probabilities].reshape(-1).tolist()
+        return dict(zip(labels.classes, probabilities, strict=True))
+
+    return decode

@@ -1,0 +1,71 @@
+"""Encode: from a feature value to the array that an engine takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import FeatureTypeError, UnsupportedModelError
+from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
+from ..lowering import Port
+from .arrays import check_shape, to_array
+from .images import encode_image
+
+Encoder: TypeAlias = Callable[[Any], np.ndarray]
+
+
+def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
+    """A function from a value of this feature to an array of the port's dtype.
+
+    Raises UnsupportedModelError for a kind of feature that an ML Program does not take. The function raises
+    the errors of `FeatureError`.
+    """
+    match feature.type:
+        case MultiArray() as kind:
+            return _multiarray_encoder(feature.name, kind, port)
+        case Image() as image:
+            return lambda value: encode_image(feature.name, value, image, port.dtype)
+        case Int64() | Double():
+            return _number_encoder(feature.name, port)
+    raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which an ML Program does not take")
+
+
+def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
+    dtype, declared = port.dtype, kind.dtype
+    expected = kind.shape if kind.flexibility is None else None
+
+    def encode(value: Any) -> np.ndarray:
+        if isinstance(value, str | bytes | dict) or value is None:
+            raise FeatureTypeError(f"'{name}': a {type(value).__name__} was given; it is a {kind}")
+        if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+            array = value
+        else:
+            array = to_array(name, value, declared, dtype)
+        if array.shape != expected:
+            if array.shape == () and expected == (1,):
+                return array.reshape(1)
+            check_shape(name, array.shape, kind)
+        return array
+
+    return encode
+
+
+def _number_encoder(name: str, port: Port) -> Encoder:
+    shape = tuple(d or 1 for d in port.type.shape or ())
+
+    def encode(value: Any) -> np.ndarray:
+        array = to_array(name, value, port.type.dtype, port.dtype)
+        if array.size != 1:
+            raise FeatureTypeError(f"'{name}': an array of {array.size} numbers was given; it is one number")
+        return array.reshape(shape)
+
+    return encode
+
+
+def default_value(feature: FeatureDescription, port: Port) -> np.ndarray | None:
+    """What an optional input is when it is not given (zeros where the model names no default); None if required."""
+    if not feature.optional or not isinstance(feature.type, MultiArray) or feature.type.shape is None:
+        return None
+    return np.full(feature.type.shape, feature.type.default or 0, port.dtype)

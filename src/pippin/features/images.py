@@ -1,0 +1,134 @@
+"""Images: pictures in and out, in Core ML's four colour layouts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from ..errors import ConfigurationError, FeatureShapeError, FeatureTypeError, FeatureValueError
+from ..format.description import ColorSpace, Image
+
+Resize = Literal["scale_fill", "scale_fit", "center_crop"]
+
+# Pillow's mode for each colour space, and the order of its channels in the tensor.
+_MODES = {
+    ColorSpace.RGB: ("RGB", slice(None)),
+    ColorSpace.BGR: ("RGB", slice(None, None, -1)),
+    ColorSpace.GRAYSCALE: ("L", slice(None)),
+    ColorSpace.GRAYSCALE_FLOAT16: ("F", slice(None)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """An image that may be resized to what the model takes; without this, a wrong size is an error.
+
+    `source` is a Pillow image, a file path, or an array (height, width[, 3 or 4]). `resize` has the meaning of
+    Vision's crop-and-scale options: "scale_fill" ignores the aspect ratio, "scale_fit" pads with black,
+    "center_crop" keeps the middle.
+    """
+
+    source: Any
+    resize: Resize = "scale_fill"
+
+    def __post_init__(self) -> None:
+        if self.resize not in get_args(Resize):
+            raise ConfigurationError(f"resize is {self.resize!r}; it must be one of {', '.join(get_args(Resize))}")
+
+
+def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np.ndarray:
+    """An image as a tensor (1, channels, height, width), values 0 to 255 (any for GRAYSCALE_FLOAT16).
+
+    Raises FeatureTypeError for what is not an image, FeatureShapeError for a size that the model does not
+    take, FeatureValueError for a file that cannot be read.
+    """
+    resize = None
+    if isinstance(value, ImageInput):
+        value, resize = value.source, value.resize
+    picture = _picture(name, value, kind)
+    if resize is not None and not kind.allows((picture.width, picture.height)):
+        picture = _resized(picture, kind, resize)
+    if not kind.allows((picture.width, picture.height)):
+        raise FeatureShapeError(
+            f"'{name}': an image of {picture.width} x {picture.height} was given; allowed is {kind.allowed}"
+            " (width x height; pippin.ImageInput(image, resize=...) resizes)"
+        )
+    pixels = np.asarray(picture, dtype)
+    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[_MODES[kind.color][1]]
+    return np.ascontiguousarray(channels[None])
+
+
+def _picture(name: str, value: Any, kind: Image) -> Any:
+    """The value as a Pillow image of the mode that the colour space needs."""
+    import PIL.Image
+
+    mode = _MODES[kind.color][0]
+    if isinstance(value, str | os.PathLike):
+        try:
+            with PIL.Image.open(value) as opened:
+                return _converted(opened, mode)
+        except (OSError, PIL.Image.DecompressionBombError) as error:
+            raise FeatureValueError(f"'{name}': {os.fspath(value)!r} cannot be read as an image: {error}") from None
+    if not isinstance(value, PIL.Image.Image):
+        value = _from_pixels(name, value, kind)
+    return _converted(value, mode)
+
+
+def _from_pixels(name: str, value: Any, kind: Image) -> Any:
+    import PIL.Image
+
+    pixels = np.asarray(value)
+    floats = kind.color is ColorSpace.GRAYSCALE_FLOAT16
+    if pixels.dtype == object or not (pixels.dtype == np.uint8 or (floats and pixels.dtype.kind == "f")):
+        wanted = "float or uint8" if floats else "uint8"
+        raise FeatureTypeError(
+            f"'{name}': {type(value).__name__} of {pixels.dtype} was given; an image is needed: a Pillow image, a file"
+            f" path, or a {wanted} array"
+        )
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))) or not pixels.size:
+        raise FeatureShapeError(
+            f"'{name}': an array of shape {pixels.shape} was given; an image is (height, width) or (height, width, 3)"
+        )
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.dtype.kind == "f":
+        if pixels.ndim != 2:
+            raise FeatureShapeError(f"'{name}': a float image has the shape (height, width), not {pixels.shape}")
+        pixels = pixels.astype(np.float32)
+    return PIL.Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _converted(picture: Any, mode: str) -> Any:
+    if picture.mode in ("I;16", "I") and mode in ("L", "RGB"):
+        # Pillow clips 16-bit gray at 255; the picture is meant to be scaled.
+        picture = picture.point(lambda v: v / 256).convert("L")
+    return picture.copy() if picture.mode == mode else picture.convert(mode)
+
+
+def _resized(picture: Any, kind: Image, resize: Resize) -> Any:
+    from PIL import ImageOps
+
+    size = (kind.width, kind.height)
+    if resize == "scale_fill":
+        return picture.resize(size)
+    return ImageOps.fit(picture, size) if resize == "center_crop" else ImageOps.pad(picture, size)
+
+
+def decode_image(name: str, array: np.ndarray, color: ColorSpace) -> Any:
+    """A tensor ([1,] channels, height, width) as a Pillow image: RGB, L, or F for GRAYSCALE_FLOAT16.
+
+    8-bit values are rounded and limited to 0 to 255; NaN becomes 0.
+    """
+    import PIL.Image
+
+    mode, order = _MODES[color]
+    channels = array.reshape(array.shape[-3:])
+    if mode == "F":
+        return PIL.Image.fromarray(np.ascontiguousarray(channels[0], np.float32))
+    if channels.dtype != np.uint8:
+        channels = np.clip(np.nan_to_num(np.rint(channels)), 0, 255).astype(np.uint8)
+    pixels = channels[0] if mode == "L" else channels[order].transpose(1, 2, 0)
+    return PIL.Image.fromarray(np.ascontiguousarray(pixels))

@@ -1,0 +1,131 @@
+"""Asset: a model's specification and its weights, wherever they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..errors import PackageError, SpecificationError, UnsupportedModelError, UnsupportedVersionError, WeightError
+from .blob import BlobFile
+from .description import ModelDescription, read_description
+from .package import Package, inside, open_package
+from .schema import messages
+
+NEWEST_SPECIFICATION = 10
+"""The newest specification version that is known: iOS 26."""
+
+Weights: TypeAlias = Mapping[str, bytes] | os.PathLike[str] | str | None
+_MODEL_PATH = "@model_path/"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A model that is opened, not yet read: `specification` is a `Model` message of coremltools' schema."""
+
+    name: str
+    path: Path | None
+    specification: Any = field(repr=False)
+    _package: Package | None = field(default=None, repr=False)
+    _weights: Weights = field(default=None, repr=False)
+    _opened: dict[str, BlobFile] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def description(self) -> ModelDescription:
+        return read_description(self.specification)
+
+    def weights(self, file_name: str) -> BlobFile:
+        """The weight file that a program calls `file_name`, e.g. "@model_path/weights/weight.bin".
+
+        Raises WeightError where it is missing or unsound, PackageError where the name leads out of the package.
+        """
+        if file_name not in self._opened:  # two threads may both open it; one mapping is then dropped
+            self._opened[file_name] = self._open(file_name.removeprefix(_MODEL_PATH))
+        return self._opened[file_name]
+
+    def _open(self, relative: str) -> BlobFile:
+        if self._package is not None:
+            found = self._package.find(relative)
+            if found is not None:
+                return BlobFile.open(found)
+        elif isinstance(self._weights, Mapping):
+            if relative in self._weights:
+                return BlobFile.from_bytes(self._weights[relative], relative)
+        elif self._weights is not None:
+            folder = Path(self._weights)
+            for candidate in (folder / relative, folder / Path(relative).name):
+                if inside(folder, candidate).is_file():
+                    return BlobFile.open(candidate)
+        raise WeightError(f"{self.name}: the weight file '{relative}' is missing")
+
+
+def open_asset(source: Any, weights: Weights = None) -> Asset:
+    """Open a model: the path of an `.mlpackage` or `.mlmodel`, or a specification in memory.
+
+    A specification in memory is bytes or a `Model` message; its weight files are given as `weights`, either
+    {"weights/weight.bin": bytes} or the folder that holds them. An Asset is returned as it is.
+    Raises PackageError, SpecificationError, UnsupportedVersionError, or UnsupportedModelError for what is no
+    model file at all.
+    """
+    if isinstance(source, Asset):
+        return source
+    if isinstance(source, bytes | bytearray | memoryview):
+        return Asset("model in memory", None, _parse(bytes(source), "model in memory"), None, weights)
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(source), weights)
+    if hasattr(source, "SerializeToString") and hasattr(source, "specificationVersion"):
+        return Asset("model in memory", None, _checked(source, "model in memory"), None, weights)
+    raise PackageError(f"a model is a path, bytes, or a Model message; a {type(source).__name__} was given")
+
+
+def _open_path(path: Path, weights: Weights) -> Asset:
+    if not path.exists():
+        raise PackageError(f"{path}: there is no such file or folder")
+    if path.is_dir():
+        if path.suffix == ".mlmodelc" or (path / "coremldata.bin").is_file():
+            raise UnsupportedModelError(
+                f"{path}: is compiled by Apple's compiler; open the .mlpackage it was made from"
+            )
+        package = open_package(path)
+        specification = _parse(_read(package.specification), str(package.specification))
+        return Asset(path.name, path, specification, package)
+    data = _read(path)
+    if data[:4] == b"PK\x03\x04":
+        raise PackageError(f"{path}: is a zip archive; unpack it and open the .mlpackage inside")
+    if path.name == "Manifest.json":
+        raise PackageError(f"{path}: is the manifest of a package; open the folder {path.parent}")
+    return Asset(path.name, path, _parse(data, str(path)), None, weights or path.parent)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _parse(data: bytes, name: str) -> Any:
+    from google.protobuf.message import DecodeError
+
+    if not data:
+        raise SpecificationError(f"{name}: the model specification is empty")
+    try:
+        return _checked(messages("Model").Model.FromString(data), name)
+    except DecodeError as error:
+        raise SpecificationError(f"{name}: is no model specification, or a damaged one: {error}") from None
+
+
+def _checked(specification: Any, name: str) -> Any:
+    version = specification.specificationVersion
+    if not 1 <= version <= NEWEST_SPECIFICATION:
+        if version > NEWEST_SPECIFICATION:
+            raise UnsupportedVersionError(
+                f"{name}: has the specification version {version}; this version reads up to {NEWEST_SPECIFICATION}"
+            )
+        raise SpecificationError(f"{name}: has the specification version {version}: it is no model, or a damaged one")
+    if specification.WhichOneof("Type") is None:
+        raise SpecificationError(f"{name}: has no model in it (of a kind that is known): it may be truncated")
+    return specification

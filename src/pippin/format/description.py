@@ -1,0 +1,379 @@
+"""Description: what a model takes and gives, in Core ML's words. Source: `Model.proto`, `FeatureTypes.proto`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ..errors import ConfigurationError, SpecificationError
+from ..types import DataType
+
+
+class ColorSpace(enum.Enum):
+    """The colour layout of an image. The value is the protobuf's number."""
+
+    GRAYSCALE = 10
+    RGB = 20
+    BGR = 30
+    GRAYSCALE_FLOAT16 = 40
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRange:
+    """Sizes from `lower` to `upper`; `upper` None: no limit."""
+
+    lower: int
+    upper: int | None
+
+    def __contains__(self, size: int) -> bool:
+        return self.lower <= size and (self.upper is None or size <= self.upper)
+
+    def __str__(self) -> str:
+        if self.lower == self.upper:
+            return str(self.lower)
+        return f"{self.lower}..{'' if self.upper is None else self.upper}"
+
+
+@dataclass(frozen=True, slots=True)
+class EnumeratedShapes:
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRange:
+    ranges: tuple[SizeRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiArray:
+    """An array. `shape` is the default one, None where the model does not say."""
+
+    dtype: DataType
+    shape: tuple[int, ...] | None = None
+    flexibility: EnumeratedShapes | ShapeRange | None = None
+    default: float | int | None = None
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        match self.flexibility:
+            case EnumeratedShapes(shapes):
+                return shape in shapes or shape == self.shape
+            case ShapeRange(ranges):
+                return len(shape) == len(ranges) and all(s in r for s, r in zip(shape, ranges, strict=True))
+        return self.shape is None or shape == self.shape
+
+    @property
+    def allowed(self) -> str:
+        """The shapes that are allowed, for people."""
+        match self.flexibility:
+            case EnumeratedShapes(shapes):
+                return " or ".join(_times(shape) for shape in shapes)
+            case ShapeRange(ranges):
+                return _times(ranges)
+        return "any shape" if self.shape is None else _times(self.shape)
+
+    def __str__(self) -> str:
+        return f"MultiArray ({_numpy_name(self.dtype)}, {self.allowed})"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of `width` x `height` pixels (by default, where the size is flexible).
+
+    `sizes` are the enumerated (width, height) pairs, or the range of each; None where the size is fixed.
+    """
+
+    width: int
+    height: int
+    color: ColorSpace
+    sizes: tuple[tuple[int, int], ...] | tuple[SizeRange, SizeRange] | None = None
+
+    def allows(self, size: tuple[int, int]) -> bool:
+        """Whether an image of this (width, height) can be given."""
+        if not self.sizes:
+            return size == (self.width, self.height)
+        if isinstance(self.sizes[0], SizeRange):
+            return all(s in r for s, r in zip(size, self.sizes, strict=True))
+        return size in self.sizes or size == (self.width, self.height)
+
+    @property
+    def allowed(self) -> str:
+        """The sizes that are allowed, for people."""
+        if not self.sizes:
+            return f"{self.width} x {self.height}"
+        if isinstance(self.sizes[0], SizeRange):
+            return _times(self.sizes)
+        return " or ".join(_times(size) for size in self.sizes)
+
+    def __str__(self) -> str:
+        return f"Image ({self.color.name}, {self.allowed})"
+
+
+@dataclass(frozen=True, slots=True)
+class Int64:
+    def __str__(self) -> str:
+        return "Int64"
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    def __str__(self) -> str:
+        return "Double"
+
+
+@dataclass(frozen=True, slots=True)
+class String:
+    def __str__(self) -> str:
+        return "String"
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """Numbers by key; `key` is "string" or "int64"."""
+
+    key: str
+
+    def __str__(self) -> str:
+        return f"Dictionary ({'String' if self.key == 'string' else 'Int64'} to Double)"
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Strings or integers in a row; `element` is "string" or "int64"."""
+
+    element: str
+    length: SizeRange
+
+    def __str__(self) -> str:
+        return f"Sequence ({'String' if self.element == 'string' else 'Int64'}, {self.length})"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    array: MultiArray
+
+    def __str__(self) -> str:
+        return f"State ({_numpy_name(self.array.dtype)}, {self.array.allowed})"
+
+
+FeatureType: TypeAlias = MultiArray | Image | Int64 | Double | String | Dictionary | Sequence | State
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDescription:
+    name: str
+    type: FeatureType
+    optional: bool = False
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDescription:
+    """The inputs, outputs and states of one function; a model of another kind has one, called "main"."""
+
+    name: str
+    inputs: tuple[FeatureDescription, ...] = ()
+    outputs: tuple[FeatureDescription, ...] = ()
+    states: tuple[FeatureDescription, ...] = ()
+    predicted_feature_name: str = ""
+    predicted_probabilities_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    short_description: str = ""
+    version: str = ""
+    author: str = ""
+    license: str = ""
+    user_defined: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    functions: tuple[FunctionDescription, ...]
+    default_function_name: str
+    metadata: Metadata
+    specification_version: int
+    kind: str
+    """The name in the protobuf's `Type`: "mlProgram", "neuralNetwork", "pipeline", ..."""
+    class_labels: tuple[str | int, ...] | None = None
+
+    def function(self, name: str | None = None) -> FunctionDescription:
+        """A function by name, the default one for None. Raises ConfigurationError with the names there are."""
+        wanted = self.default_function_name if name is None else name
+        for function in self.functions:
+            if function.name == wanted:
+                return function
+        raise ConfigurationError(f"no function '{wanted}' (it has: {', '.join(f.name for f in self.functions)})")
+
+
+def read_description(model: Any) -> ModelDescription:
+    """The description of a `Model` message. Raises SpecificationError where it contradicts itself."""
+    proto = model.description
+    if proto.functions:
+        functions = tuple(_function(function, function.name) for function in proto.functions)
+        default = proto.defaultFunctionName or functions[0].name
+        if default not in {function.name for function in functions}:
+            raise SpecificationError(f"the default function '{default}' is not among the model's functions")
+    else:
+        functions = (_function(proto, "main"),)
+        default = "main"
+    metadata = proto.metadata
+    return ModelDescription(
+        functions=functions,
+        default_function_name=default,
+        metadata=Metadata(
+            metadata.shortDescription,
+            metadata.versionString,
+            metadata.author,
+            metadata.license,
+            dict(metadata.userDefined),
+        ),
+        specification_version=int(model.specificationVersion),
+        kind=model.WhichOneof("Type") or "",
+        class_labels=_class_labels(model),
+    )
+
+
+def _function(proto: Any, name: str) -> FunctionDescription:
+    return FunctionDescription(
+        name,
+        _features(proto.input),
+        _features(proto.output),
+        _features(proto.state),
+        proto.predictedFeatureName,
+        proto.predictedProbabilitiesName,
+    )
+
+
+def _features(protos: Iterable[Any]) -> tuple[FeatureDescription, ...]:
+    features = tuple(
+        FeatureDescription(proto.name, _type(proto), bool(proto.type.isOptional), proto.shortDescription)
+        for proto in protos
+    )
+    names = [feature.name for feature in features]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SpecificationError(f"the feature '{twice}' is described twice")
+    return features
+
+
+def _type(feature: Any) -> FeatureType:
+    proto = feature.type
+    match proto.WhichOneof("Type"):
+        case "multiArrayType":
+            return _multiarray(feature.name, proto.multiArrayType)
+        case "imageType":
+            return _image(feature.name, proto.imageType)
+        case "stateType":
+            return State(_multiarray(feature.name, proto.stateType.arrayType))
+        case "int64Type":
+            return Int64()
+        case "doubleType":
+            return Double()
+        case "stringType":
+            return String()
+        case "dictionaryType":
+            return Dictionary("int64" if proto.dictionaryType.HasField("int64KeyType") else "string")
+        case "sequenceType":
+            element = "int64" if proto.sequenceType.HasField("int64Type") else "string"
+            return Sequence(element, _range(proto.sequenceType.sizeRange))
+    raise SpecificationError(f"the feature '{feature.name}' has no type")
+
+
+_ARRAY_DTYPES = {
+    65568: DataType.FLOAT32,
+    65600: DataType.FLOAT64,
+    131104: DataType.INT32,
+    131080: DataType.INT8,
+    65552: DataType.FLOAT16,
+}
+
+
+def _multiarray(name: str, proto: Any) -> MultiArray:
+    dtype = _ARRAY_DTYPES.get(proto.dataType)
+    if dtype is None:
+        raise SpecificationError(f"the feature '{name}' has the unknown element type {proto.dataType}")
+    flexibility: EnumeratedShapes | ShapeRange | None = None
+    match proto.WhichOneof("ShapeFlexibility"):
+        case "enumeratedShapes":
+            flexibility = EnumeratedShapes(tuple(tuple(s.shape) for s in proto.enumeratedShapes.shapes))
+        case "shapeRange":
+            flexibility = ShapeRange(tuple(_range(r) for r in proto.shapeRange.sizeRanges))
+    default_field = proto.WhichOneof("defaultOptionalValue")
+    return MultiArray(
+        dtype, tuple(proto.shape) or None, flexibility, getattr(proto, default_field) if default_field else None
+    )
+
+
+def _image(name: str, proto: Any) -> Image:
+    try:
+        color = ColorSpace(proto.colorSpace)
+    except ValueError:
+        raise SpecificationError(f"the image '{name}' has the unknown colour space {proto.colorSpace}") from None
+    sizes: tuple[tuple[int, int], ...] | tuple[SizeRange, SizeRange] | None = None
+    match proto.WhichOneof("SizeFlexibility"):
+        case "enumeratedSizes":
+            sizes = tuple((int(s.width), int(s.height)) for s in proto.enumeratedSizes.sizes)
+        case "imageSizeRange":
+            sizes = (_range(proto.imageSizeRange.widthRange), _range(proto.imageSizeRange.heightRange))
+    return Image(int(proto.width), int(proto.height), color, sizes)
+
+
+def _range(proto: Any) -> SizeRange:
+    return SizeRange(int(proto.lowerBound), None if proto.upperBound < 0 else int(proto.upperBound))
+
+
+def _class_labels(model: Any) -> tuple[str | int, ...] | None:
+    """The labels of a classifier: of an ML Program in its `classify` operation, else in the message itself."""
+    kind = model.WhichOneof("Type")
+    if kind == "mlProgram":
+        return _program_labels(model.mlProgram)
+    if kind is None:
+        return None
+    message = getattr(model, kind)
+    if kind in ("pipelineClassifier", "pipelineRegressor"):
+        message = message.pipeline
+    if kind.startswith("pipeline"):
+        return next((found for m in reversed(message.models) if (found := _class_labels(m))), None)
+    fields = message.DESCRIPTOR.fields_by_name
+    for name in ("stringClassLabels", "int64ClassLabels"):
+        if name in fields and message.HasField(name):
+            return tuple(getattr(message, name).vector)
+    return None
+
+
+def _program_labels(program: Any) -> tuple[str | int, ...] | None:
+    for function in program.functions.values():
+        block = function.block_specializations.get(function.opset)
+        if block is None:
+            continue
+        for operation in block.operations:
+            if operation.type == "classify" and operation.inputs["classes"].arguments:
+                return _bound_labels(operation.inputs["classes"].arguments[0], block)
+    return None
+
+
+def _bound_labels(binding: Any, block: Any) -> tuple[str | int, ...] | None:
+    value = binding.value
+    if binding.WhichOneof("binding") == "name":
+        constants = {op.outputs[0].name: op for op in block.operations if op.type == "const" and op.outputs}
+        if binding.name not in constants:
+            return None
+        value = constants[binding.name].attributes["val"]
+    immediate = value.immediateValue
+    elements = immediate.list.values if immediate.HasField("list") else [value]
+    labels: list[str | int] = []
+    for element in elements:
+        tensor = element.immediateValue.tensor
+        labels += list(tensor.strings.values) or list(tensor.longInts.values) or list(tensor.ints.values)
+    return tuple(labels)
+
+
+def _times(sizes: Iterable[Any]) -> str:
+    return " x ".join(map(str, sizes)) or "scalar"
+
+
+def _numpy_name(dtype: DataType) -> str:
+    return dtype.value.replace("fp", "float")

@@ -1,0 +1,96 @@
+"""Package: the layout of an `.mlpackage`: a Manifest.json that says which item lies where.
+
+Source of the format: coremltools' `modelpackage` (public): keys `fileFormatVersion`, `itemInfoEntries` (identifier to
+{path, name, author, description}), `rootModelIdentifier`; paths are relative to the folder `Data`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import PackageError
+
+_MANIFEST = "Manifest.json"
+_DATA = "Data"
+_MAJOR = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """An `.mlpackage` on disk: the specification file, and the folders in which weight files may lie."""
+
+    path: Path
+    specification: Path
+    items: tuple[Path, ...]
+
+    def find(self, relative: str) -> Path | None:
+        """The file `weights/weight.bin`, wherever the manifest put its item; None where it is missing.
+
+        Raises PackageError for a path that leaves the package.
+        """
+        parts = Path(relative).parts
+        candidates = [self.specification.parent / relative]
+        for item in self.items:
+            candidates += [item / relative]
+            if item.name in parts:  # an item named "weights" holds "weights/weight.bin"
+                candidates.append(item.joinpath(*parts[parts.index(item.name) + 1 :]))
+        for candidate in candidates:
+            inside(self.path, candidate)
+            if candidate.is_file():
+                return candidate
+        return None
+
+
+def open_package(path: Path) -> Package:
+    """Read the manifest. Raises PackageError for every defect of the layout."""
+    manifest = _read_manifest(path)
+    version = str(manifest.get("fileFormatVersion", ""))
+    if version.split(".")[0] != _MAJOR:
+        raise PackageError(f"{path}: the manifest has the format version '{version}'; this version reads {_MAJOR}.x")
+    entries = manifest.get("itemInfoEntries")
+    root = manifest.get("rootModelIdentifier")
+    if not isinstance(entries, dict) or not entries:
+        raise PackageError(f"{path}: the manifest lists no items ('itemInfoEntries')")
+    if not isinstance(root, str) or root not in entries:
+        raise PackageError(f"{path}: the manifest's 'rootModelIdentifier' {root!r} is not among its items")
+    items = {identifier: _item(path, identifier, entry) for identifier, entry in entries.items()}
+    specification = items[root]
+    if not specification.is_file():
+        raise PackageError(f"{path}: the model specification {specification.relative_to(path)} is missing")
+    return Package(path, specification, tuple(item for key, item in items.items() if key != root))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / _MANIFEST
+    try:
+        manifest = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise PackageError(f"{path}: is no model package: it has no {_MANIFEST}") from None
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"{file}: is not valid JSON: {error}") from None
+    except OSError as error:
+        raise PackageError(f"{file}: cannot be read: {error.strerror}") from None
+    if not isinstance(manifest, dict):
+        raise PackageError(f"{file}: holds a {type(manifest).__name__}; an object is needed")
+    return manifest
+
+
+def _item(path: Path, identifier: str, entry: Any) -> Path:
+    relative = entry.get("path") if isinstance(entry, dict) else None
+    if not isinstance(relative, str) or not relative or "\0" in relative:
+        raise PackageError(f"{path}: the manifest's item '{identifier}' has no path")
+    return inside(path, path / _DATA / relative)
+
+
+def inside(root: Path, path: Path) -> Path:
+    """`path`, which must not lead out of `root`, by a link neither."""
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise PackageError(f"{root}: the path {str(path)!r} cannot be resolved: {error}") from None
+    if not resolved.is_relative_to(root.resolve()):
+        raise PackageError(f"{root}: the path {str(path)!r} leads out of the package")
+    return path

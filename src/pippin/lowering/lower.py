@@ -1,0 +1,130 @@
+"""Lower: a MIL function becomes an ONNX model; the waist of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
+from ..program.ir import Program, Value
+from ..types import DataType, StateType, TensorType
+from . import ops as ops  # registers every lowering
+from .builder import Builder
+from .graph import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One input, output or state of a lowered function, by its Core ML name."""
+
+    name: str
+    type: TensorType
+    """What the program declares."""
+    dtype: np.dtype[Any]
+    """What the engine computes in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """How a classifier's outputs follow from the port `probabilities`."""
+
+    probabilities: str
+    classes: tuple[Any, ...]
+    label_output: str
+    probabilities_output: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """An ONNX model whose inputs are `inputs` then `states`, and whose outputs are `outputs` then `written`."""
+
+    name: str
+    model: onnx.ModelProto
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    states: tuple[Port, ...]
+    written: tuple[str, ...]
+    """States that the function writes: the output `written_name(state)` is the new value."""
+    labels: Labels | None
+
+
+def written_name(state: str) -> str:
+    """The ONNX output that carries what a prediction leaves in a state."""
+    return f"{state}/written"
+
+
+def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32) -> Lowered:
+    """Lower one function. `float16` is the type in which float16 values are computed.
+
+    Raises UnsupportedOperationError, naming the operation, its output, the function and the reason, before
+    anything is compiled.
+    """
+    if function_name not in program.functions:
+        raise ConfigurationError(f"no function '{function_name}' (it has: {', '.join(program.functions)})")
+    function = program.functions[function_name]
+    builder = Builder(function, float16)
+    try:
+        inputs = [builder.input(value) for value in function.inputs]
+        results = builder.block(function.block)
+    except PippinError as error:
+        error.add_note(f"in function '{function_name}'")
+        raise
+    ports = [_port(value, tensor.dtype) for value, tensor in zip(function.inputs, inputs, strict=True)]
+    is_state = [isinstance(value.type, StateType) for value in function.inputs]
+    outputs, onnx_outputs = _outputs(builder, function.outputs, results)
+    written = tuple(
+        port.name for port, state in zip(ports, is_state, strict=True) if state and port.name in builder.written
+    )
+    onnx_outputs += [_named(builder, builder.states[name], written_name(name)) for name in written]
+    ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
+    return Lowered(
+        name=function_name,
+        model=builder.model(function_name, [inputs[i] for i in ordered], onnx_outputs),
+        inputs=tuple(port for port, state in zip(ports, is_state, strict=True) if not state),
+        outputs=tuple(outputs),
+        states=tuple(port for port, state in zip(ports, is_state, strict=True) if state),
+        written=written,
+        labels=_labels(builder),
+    )
+
+
+def _port(value: Value, dtype: np.dtype[Any]) -> Port:
+    kind = value.type.wrapped if isinstance(value.type, StateType) else value.type
+    if not isinstance(kind, TensorType):
+        raise UnsupportedOperationError(f"'{value.name}' is a {value.type}; a function takes and gives tensors")
+    return Port(value.name, kind, dtype)
+
+
+def _outputs(builder: Builder, values: tuple[Value, ...], results: tuple[Any, ...]) -> tuple[list[Port], list[Tensor]]:
+    ports, tensors = [], []
+    classified = builder.classification.outputs if builder.classification else ()
+    for value, result in zip(values, results, strict=True):
+        if value.name in classified:
+            continue
+        tensor = builder.tensor(result)
+        ports.append(_port(value, tensor.dtype))
+        tensors.append(_named(builder, tensor, value.name))
+    if builder.classification:
+        probabilities = builder.classification.probabilities
+        name = f"{builder.classification.outputs[0]}/probabilities"
+        ports.append(Port(name, TensorType(DataType.FLOAT32, probabilities.shape), probabilities.dtype))
+        tensors.append(_named(builder, probabilities, name))
+    return ports, tensors
+
+
+def _named(builder: Builder, tensor: Tensor, name: str) -> Tensor:
+    """The tensor under the name it has outside; two outputs may be one value, or an input."""
+    node = onnx.helper.make_node("Identity", [tensor.name], [name], name=name)
+    builder.nodes.append(node)
+    return Tensor(name, tensor.dtype, tensor.shape)
+
+
+def _labels(builder: Builder) -> Labels | None:
+    found = builder.classification
+    if found is None:
+        return None
+    label, *rest = found.outputs
+    return Labels(f"{label}/probabilities", found.classes, label, rest[0] if rest else None)

@@ -1,0 +1,3 @@
+"""Linear: matrix products."""
+
+from __future__ import annotations

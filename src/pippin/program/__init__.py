@@ -1,0 +1,9 @@
+"""Program: the typed form of a model. Program > Function > Block > Operation > Value."""
+
+from .ir import Block as Block
+from .ir import Function as Function
+from .ir import Literal as Literal
+from .ir import Operation as Operation
+from .ir import Program as Program
+from .ir import Value as Value
+from .read import read_program as read_program

@@ -1,0 +1,100 @@
+"""IR: a MIL program as Python objects. Program > Function > Block > Operation > Value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from ..types import ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What an operation, a block or a function gives a name to. Assigned once, visible in nested blocks."""
+
+    name: str
+    type: ValueType
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A constant: written into the program, or a record of the weight file that is read when it is asked for.
+
+    `data` is a numpy array (shape () for a scalar), a str, a list, a dict, or a function that reads one of them.
+    """
+
+    type: ValueType
+    data: Any = field(repr=False)
+    file: str | None = None
+    """The weight file that holds it; None for a value written into the program."""
+
+    @cached_property
+    def value(self) -> Any:
+        return self.data() if isinstance(self.data, Callable) else self.data  # type: ignore[arg-type]
+
+
+Argument: TypeAlias = Value | Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step. `inputs` maps each parameter to what it is bound to: several values for a variadic one."""
+
+    kind: str
+    inputs: Mapping[str, tuple[Argument, ...]]
+    outputs: tuple[Value, ...]
+    blocks: tuple[Block, ...] = ()
+    attributes: Mapping[str, Literal] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the first output; what messages call the operation."""
+        if self.outputs:
+            return self.outputs[0].name
+        name = self.attributes.get("name")
+        return str(name.value) if name else self.kind
+
+    def __str__(self) -> str:
+        return f"[{self.kind}] '{self.name}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    inputs: tuple[Value, ...]
+    operations: tuple[Operation, ...]
+    outputs: tuple[Value, ...]
+
+    def walk(self) -> Iterator[Operation]:
+        """Every operation in order, those of nested blocks after the operation that holds them."""
+        for operation in self.operations:
+            yield operation
+            for block in operation.blocks:
+                yield from block.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    name: str
+    opset: str
+    """The core operation set, e.g. "CoreML7"; `ios` gives the iOS release that brought it."""
+    inputs: tuple[Value, ...]
+    block: Block
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        return self.block.outputs
+
+    def histogram(self) -> dict[str, int]:
+        """Number of operations of each kind, the most frequent first; constants are left out."""
+        counts = Counter(op.kind for op in self.block.walk() if op.kind != "const")
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    functions: Mapping[str, Function]
+    version: int = 1
+    attributes: Mapping[str, Literal] = field(default_factory=dict)

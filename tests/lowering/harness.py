@@ -1,0 +1,219 @@
+"""Harness: a behaviour of a MIL operation is a row; each row runs on every engine and in every float type.
+
+    case("leaky_relu", x=f32(2, 3), alpha=const(0.1), expect=lambda x, alpha: np.where(x > 0, x, alpha * x))
+
+Arrays are inputs of the program; `const(...)`, numbers, strings and lists are constants in it. The program is built
+and type-checked by coremltools, written as protobuf, read, lowered, compiled and run. `expect` is a function of the
+arguments (float16 ones widened to float32) or the expected arrays: numpy, scipy or torch, never our own engine.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import coremltools as ct
+import numpy as np
+import pytest
+from coremltools.converters.mil.backend.mil.load import MILProtoExporter
+from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import get_new_symbol, types
+from pippin.format.asset import open_asset
+
+from pippin.engines import all_engines
+from pippin.lowering import lower
+from pippin.program.read import read_program
+
+ENGINES = ("openvino", "onnxruntime")
+_TARGETS = {15: ct.target.iOS15, 16: ct.target.iOS16, 17: ct.target.iOS17, 18: ct.target.iOS18}
+
+
+@dataclass(frozen=True)
+class Const:
+    """An array that is a constant of the program."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """An input some of whose sizes (all, by default) the program does not know."""
+
+    value: np.ndarray
+    axes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    op: str
+    arguments: dict[str, Any]
+    expect: Any
+    opset: int = 15
+    dtypes: tuple[str, ...] = ("fp32", "fp16")
+    rtol: float = 1e-4
+    atol: float = 1e-5
+    label: str = ""
+    build: Callable[..., Any] | None = field(default=None, compare=False)
+
+    @property
+    def floats(self) -> bool:
+        return any(_array(v).dtype == np.float32 for v in self.arguments.values() if not _is_plain(v))
+
+
+def case(
+    op: str,
+    *,
+    expect: Any,
+    opset: int = 15,
+    dtypes: Sequence[str] = ("fp32", "fp16"),
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+    label: str = "",
+    build: Callable[..., Any] | None = None,
+    **arguments: Any,
+) -> Case:
+    """One row. `build(mb, **values)` replaces the single operation where a row needs several.
+
+    `opset` is the iOS release of the operation set; `dtypes` the float types in which the row runs.
+    """
+    return Case(op, arguments, expect, opset, tuple(dtypes), rtol, atol, label, build)
+
+
+def rows(cases: Sequence[Case]) -> Callable[[Any], Any]:
+    """Parametrize a test with every case, engine and float type: `def test_x(row, engine, dtype)`."""
+    parameters = []
+    for number, row in enumerate(cases):
+        dtypes = row.dtypes if row.floats else ("fp32",)
+        label = row.label or "-".join(f"{k}={_brief(v)}" for k, v in row.arguments.items())[:60]
+        for engine in ENGINES:
+            for dtype in dtypes:
+                name = f"{row.op}-{number}-{label}-iOS{row.opset}-{engine}-{dtype}"
+                parameters.append(pytest.param(row, engine, dtype, id=name))
+    return pytest.mark.parametrize(("row", "engine", "dtype"), parameters)
+
+
+def check(row: Case, engine: str, dtype: str) -> None:
+    """Run a row and compare every output with what is expected."""
+    arguments = {name: _as(value, dtype) for name, value in row.arguments.items()}
+    expected = row.expect(**{k: _plain(v) for k, v in arguments.items()}) if callable(row.expect) else row.expect
+    expected = expected if isinstance(expected, tuple | list) else (expected,)
+    found = run(row, arguments, engine)
+    assert len(found) == len(expected), f"{len(found)} outputs, {len(expected)} expected"
+    for number, (value, want) in enumerate(zip(found, expected, strict=True)):
+        want = np.asarray(want)
+        assert value.shape == want.shape, f"output {number}: shape {value.shape}, expected {want.shape}"
+        np.testing.assert_allclose(
+            value.astype(np.float64), want.astype(np.float64), rtol=row.rtol, atol=row.atol, err_msg=f"output {number}"
+        )
+
+
+def run(row: Case, arguments: dict[str, Any], engine: str) -> list[np.ndarray]:
+    """The outputs of the row's program, in the program's order."""
+    inputs = {name: v for name, v in arguments.items() if isinstance(v, np.ndarray | Dynamic)}
+    proto, folder = program_of(row, arguments, inputs)
+    asset = open_asset(proto, weights=folder)
+    lowered = lower(read_program(asset), "main")
+    chosen = all_engines()[engine]
+    reason = chosen.supports(lowered)
+    if reason is not None:
+        assert engine == "openvino", f"ONNX Runtime must run everything: {reason}"
+        pytest.skip(f"{engine}: {reason}")
+    compiled = chosen.compile(lowered, threads=1)
+    dtypes = {port.name: port.dtype for port in lowered.inputs}
+    values = {name: np.ascontiguousarray(_array(v).astype(dtypes[name])) for name, v in inputs.items()}
+    values = {name: v.reshape(_array(inputs[name]).shape) for name, v in values.items()}
+    outputs = compiled.run(values)
+    return [np.asarray(outputs[port.name]) for port in lowered.outputs]
+
+
+def program_of(row: Case, arguments: dict[str, Any], inputs: dict[str, Any]) -> tuple[Any, str]:
+    """The row as a Model protobuf, and the folder of its weights."""
+    specs = {
+        name: mb.TensorSpec(_shape(v), types.numpy_type_to_builtin_type(_array(v).dtype)) for name, v in inputs.items()
+    }
+    constants = {n: v.value if isinstance(v, Const) else v for n, v in arguments.items() if n not in inputs}
+
+    def body(**values: Any) -> Any:
+        values = values | constants
+        return row.build(mb, **values) if row.build else getattr(mb, row.op)(**values)
+
+    parameters = ", ".join(specs)
+    scope: dict[str, Any] = {"body": body}
+    exec(f"def main({parameters}): return body({', '.join(f'{n}={n}' for n in specs)})", scope)
+    target = _TARGETS[row.opset]
+    program = mb.program(input_specs=list(specs.values()), opset_version=target)(scope["main"])
+    folder = tempfile.mkdtemp(prefix="pippin-test-")
+    exported = MILProtoExporter(program, folder, specification_version=int(target)).export()
+    model = ct.proto.Model_pb2.Model(specificationVersion=int(target), mlProgram=exported)
+    return model, folder
+
+
+def f32(*shape: int, seed: int = 0, low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    """A seeded float32 array, uniform between low and high."""
+    return np.random.default_rng([seed, *shape]).uniform(low, high, shape).astype(np.float32)
+
+
+def i32(*shape: int, seed: int = 0, low: int = -10, high: int = 10) -> np.ndarray:
+    """A seeded int32 array, uniform in [low, high)."""
+    return np.random.default_rng([seed, *shape]).integers(low, high, shape).astype(np.int32)
+
+
+def booleans(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).integers(0, 2, shape).astype(bool)
+
+
+def const(value: Any) -> Const:
+    return Const(value)
+
+
+def dynamic(value: np.ndarray, *axes: int) -> Dynamic:
+    return Dynamic(value, axes or None)
+
+
+def _array(v: Any) -> np.ndarray:
+    return np.asarray(v.value if isinstance(v, Const | Dynamic) else v)
+
+
+def _is_plain(v: Any) -> bool:
+    """A number, string or list as given; the builder of coremltools decides its type."""
+    return not isinstance(v, Const | Dynamic | np.ndarray | np.generic)
+
+
+def _shape(v: Any) -> tuple[Any, ...]:
+    shape = _array(v).shape
+    if not isinstance(v, Dynamic):
+        return shape
+    axes = range(len(shape)) if v.axes is None else [a % len(shape) for a in v.axes]
+    return tuple(get_new_symbol() if i in axes else d for i, d in enumerate(shape))
+
+
+def _as(v: Any, dtype: str) -> Any:
+    """A float argument in the float type of the run."""
+    if dtype == "fp32":
+        return v
+    if isinstance(v, float):
+        return np.float16(v)
+    if _is_plain(v):
+        return v
+    array = _array(v)
+    if array.dtype != np.float32:
+        return v
+    half = array.astype(np.float16)
+    if isinstance(v, Dynamic):
+        return Dynamic(half, v.axes)
+    return Const(half if half.shape else half[()]) if isinstance(v, Const) else half
+
+
+def _plain(v: Any) -> Any:
+    v = v.value if isinstance(v, Const | Dynamic) else v
+    return v.astype(np.float32) if isinstance(v, np.ndarray | np.generic) and v.dtype == np.float16 else v
+
+
+def _brief(v: Any) -> str:
+    v = v.value if isinstance(v, Const | Dynamic) else v
+    return "x".join(map(str, v.shape)) if isinstance(v, np.ndarray) and v.size > 4 else str(v).replace("\n", "")
