@@ -68,10 +68,13 @@ def _numpy_dtype(dtype: DataType) -> np.dtype[Any]:
     if dtype in _ML_DTYPES:
         import ml_dtypes  # only models with such weights pay for it
 
-        return np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
-    if dtype.bits < 8:
-        return np.dtype(np.int8 if dtype is DataType.INT4 else np.uint8)
-    return np.dtype(dtype.value.replace("fp", "float"))
+        name: Any = getattr(ml_dtypes, _ML_DTYPES[dtype])
+    elif dtype.bits < 8:
+        name = np.int8 if dtype is DataType.INT4 else np.uint8
+    else:
+        name = dtype.value.replace("fp", "float")
+    found: np.dtype[Any] = np.dtype(name)
+    return found
 
 
 _ML_DTYPES = {

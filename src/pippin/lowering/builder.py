@@ -90,8 +90,7 @@ class Builder(Graph):
         if entry is None:
             raise UnsupportedOperationError(f"{operation}: no such MIL operation is known ('pippin ops' lists all)")
         try:
-            positional, named = self._arguments(entry, operation)
-            results = entry.function(self, *positional, **named)
+            results = entry.function(self, **self._arguments(entry, operation))
         except PippinError as error:
             if str(error).startswith("["):
                 raise
@@ -101,24 +100,23 @@ class Builder(Graph):
         self.op, self.label = operation, operation.name
         self._bind(operation, results)
 
-    def _arguments(self, entry: Entry, operation: Operation) -> tuple[list[Any], dict[str, Any]]:
+    def _arguments(self, entry: Entry, operation: Operation) -> dict[str, Any]:
         # Constants and the operands of constexpr operations are written as attributes.
         attributes = {name: (value,) for name, value in operation.attributes.items() if name in entry.parameters}
         given: dict[str, tuple[Argument, ...]] = {**attributes, **operation.inputs}
-        positional: list[Any] = []
-        named: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for name, parameter in entry.parameters.items():
             bound = given.pop(name, None)
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                positional = [self.value_of(argument) for argument in bound or ()]
+            if entry.is_variadic(name):
+                arguments[name] = tuple(self.value_of(argument) for argument in bound or ())
             elif bound:
-                named[name] = self.value_of(bound[0])
+                arguments[name] = self.value_of(bound[0])
             elif parameter.default is inspect.Parameter.empty:
                 raise ProgramError(f"the argument '{name}' is missing")
         if given:
             known = ", ".join(entry.parameters)
             raise UnsupportedOperationError(f"unknown argument '{next(iter(given))}' (known: {known})")
-        return positional, named
+        return arguments
 
     def value_of(self, argument: Argument) -> Any:
         """What a lowering sees of an argument: a Tensor, a constant, a State."""
@@ -141,6 +139,8 @@ class Builder(Graph):
             return value
         if output.type.dtype is DataType.STRING or not isinstance(value, Tensor | np.ndarray | np.generic):
             return value
+        if not isinstance(value, Tensor) and value.dtype == np.float16 and output.type.dtype.is_float:
+            return value  # a stored constant keeps its size; the graph casts it where it is computed with
         value = self.cast(value, self.dtype(output.type.dtype))
         if isinstance(value, Tensor):
             return Tensor(value.name, value.dtype, _merge(value.shape, output.type.shape))

@@ -44,6 +44,13 @@ class Tensor:
             raise UnsupportedOperationError(f"the rank of '{self.name}' is not known before the prediction")
         return len(self.shape)
 
+    def static_size(self, axis: int) -> int:
+        """The size of one axis, which must be known."""
+        size = None if self.shape is None else self.shape[axis]
+        if size is None:
+            raise UnsupportedOperationError(f"axis {axis} of '{self.name}' must have a size that is known")
+        return size
+
     @property
     def static_shape(self) -> tuple[int, ...] | None:
         """The shape where every size is known, else None."""

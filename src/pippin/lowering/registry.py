@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 Lowering = Callable[..., Any]
+Variadic: TypeAlias = tuple[Any, ...]
 F = TypeVar("F", bound=Lowering)
 
 
@@ -20,6 +21,9 @@ class Entry:
     parameters: Mapping[str, inspect.Parameter]
     since: int
     """The iOS release whose operation set brought it; 15 for what every ML Program has."""
+
+    def is_variadic(self, parameter: str) -> bool:
+        return str(self.parameters[parameter].annotation).startswith("Variadic")
 
     @property
     def family(self) -> str:
@@ -34,7 +38,7 @@ def lowers(*kinds: str, since: int = 15) -> Callable[[F], F]:
 
     The function is called as `f(g, **arguments)`: `g` is the Builder; a runtime value arrives as a Tensor, a
     constant as a numpy array or scalar (typed) or a str, an argument that was not given as the default. A
-    `*parameter` takes what a variadic argument is bound to, and then the others must be keyword-only.
+    parameter annotated `Variadic` takes a tuple of all that the argument is bound to.
     It returns the operation's result, or a tuple of them, as Tensors or constants; an element type that
     differs from the declared one is cast.
     """

@@ -1,13 +1,118 @@
-"""Control flow: constants, choices, loops, and lists."""
+"""Control flow: constants, choices and loops."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import numpy as np
+
+from ...program.ir import Block, Value
+from ...types import ListType, Shape, TensorType
 from ..builder import Builder
-from ..registry import lowers
+from ..graph import Tensor
+from ..registry import Variadic, lowers
 
 
 @lowers("const", "_const_symbolic")
 def const(g: Builder, val: Any) -> Any:
     return val
+
+
+@lowers("select")
+def select(g: Builder, cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    if a.dtype == np.bool_:
+        return g.Or(g.And(cond, a), g.And(g.Not(cond), b))
+    return g.Where(cond, a, b)
+
+
+@lowers("cond")
+def cond(g: Builder, pred: Tensor) -> Any:
+    if not isinstance(pred, Tensor):
+        return g.block(g.op.blocks[0 if pred else 1])
+    states = _written_states(g, g.op.blocks)
+    before = dict(g.states)
+    branches = []
+    kinds: list[list[tuple[np.dtype[Any], Shape | None]]] = []
+
+    def build(block: Block) -> list[Tensor]:
+        found = [*_tensors(g, g.op.outputs, g.block(block)), *(g.states[name] for name in states)]
+        kinds.append([(t.dtype, t.shape) for t in found])
+        return found
+
+    for block in g.op.blocks:
+        branches.append(g.subgraph(partial(build, block)))
+        g.states = dict(before)
+    types = [(dtype, _common(shape, other)) for (dtype, shape), (_, other) in zip(*kinds, strict=True)]
+    results = g.If(
+        g.Reshape(pred, []), then_branch=branches[0], else_branch=branches[1], outputs=len(types), types=types
+    )
+    return _without_states(g, states, results if isinstance(results, tuple) else (results,))
+
+
+@lowers("while_loop")
+def while_loop(g: Builder, loop_vars: Variadic) -> Any:
+    condition, body = g.op.blocks
+    states = _written_states(g, [body])
+    initial = [*_tensors(g, body.inputs, loop_vars), *(g.states[name] for name in states)]
+    carried = [(t.dtype, _carried_shape(v, t)) for v, t in zip(body.inputs, initial, strict=False)]
+    carried += [(g.states[name].dtype, g.states[name].shape) for name in states]
+    before = dict(g.states)
+
+    def step(_iteration: Tensor, _condition: Tensor, *values: Tensor) -> tuple[Any, ...]:
+        variables, current = values[: len(values) - len(states)], values[len(values) - len(states) :]
+        g.states.update(zip(states, current, strict=True))
+        results = _tensors(g, body.inputs, g.block(body, *variables))
+        return (_flag(g, g.block(condition, *results)[0]), *results, *(g.states[name] for name in states))
+
+    first = _flag(g, g.block(condition, *initial[: len(body.inputs)])[0])
+    count = (np.dtype(np.int64), ())
+    loop = g.subgraph(step, [count, (np.dtype(np.bool_), ()), *carried])
+    g.states = before
+    results = g.Loop(None, first, *initial, body=loop, outputs=len(carried), types=carried)
+    return _without_states(g, states, results if isinstance(results, tuple) else (results,))
+
+
+def _flag(g: Builder, value: Any) -> Tensor:
+    """A condition as the scalar that ONNX takes."""
+    return g.Reshape(value, []) if isinstance(value, Tensor) and value.shape != () else g.tensor(value)
+
+
+def _tensors(g: Builder, declared: tuple[Value, ...], values: tuple[Any, ...]) -> list[Tensor]:
+    """Values as tensors of the declared element types, which both ends of a branch or a loop share."""
+    tensors = []
+    for value, given in zip(declared, values, strict=True):
+        kind = value.type.element if isinstance(value.type, ListType) else value.type
+        dtype = g.dtype(kind.dtype) if isinstance(kind, TensorType) else None
+        tensors.append(g.tensor(g.cast(given, dtype) if dtype is not None else given))
+    return tensors
+
+
+def _carried_shape(value: Value, initial: Tensor) -> Shape | None:
+    """A loop variable may change its size wherever the block's input does not fix it; a list may grow."""
+    if isinstance(value.type, ListType):
+        return None if initial.shape is None else tuple([None] * len(initial.shape))
+    return value.type.shape if isinstance(value.type, TensorType) else initial.shape
+
+
+def _common(a: Shape | None, b: Shape | None) -> Shape | None:
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
+
+
+def _written_states(g: Builder, blocks: Any) -> list[str]:
+    """The states that these blocks write: they leave a branch or a loop as results of their own."""
+    names: list[str] = []
+    for block in blocks:
+        writes = (operation for operation in block.walk() if operation.kind == "write_state")
+        names += [g.value_of(operation.inputs["input"][0]).name for operation in writes]
+    return list(dict.fromkeys(names))
+
+
+def _without_states(g: Builder, states: list[str], results: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The results of the operation; what follows them is what became of the states."""
+    plain = len(results) - len(states)
+    g.states.update(zip(states, results[plain:], strict=True))
+    g.written.update(states)
+    return results[:plain]

@@ -1,0 +1,20 @@
+"""Classify: the end of a classifier. Labels and dictionaries do not pass through an engine: the decoder makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..builder import Builder, Classification
+from ..graph import Tensor
+from ..registry import lowers
+
+
+@lowers("classify")
+def classify(g: Builder, probabilities: Tensor, classes: Any) -> Any:
+    labels = tuple(v.item() if isinstance(v, np.generic | np.ndarray) else v for v in classes)
+    names = tuple(output.name for output in g.op.outputs)
+    found = Classification(g.tensor(probabilities), labels, names)
+    g.classification = found
+    return (found,) * len(names)

@@ -1,0 +1,206 @@
+"""Image sampling: an image read at computed positions (resample, affine, crop_resize), all by ONNX's GridSample.
+
+GridSample takes positions from -1 to 1. With `align_corners` these are the centres of the outer pixels and a
+reflection turns there; without, they are the outer edges. So the padding mode decides which of the two is used, and
+positions are first brought to pixels: 0 is the centre of the first one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...errors import UnsupportedOperationError
+from ..builder import Builder
+from ..graph import Tensor
+from ..registry import lowers
+
+# MIL's padding mode: GridSample's, and its align_corners.
+_PADDING = {
+    "constant": ("zeros", 0),
+    "border": ("border", 0),
+    "reflection": ("reflection", 1),
+    "symmetric": ("reflection", 0),
+}
+_SAMPLING = {"bilinear": "linear", "nearest": "nearest"}
+
+
+@lowers("resample")
+def resample(
+    g: Builder,
+    x: Tensor,
+    coordinates: Any,
+    sampling_mode: str,
+    padding_mode: str,
+    padding_value: float,
+    coordinates_mode: str,
+    align_corners: bool,
+) -> Tensor:
+    positions = g.cast(coordinates, x.dtype)
+    size = _size(g, x)
+    if coordinates_mode == "normalized_zero_to_one":
+        positions = g.Sub(g.Mul(positions, 2.0), 1.0)
+    if coordinates_mode == "unnormalized":
+        pixels = positions
+    elif align_corners:
+        pixels = g.Mul(g.Mul(g.Add(positions, 1.0), 0.5), g.Sub(size, 1.0))
+    else:
+        pixels = g.Sub(g.Mul(g.Mul(g.Add(positions, 1.0), 0.5), size), 0.5)
+    return _sampled(g, x, pixels, sampling_mode, padding_mode, padding_value)
+
+
+@lowers("affine")
+def affine(
+    g: Builder,
+    x: Tensor,
+    transform_matrix: Any,
+    output_height: int,
+    output_width: int,
+    sampling_mode: str,
+    padding_mode: str,
+    padding_value: float,
+    coordinates_mode: str,
+    align_corners: bool,
+) -> Tensor:
+    if coordinates_mode != "normalized_minus_one_to_one" or not align_corners:
+        raise UnsupportedOperationError(
+            f"coordinates_mode '{coordinates_mode}' with align_corners={bool(align_corners)}; only"
+            " 'normalized_minus_one_to_one' with align_corners is defined"
+        )
+    height, width = int(output_height), int(output_width)
+    columns, rows = np.meshgrid(_ends(width), _ends(height))
+    grid = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(1, -1, 3).astype(x.dtype)
+    matrix = g.Transpose(g.Reshape(transform_matrix, [-1, 2, 3]), perm=[0, 2, 1])
+    positions = g.Reshape(g.MatMul(grid, g.cast(matrix, x.dtype)), [-1, height, width, 2])
+    batch = g.Slice(g.shape_of(x), [0], [1])
+    positions = g.Expand(positions, g.Concat(batch, [1, 1, 1], axis=0))
+    pixels = g.Mul(g.Mul(g.Add(positions, 1.0), 0.5), g.Sub(_size(g, x), 1.0))
+    return _sampled(g, x, pixels, sampling_mode, padding_mode, padding_value)
+
+
+@lowers("crop_resize")
+def crop_resize(
+    g: Builder,
+    x: Tensor,
+    roi: Any = None,
+    boxes: Any = None,
+    box_indices: Any = None,
+    target_height: int = 1,
+    target_width: int = 1,
+    normalized_coordinates: bool = False,
+    spatial_scale: float = 1.0,
+    box_coordinate_mode: str = "CORNERS_HEIGHT_FIRST",
+    sampling_mode: str = "DEFAULT",
+    pad_value: float = 0.0,
+) -> Tensor:
+    """Boxes cut out of images and brought to one size. iOS 15 and 16 take `roi` (N, 1, 4 or 5, 1, 1), where the
+    fifth number is the index of the image; iOS 17 takes `boxes` (N, 4) and `box_indices` (N)."""
+    target = (int(target_height), int(target_width))
+    all_images = False
+    if roi is not None:
+        width = g.tensor(roi).static_size(2)
+        numbers, all_images = g.Reshape(roi, [-1, width]), width == 4
+        boxes = numbers if all_images else g.Slice(numbers, [1], [5], [1])
+        box_indices = None if all_images else g.Reshape(g.Slice(numbers, [0], [1], [1]), [-1])
+    boxes = g.cast(g.tensor(boxes), x.dtype)
+    count = g.Slice(g.shape_of(boxes), [0], [1])
+    if all_images:  # the images of the batch side by side, as channels
+        batch_size = g.shape_of(x)
+        images = g.Reshape(x, g.Concat([1, -1], g.Slice(batch_size, [2], [4]), axis=0))
+        images = g.Expand(images, g.Concat(count, [1, 1, 1], axis=0))
+    else:
+        which = g.Range(0, g.Squeeze(count, [0]), 1) if box_indices is None else g.cast(box_indices, np.int64)
+        images = g.Gather(x, which, axis=0)
+    rows, columns = _box_points(
+        g, x, boxes, target, box_coordinate_mode, sampling_mode, normalized_coordinates, spatial_scale
+    )
+    shape = g.Concat(count, target, axis=0)
+    grid = [g.Unsqueeze(g.Expand(g.Unsqueeze(v, [a]), shape), [3]) for v, a in ((columns, 1), (rows, 2))]
+    pixels = g.Concat(*grid, axis=3)
+    found = _sampled(g, images, pixels, "bilinear", "border", 0.0)
+    inside = g.And(g.GreaterOrEqual(pixels, 0.0), g.LessOrEqual(pixels, g.Sub(_size(g, x), 1.0)))
+    kept = g.Unsqueeze(g.Equal(g.ReduceMin(g.cast(inside, np.int32), [3], keepdims=0), 1), [1])
+    found = g.Where(kept, found, g.cast(pad_value, x.dtype))
+    if roi is None:
+        return found
+    if not all_images:
+        return g.Unsqueeze(found, [1])
+    return g.Reshape(found, g.Concat(count, g.Slice(g.shape_of(x), [0], [2]), target, axis=0))
+
+
+def _box_points(
+    g: Builder,
+    x: Tensor,
+    boxes: Tensor,
+    target: tuple[int, int],
+    box_mode: str,
+    sampling_mode: str,
+    normalized: bool,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """The rows (N, height) and columns (N, width) at which each box is sampled, in pixels."""
+    order = [0, 1, 2, 3] if box_mode.endswith("HEIGHT_FIRST") else [1, 0, 3, 2]
+    first, second = (g.Gather(boxes, order[i : i + 2], axis=1) for i in (0, 2))  # (N, 2): height, width
+    if box_mode.startswith("CENTER_SIZE"):
+        half = g.Mul(second, 0.5)
+        first, second = g.Sub(first, half), g.Add(first, half)
+    factor: Any = float(scale)
+    if normalized:
+        rows_columns = g.Gather(_size(g, x), [1, 0])
+        factor = g.Mul(g.Sub(rows_columns, 1.0), float(scale))
+    first, second = g.Mul(first, factor), g.Mul(second, factor)
+    points = []
+    for axis, count in enumerate(target):
+        start, end = (g.Gather(v, [axis], axis=1) for v in (first, second))  # (N, 1)
+        points.append(_points(g, start, end, count, sampling_mode))
+    return points[0], points[1]
+
+
+def _points(g: Builder, start: Tensor, end: Tensor, count: int, mode: str) -> Tensor:
+    """`count` points between start and end (N, 1), by the grids of `image_resizing`, where n = end - start + 1."""
+    i = np.arange(count)[None].astype(start.dtype)
+    extent = g.Sub(end, start)
+    if mode in ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS"):
+        middle = 0.5 if mode == "ALIGN_CORNERS" else 0.0
+        return g.Add(start, g.Mul(extent, i / (count - 1) if count > 1 else np.full_like(i, middle)))
+    if mode == "OFFSET_CORNERS":
+        offset = g.Mul(g.Max(extent, 1.0), (i + np.asarray(0.5, i.dtype)) / count)
+    elif mode == "DEFAULT":
+        offset = g.Mul(g.Add(extent, 1.0), i / count)
+    elif mode == "UNALIGN_CORNERS":
+        offset = g.Sub(g.Mul(g.Add(extent, 1.0), (i + np.asarray(0.5, i.dtype)) / count), 0.5)
+    else:
+        raise UnsupportedOperationError(f"sampling_mode '{mode}' is not known")
+    return g.Add(start, g.Max(g.Min(offset, extent), 0.0))
+
+
+def _sampled(g: Builder, x: Tensor, pixels: Tensor, sampling: str, padding: str, value: float) -> Tensor:
+    """x (n, c, h, w) read at pixels (n, h', w', 2), which are (column, row)."""
+    if sampling not in _SAMPLING or padding not in _PADDING:
+        raise UnsupportedOperationError(f"sampling_mode '{sampling}' with padding_mode '{padding}' is not known")
+    mode, align = _PADDING[padding]
+    size = _size(g, x)
+    if align:
+        span = g.Max(g.Sub(size, 1.0), 1.0)
+        grid = g.Sub(g.Div(g.Mul(pixels, 2.0), span), 1.0)
+    else:
+        grid = g.Sub(g.Div(g.Add(g.Mul(pixels, 2.0), 1.0), size), 1.0)
+    shift = g.cast(value, x.dtype)
+    shifted = padding == "constant" and float(value) != 0  # GridSample pads with zeros only
+    image = g.Sub(x, shift) if shifted else x
+    found = g.GridSample(image, grid, mode=_SAMPLING[sampling], padding_mode=mode, align_corners=align)
+    return g.Add(found, shift) if shifted else found
+
+
+def _size(g: Builder, x: Tensor) -> Any:
+    """(width, height) of the last two axes, as floats."""
+    height, width = (x.shape or (None, None))[-2:]
+    if height is not None and width is not None:
+        return np.array([width, height], x.dtype)
+    return g.cast(g.Gather(g.Shape(x), [x.rank - 1, x.rank - 2]), x.dtype)
+
+
+def _ends(count: int) -> np.ndarray:
+    """Evenly from -1 to 1."""
+    return np.linspace(-1, 1, count) if count > 1 else np.zeros(1)

@@ -1,0 +1,92 @@
+"""Non-maximum suppression: of boxes that overlap, the one with the highest score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..builder import Builder
+from ..graph import Tensor
+from ..registry import lowers
+
+
+@lowers("non_maximum_suppression")
+def non_maximum_suppression(
+    g: Builder,
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float,
+    max_boxes: int,
+    score_threshold: float | None = None,
+    per_class_suppression: bool = False,
+) -> Any:
+    """iOS 15: boxes (n, B, 4) and scores (n, B, K); the fourth result counts the boxes that were kept.
+    iOS 17: boxes (n, 4, B) and scores (n, K, B), no score threshold, three results.
+
+    A box is (centre x, centre y, width, height); its class is that of its highest score. Kept boxes come in order of
+    score; where fewer than `max_boxes` are left, zeros follow, with the index -1. At least one box is kept.
+    """
+    last = g.opset >= 17 and score_threshold is None
+    boxes, scores = g.tensor(boxes), g.tensor(scores)
+    if last:
+        boxes, scores = g.Transpose(boxes, perm=[0, 2, 1]), g.Transpose(scores, perm=[0, 2, 1])
+    lowest = np.asarray(np.finfo(np.float32).min, scores.dtype)
+    threshold = lowest if score_threshold is None else g.cast(score_threshold, scores.dtype)
+    best = g.ReduceMax(scores, [2], keepdims=0)  # (n, B)
+    kept = _kept(g, boxes, scores, best, iou_threshold, threshold, int(max_boxes), bool(per_class_suppression))
+    # Whatever was kept goes first, in the order of the scores; the rest sinks below every score.
+    ranked = g.Pad(g.Where(kept, best, lowest), [0, 0, 0, int(max_boxes)], lowest)
+    values, indices = g.TopK(ranked, [int(max_boxes)], axis=1)
+    valid = g.Greater(values, lowest)
+    found = [_rows(g, data, indices, valid, int(max_boxes)) for data in (boxes, scores)]
+    if last:
+        found = [g.Transpose(rows, perm=[0, 2, 1]) for rows in found]
+    count = g.ReduceSum(g.cast(valid, np.int32), [1], keepdims=0)
+    results = [*found, g.Where(valid, indices, -1), count]
+    return tuple(results[: len(g.op.outputs)])
+
+
+def _kept(
+    g: Builder,
+    boxes: Tensor,
+    scores: Tensor,
+    best: Tensor,
+    iou_threshold: float,
+    threshold: Any,
+    max_boxes: int,
+    per_class: bool,
+) -> Tensor:
+    """Which of the boxes (n, B) survive."""
+    lowest = np.asarray(np.finfo(np.float32).min, scores.dtype)
+    ranked = g.Unsqueeze(best, [1])
+    if per_class:
+        # A box competes within the class of its highest score only.
+        classes = g.Range(0, g.Squeeze(g.Gather(g.shape_of(scores), [2]), [0]), 1)
+        own = g.Equal(g.ArgMax(scores, axis=2, keepdims=1), g.Reshape(classes, [1, 1, -1]))
+        ranked = g.Transpose(g.Where(own, scores, lowest), perm=[0, 2, 1])
+    numbers = [g.cast(v, np.float32) for v in (boxes, ranked)]
+    selected = g.NonMaxSuppression(
+        *numbers,
+        np.array([max_boxes], np.int64),
+        np.array([iou_threshold], np.float32),
+        np.array([threshold], np.float32),
+        center_point_box=1,
+    )
+    pairs = g.Gather(selected, [0, 2], axis=1)  # (batch, box)
+    none = g.Expand(np.int32(0), g.shape_of(best))
+    ones = g.Expand(np.int32(1), g.Slice(g.shape_of(pairs), [0], [1]))
+    chosen = g.Greater(g.ScatterND(none, pairs, ones), 0)
+    nothing = g.Equal(g.ReduceMax(g.cast(chosen, np.int32), [1], keepdims=1), 0)
+    positions = g.Range(0, g.Squeeze(g.Gather(g.shape_of(best), [1]), [0]), 1)
+    highest = g.Equal(g.ArgMax(best, axis=1, keepdims=1), g.Unsqueeze(positions, [0]))
+    return g.Or(chosen, g.And(nothing, highest))
+
+
+def _rows(g: Builder, data: Tensor, indices: Tensor, valid: Tensor, count: int) -> Tensor:
+    """The rows (n, count, D) of data (n, B, D) at these indices, zeros where they are not valid."""
+    padded = g.Pad(data, [0, 0, 0, 0, count, 0], g.cast(0, data.dtype))
+    width = g.Gather(g.shape_of(data), [2])
+    shape = g.Concat(g.shape_of(indices), width, axis=0)
+    rows = g.GatherElements(padded, g.Expand(g.Unsqueeze(indices, [2]), shape), axis=1)
+    return g.Where(g.Unsqueeze(valid, [2]), rows, g.cast(0, data.dtype))

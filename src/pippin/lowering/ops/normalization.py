@@ -1,0 +1,108 @@
+"""Normalization: over a batch, an instance, a layer, neighbouring channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..builder import Builder
+from ..graph import Tensor
+from ..registry import lowers
+
+
+@lowers("batch_norm")
+def batch_norm(
+    g: Builder,
+    x: Tensor,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    gamma, beta = _scale_and_shift(g, x, np.shape(mean), gamma, beta)
+    numbers = [g.tensor(v, x.dtype) for v in (gamma, beta, mean, variance)]
+    return g.BatchNormalization(x, *numbers, epsilon=epsilon)
+
+
+@lowers("instance_norm")
+def instance_norm(
+    g: Builder,
+    x: Tensor,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    channels = (x.shape or ())[1]
+    if channels is None and gamma is None and beta is None:  # the scale would need the number of channels
+        return _standardized(g, x, range(2, x.rank), epsilon)
+    given = beta if gamma is None else gamma
+    size = (channels or 0,) if given is None else np.shape(given)
+    gamma, beta = _scale_and_shift(g, x, size, gamma, beta)
+    return g.InstanceNormalization(x, g.tensor(gamma, x.dtype), g.tensor(beta, x.dtype), epsilon=epsilon)
+
+
+@lowers("l2_norm")
+def l2_norm(g: Builder, x: Tensor, epsilon: float = 1e-6) -> Tensor:
+    square = g.ReduceSumSquare(x, [-3, -2, -1], keepdims=1)
+    return g.Div(x, g.Sqrt(g.Add(square, g.cast(epsilon, x.dtype))))
+
+
+@lowers("layer_norm")
+def layer_norm(
+    g: Builder,
+    x: Tensor,
+    axes: Sequence[int] | None = None,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    rank = x.rank
+    normalized = sorted(int(a) % rank for a in (range(rank) if axes is None else np.atleast_1d(axes)))
+    sizes = [(x.shape or ())[a] for a in normalized]
+    if normalized == list(range(rank - len(normalized), rank)) and None not in sizes:
+        scale = np.ones([d or 1 for d in sizes], x.dtype) if gamma is None else gamma
+        shift = None if beta is None else g.tensor(beta, x.dtype)
+        return g.LayerNormalization(x, g.tensor(scale, x.dtype), shift, axis=normalized[0] - rank, epsilon=epsilon)
+    y = _standardized(g, x, normalized, epsilon)
+    if gamma is not None:
+        y = g.Mul(y, _aligned(gamma, normalized, rank))
+    if beta is not None:
+        y = g.Add(y, _aligned(beta, normalized, rank))
+    return y
+
+
+@lowers("local_response_norm")
+def local_response_norm(
+    g: Builder, x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    numbers = {"size": size, "alpha": alpha, "beta": beta, "bias": k}
+    if x.rank == 4:
+        return g.LRN(x, **numbers)
+    # The engines take images only.
+    image = g.Unsqueeze(x, [3])
+    return g.Squeeze(g.LRN(image, **numbers), [3])
+
+
+def _standardized(g: Builder, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) over these axes."""
+    which = np.array(list(axes), np.int64)
+    centred = g.Sub(x, g.ReduceMean(x, which, keepdims=1))
+    variance = g.ReduceMean(g.Mul(centred, centred), which, keepdims=1)
+    return g.Div(centred, g.Sqrt(g.Add(variance, g.cast(epsilon, x.dtype))))
+
+
+def _scale_and_shift(
+    g: Builder, x: Tensor, size: tuple[int, ...], gamma: np.ndarray | None, beta: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    return (
+        np.ones(size, x.dtype) if gamma is None else gamma,
+        np.zeros(size, x.dtype) if beta is None else beta,
+    )
+
+
+def _aligned(values: np.ndarray, axes: Sequence[int], rank: int) -> np.ndarray:
+    """Values over some axes of a tensor, shaped to be broadcast against it."""
+    sizes = iter(np.shape(values))
+    return np.reshape(values, [next(sizes) if i in axes else 1 for i in range(rank)])

@@ -1,0 +1,44 @@
+"""Random: numbers drawn from a distribution. A seed of -1 gives other numbers in each prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..builder import Builder
+from ..graph import Tensor, element_type
+from ..registry import lowers
+
+
+@lowers("random_uniform")
+def random_uniform(g: Builder, shape: Any, low: float = 0.0, high: float = 1.0, seed: int = -1) -> Tensor:
+    return g.Add(g.Mul(_drawn(g, "RandomUniform", shape, seed), g.Sub(high, low)), low)
+
+
+@lowers("random_normal")
+def random_normal(g: Builder, shape: Any, mean: float = 0.0, stddev: float = 1.0, seed: int = -1) -> Tensor:
+    return g.Add(g.Mul(_drawn(g, "RandomNormal", shape, seed), stddev), mean)
+
+
+@lowers("random_bernoulli")
+def random_bernoulli(g: Builder, shape: Any, prob: float = 0.5, seed: int = -1) -> Tensor:
+    return g.cast(g.Less(_drawn(g, "RandomUniform", shape, seed), prob), np.float32)
+
+
+@lowers("random_categorical")
+def random_categorical(g: Builder, x: Tensor, mode: str = "logits", size: int = 1, seed: int = -1) -> Tensor:
+    """The largest of logits + Gumbel noise is a draw from their categorical distribution (the Gumbel-max trick)."""
+    logits = x if mode == "logits" else g.Log(x)
+    leading, classes = g.Slice(g.shape_of(x), [0], [-1]), g.Slice(g.shape_of(x), [-1], [x.rank])
+    shape = g.Concat(leading, [int(size)], classes, axis=0)
+    noise = g.Neg(g.Log(g.Neg(g.Log(_drawn(g, "RandomUniform", shape, seed)))))
+    return g.ArgMax(g.Add(g.Unsqueeze(logits, [-2]), noise), axis=-1, keepdims=0)
+
+
+def _drawn(g: Builder, kind: str, shape: Any, seed: int) -> Tensor:
+    """float32 numbers, uniform in [0, 1) or standard normal."""
+    how: dict[str, Any] = {"dtype": element_type(np.dtype(np.float32)), "seed": None if seed < 0 else float(seed)}
+    if isinstance(shape, Tensor):
+        return g.emit(f"{kind}Like", g.Expand(np.float32(0), shape), **how)
+    return g.emit(kind, shape=np.asarray(shape, np.int64), **how)

@@ -1,0 +1,50 @@
+"""Reduction: sums, means, norms and extremes along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..builder import Builder
+from ..graph import Tensor
+from ..registry import Lowering, lowers_table
+
+# The ONNX operator, and whether the engines have it for integers.
+_REDUCTIONS = {
+    "reduce_l1_norm": ("ReduceL1", False),
+    "reduce_l2_norm": ("ReduceL2", False),
+    "reduce_log_sum": ("ReduceLogSum", False),
+    "reduce_log_sum_exp": ("ReduceLogSumExp", False),
+    "reduce_max": ("ReduceMax", True),
+    "reduce_mean": ("ReduceMean", False),
+    "reduce_min": ("ReduceMin", True),
+    "reduce_prod": ("ReduceProd", True),
+    "reduce_sum": ("ReduceSum", True),
+    "reduce_sum_square": ("ReduceSumSquare", True),
+}
+_ARGUMENTS = {"reduce_argmax": "ArgMax", "reduce_argmin": "ArgMin"}
+
+
+def _reduction(row: tuple[str, bool]) -> Lowering:
+    onnx_kind, integers = row
+
+    def lower(g: Builder, x: Tensor, axes: Sequence[int] | None = None, keep_dims: bool = False) -> Any:
+        if x.dtype.kind in "iu" and not integers:
+            x = g.cast(x, np.float32)
+        which = None if axes is None else np.asarray(axes, np.int64)
+        return g.emit(onnx_kind, x, which, keepdims=bool(keep_dims))
+
+    return lower
+
+
+def _argument(onnx_kind: str) -> Lowering:
+    def lower(g: Builder, x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Any:
+        return g.emit(onnx_kind, x, axis=axis, keepdims=bool(keep_dims))
+
+    return lower
+
+
+lowers_table(_REDUCTIONS, _reduction)
+lowers_table(_ARGUMENTS, _argument)

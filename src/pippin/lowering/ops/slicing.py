@@ -1,0 +1,152 @@
+"""Slicing: MIL's begin / end / stride / masks as the starts, ends and steps of ONNX, and writing into a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..builder import Builder
+from ..graph import Tensor
+from ..registry import lowers
+
+_LAST = np.iinfo(np.int64).max
+_FIRST = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """starts, ends and steps over all axes (int64), and the axes that the slice drops."""
+
+    starts: Any
+    ends: Any
+    steps: np.ndarray
+    squeezed: list[int]
+
+
+def bounds(
+    g: Builder,
+    rank: int,
+    begin: Any,
+    end: Any,
+    stride: Any = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Bounds:
+    """A masked begin is the first element in the direction of the stride, a masked end lies beyond the last one.
+    An axis of `squeeze_mask` takes the single element at `begin`."""
+    squeeze = _mask(squeeze_mask, rank)
+    steps = np.ones(rank, np.int64) if stride is None else np.array(stride, np.int64)
+    steps[squeeze] = 1
+    backwards = steps < 0
+    starts = _masked(g, begin, _mask(begin_mask, rank) & ~squeeze, np.where(backwards, _LAST, 0))
+    ends = _masked(g, end, _mask(end_mask, rank) & ~squeeze, np.where(backwards, _FIRST, _LAST))
+    if squeeze.any():
+        after = _after(g, starts)
+        ends = g.Where(squeeze, after, ends) if _any_tensor(after, ends) else np.where(squeeze, after, ends)
+    return Bounds(starts, ends, steps, [int(i) for i in np.flatnonzero(squeeze)])
+
+
+@lowers("slice_by_index")
+def slice_by_index(
+    g: Builder,
+    x: Tensor,
+    begin: Any,
+    end: Any,
+    stride: Any = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Tensor:
+    rank = len(np.shape(x)) if not isinstance(x, Tensor) else x.rank
+    b = bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    y = g.Slice(x, b.starts, b.ends, np.arange(rank), b.steps)
+    return g.Squeeze(y, b.squeezed) if b.squeezed else y
+
+
+@lowers("slice_by_size")
+def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
+    """`size` -1: all that is left of the axis."""
+    starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
+    if _any_tensor(starts, sizes):
+        ends = g.Where(g.Equal(sizes, -1), np.int64(_LAST), g.Add(starts, sizes))
+    else:
+        ends = np.where(sizes == -1, _LAST, starts + sizes)
+    return g.Slice(x, starts, ends)
+
+
+@lowers("slice_update", since=18)
+def slice_update(
+    g: Builder,
+    x: Tensor,
+    update: Tensor,
+    begin: Any,
+    end: Any,
+    stride: Any = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Tensor:
+    x, update = g.tensor(x), g.tensor(update)
+    b = bounds(g, x.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    if b.squeezed:
+        update = g.Unsqueeze(update, b.squeezed)
+    if (b.steps == 1).all():
+        return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, b, a)])
+    # A slice with steps: the same slice of the positions says where each element goes.
+    size = g.ReduceProd(g.shape_of(x), keepdims=0)
+    positions = g.Reshape(g.Range(0, size, 1), g.shape_of(x))
+    where = g.Slice(positions, b.starts, b.ends, np.arange(x.rank), b.steps)
+    flat = g.ScatterElements(g.Reshape(x, [-1]), g.Reshape(where, [-1]), g.Reshape(update, [-1]), axis=0)
+    return g.Reshape(flat, g.shape_of(x))
+
+
+def _joined(g: Builder, x: Tensor, update: Tensor, b: Bounds, axes: Sequence[int]) -> Tensor:
+    """x with a contiguous slice replaced: what lies before it, the update, what lies behind, axis by axis."""
+    if not axes:
+        return update
+    axis, *rest = axes
+    start, end = _element(g, b.starts, axis), _element(g, b.ends, axis)
+    middle = update
+    if rest:
+        middle = _joined(g, g.Slice(x, start, end, [axis], [1]), update, b, rest)
+    before = g.Slice(x, [0], start, [axis], [1])
+    behind = g.Slice(x, end, [_LAST], [axis], [1])
+    return g.Concat(before, middle, behind, axis=axis)
+
+
+def _element(g: Builder, values: Any, index: int) -> Any:
+    return g.Gather(values, [index]) if isinstance(values, Tensor) else np.asarray(values)[[index]]
+
+
+def _is_whole(x: Tensor, b: Bounds, axis: int) -> bool:
+    """Whether the slice takes all of an axis, as far as is known now."""
+    if isinstance(b.starts, Tensor) or isinstance(b.ends, Tensor):
+        return False
+    size = (x.shape or ())[axis]
+    return bool(b.starts[axis] == 0 and (b.ends[axis] == _LAST or (size is not None and b.ends[axis] >= size)))
+
+
+def _mask(mask: Any, rank: int) -> np.ndarray:
+    return np.zeros(rank, bool) if mask is None else np.array(mask, bool)
+
+
+def _masked(g: Builder, values: Any, mask: np.ndarray, replacement: np.ndarray) -> Any:
+    values = g.cast(values, np.int64)
+    if isinstance(values, Tensor):
+        return g.Where(mask, replacement, values) if mask.any() else values
+    return np.where(mask, replacement, values)
+
+
+def _after(g: Builder, starts: Any) -> Any:
+    """One past each start; past -1 lies the end, not 0."""
+    if isinstance(starts, Tensor):
+        return g.Where(g.Equal(starts, -1), np.int64(_LAST), g.Add(starts, 1))
+    return np.where(starts == -1, _LAST, starts + 1)
+
+
+def _any_tensor(*values: Any) -> bool:
+    return any(isinstance(value, Tensor) for value in values)

@@ -1,0 +1,19 @@
+"""States: what a stateful model (iOS 18) remembers; an update is stored as `write_state`, then `read_state`."""
+
+from __future__ import annotations
+
+from ..builder import Builder, State
+from ..graph import Tensor
+from ..registry import lowers
+
+
+@lowers("read_state", since=18)
+def read_state(g: Builder, input: State) -> Tensor:
+    return g.states[input.name]
+
+
+@lowers("write_state", since=18)
+def write_state(g: Builder, input: State, data: Tensor) -> None:
+    value = g.tensor(data, g.dtype(input.type.dtype))
+    g.states[input.name] = Tensor(value.name, value.dtype, input.type.shape)
+    g.written.add(input.name)
