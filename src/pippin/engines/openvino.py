@@ -33,6 +33,9 @@ class OpenVINO:
 
     def supports(self, lowered: Lowered) -> str | None:
         """Why not: an operator the front end cannot read, or the CPU plugin cannot execute."""
+        reason = _refused(lowered.model.graph, {tensor.name for tensor in lowered.model.graph.initializer})
+        if reason is not None:
+            return reason
         try:
             model = self._read(lowered)
             supported = self.core.query_model(model, _DEVICE)
@@ -59,6 +62,20 @@ class OpenVINO:
         return self.core.read_model(lowered.model.SerializeToString())
 
 
+def _refused(graph: Any, constants: set[str]) -> str | None:
+    """Why a graph is not given to OpenVINO 2026.4 although it would take it: what it gets wrong (each with a test)."""
+    for node in graph.node:
+        if node.op_type in ("ScatterND", "ScatterElements") and node.input[1] not in constants:
+            return f"{node.op_type} with computed indices: it does not check them, and writes outside of its memory"
+        if node.op_type == "LSTM" and len(node.input) > 7 and node.input[7]:
+            return "LSTM with peepholes: its results are wrong"
+        for attribute in node.attribute:
+            reason = _refused(attribute.g, constants) if attribute.HasField("g") else None
+            if reason is not None:
+                return reason
+    return None
+
+
 def _settings(threads: int | None) -> dict[str, Any]:
     # float32 is a promise: without this the plugin computes in bfloat16 where the machine has it.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -78,7 +95,10 @@ class CompiledOpenVINO:
 
     def __init__(self, compiled: Any) -> None:
         self.compiled = compiled
-        self.output_names = [port.any_name for port in compiled.outputs]
+        # Outputs that are one tensor share their names.
+        self._outputs = [tuple(port.names) for port in compiled.outputs]
+        # An input that nothing depends on is not an input any more.
+        self._inputs = frozenset(name for port in compiled.inputs for name in port.names)
         self._idle: deque[Any] = deque()  # append and pop are atomic
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -87,13 +107,18 @@ class CompiledOpenVINO:
         except IndexError:
             request = self.compiled.create_infer_request()
         try:
-            request.infer(inputs, share_inputs=True)
+            request.infer(self._known(inputs), share_inputs=True)
             # The request's own buffers are overwritten by the next prediction.
             values = [tensor.data.copy() for tensor in request.output_tensors]
         except Exception as error:
             raise PredictionError(f"OpenVINO failed: {_first_line(error)}") from error
         self._idle.append(request)
-        return dict(zip(self.output_names, values, strict=True))
+        return {name: value for names, value in zip(self._outputs, values, strict=True) for name in names}
+
+    def _known(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if len(inputs) == len(self._inputs):
+            return inputs
+        return {name: array for name, array in inputs.items() if name in self._inputs}
 
     def export(self) -> bytes:
         """OpenVINO's own compiled blob."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import PippinError, ProgramError, UnsupportedOperationError
 from ..program.ir import Argument, Block, Function, Literal, Operation, Value
-from ..types import DataType, ListType, Shape, StateType, TensorType
+from ..types import DataType, Shape, StateType, TensorType
 from .graph import Graph, Tensor
 from .registry import LOWERINGS, Entry
 
@@ -146,11 +146,11 @@ class Builder(Graph):
             return Tensor(value.name, value.dtype, _merge(value.shape, output.type.shape))
         return value
 
-    def list_element(self, value: Value) -> TensorType:
-        """The type of the elements of a MIL list."""
-        if not isinstance(value.type, ListType) or not isinstance(value.type.element, TensorType):
-            raise ProgramError(f"'{value.name}' is a {value.type}, not a list of tensors")
-        return value.type.element
+    def choose(self, condition: Any, a: Any, b: Any) -> Any:
+        """a where the condition holds, else b; ONNX Runtime has no Where for booleans."""
+        if a.dtype != np.bool_:
+            return self.Where(condition, a, b)
+        return self.Or(self.And(condition, a), self.And(self.Not(condition), b))
 
 
 def _scalar(value: Any) -> Any:

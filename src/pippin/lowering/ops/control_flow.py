@@ -21,9 +21,7 @@ def const(g: Builder, val: Any) -> Any:
 
 @lowers("select")
 def select(g: Builder, cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    if a.dtype == np.bool_:
-        return g.Or(g.And(cond, a), g.And(g.Not(cond), b))
-    return g.Where(cond, a, b)
+    return g.choose(cond, a, b)
 
 
 @lowers("cond")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...types import DataType, ListType
+from ...types import DataType
 from ..builder import Builder
 from ..graph import Tensor
 from ..registry import Variadic, lowers
@@ -55,17 +55,8 @@ def list_write(g: Builder, ls: Tensor, index: Any, value: Any) -> Tensor:
 def list_scatter(g: Builder, ls: Tensor, indices: Any, value: Any) -> Tensor:
     value = g.cast(g.tensor(value), ls.dtype)
     indices = g.cast(g.tensor(indices), np.int64)
-    if not _is_fixed(g):
-        last = g.Reshape(g.Add(g.ReduceMax(indices, keepdims=0), 1), [1])
-        length = g.Max(g.Shape(ls, start=0, end=1), last)
-        wanted = g.Concat(length, g.Shape(value, start=1), axis=0)
-        growth = g.Sub(wanted, g.Shape(ls))
-        ls = g.Pad(ls, g.Concat(np.zeros(value.rank, np.int64), growth, axis=0), g.cast(0, ls.dtype))
+    last = g.Reshape(g.Add(g.ReduceMax(indices, keepdims=0), 1), [1])
+    length = g.Max(g.Shape(ls, start=0, end=1), last)
+    growth = g.Sub(g.Concat(length, g.Shape(value, start=1), axis=0), g.Shape(ls))
+    ls = g.Pad(ls, g.Concat(np.zeros(value.rank, np.int64), growth, axis=0), g.cast(0, ls.dtype))
     return g.ScatterND(ls, g.Unsqueeze(indices, [1]), value)
-
-
-def _is_fixed(g: Builder) -> bool:
-    """Whether length and element sizes are declared, so that nothing can grow."""
-    kind = g.op.outputs[0].type
-    element = getattr(getattr(kind, "element", None), "shape", None)
-    return isinstance(kind, ListType) and kind.length is not None and element is not None and None not in element

@@ -62,9 +62,10 @@ def layer_norm(
     normalized = sorted(int(a) % rank for a in (range(rank) if axes is None else np.atleast_1d(axes)))
     sizes = [(x.shape or ())[a] for a in normalized]
     if normalized == list(range(rank - len(normalized), rank)) and None not in sizes:
-        scale = np.ones([d or 1 for d in sizes], x.dtype) if gamma is None else gamma
-        shift = None if beta is None else g.tensor(beta, x.dtype)
-        return g.LayerNormalization(x, g.tensor(scale, x.dtype), shift, axis=normalized[0] - rank, epsilon=epsilon)
+        # ONNX Runtime 1.32 crashes where the shift is left out.
+        gamma, beta = _scale_and_shift(g, x, tuple(d or 0 for d in sizes), gamma, beta)
+        scale, shift = g.tensor(gamma, x.dtype), g.tensor(beta, x.dtype)
+        return g.LayerNormalization(x, scale, shift, axis=normalized[0] - rank, epsilon=epsilon)
     y = _standardized(g, x, normalized, epsilon)
     if gamma is not None:
         y = g.Mul(y, _aligned(gamma, normalized, rank))

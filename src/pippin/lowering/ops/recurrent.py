@@ -193,12 +193,12 @@ def _activations(names: Sequence[str], directions: int) -> dict[str, Any]:
     if unknown is not None:
         raise UnsupportedOperationError(f"the activation '{unknown}' is not known ({', '.join(_ACTIVATIONS)})")
     rows = [_ACTIVATIONS[name] for name in names] * directions
-    if all(alpha == 0 and beta == 0 for _, alpha, beta in rows):
-        return {"activations": [kind for kind, _, _ in rows]}
+    # Only the activations that have parameters take numbers from the lists.
+    numbers = [(alpha, beta) for _, alpha, beta in rows if (alpha, beta) != (0.0, 0.0)]
     return {
         "activations": [kind for kind, _, _ in rows],
-        "activation_alpha": [alpha for _, alpha, _ in rows],
-        "activation_beta": [beta for _, _, beta in rows],
+        "activation_alpha": [alpha for alpha, _ in numbers] or None,
+        "activation_beta": [beta for _, beta in numbers] or None,
     }
 
 

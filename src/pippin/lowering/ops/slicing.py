@@ -12,8 +12,9 @@ from ..builder import Builder
 from ..graph import Tensor
 from ..registry import lowers
 
-_LAST = np.iinfo(np.int64).max
-_FIRST = np.iinfo(np.int64).min
+# No axis is longer. OpenVINO's Select passes integers through float32, which these survive.
+_LAST = 1 << 30
+_FIRST = -(1 << 30)
 
 
 @dataclass(frozen=True, slots=True)

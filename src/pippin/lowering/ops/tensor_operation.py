@@ -93,7 +93,7 @@ def one_hot(
     aligned = g.Reshape(classes, [-1 if i == axis else 1 for i in range(rank)])
     # An index outside, even a negative one, is off everywhere; ONNX's OneHot would wrap it.
     hot = g.Equal(g.Unsqueeze(g.cast(indices, np.int64), [axis]), aligned)
-    return hot if _is_true(on_value) and _is_false(off_value) else g.Where(hot, on_value, off_value)
+    return g.choose(hot, on_value, off_value)
 
 
 @lowers("pad")
@@ -174,11 +174,3 @@ def _arange(g: Builder, x: Tensor, axis: int) -> Any:
     if size is not None:
         return np.arange(size)
     return g.Range(0, g.Squeeze(g.Gather(g.Shape(x), [axis]), [0]), 1)
-
-
-def _is_true(value: Any) -> bool:
-    return isinstance(value, np.bool_) and bool(value)
-
-
-def _is_false(value: Any) -> bool:
-    return isinstance(value, np.bool_) and not value

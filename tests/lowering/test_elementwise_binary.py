@@ -1,0 +1,97 @@
+"""Elementwise binary operations against numpy."""
+
+import numpy as np
+import pytest
+
+from lowering.harness import booleans, case, check, const, dynamic, f32, i32, rows
+
+FLOATS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+}
+DIVISIONS = {"real_div": np.true_divide, "floor_div": np.floor_divide, "mod": np.mod}
+LOGICAL = {"logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor}
+# Equal, broadcast from either side, different ranks.
+SHAPES = [((2, 3), (2, 3)), ((2, 3, 4), (4,)), ((1, 3), (2, 1)), ((2, 1, 4), (3, 1)), ((1,), (2, 2, 2, 2))]
+# Far from where rounding to float16 would change a comparison or a quotient.
+GRID = np.array([[-3.5, -2.0, -0.5, 0.5], [1.0, 2.0, 3.5, 4.0]], np.float32)
+DIVISORS = np.array([[2.0, -1.5, 0.75, -0.5], [3.0, -2.0, 1.5, 4.0]], np.float32)
+NEGATIVE = np.array([-7, -6, -1, 0, 1, 6, 7], np.int32)
+
+CASES = [
+    case(name, x=f32(*a), y=f32(*b, seed=1), expect=lambda x, y, f=f: f(x, y))
+    for name, f in FLOATS.items()
+    for a, b in SHAPES
+]
+CASES += [
+    case(name, x=dynamic(GRID), y=const(DIVISORS), expect=lambda x, y, f=f: f(x, y)) for name, f in FLOATS.items()
+]
+CASES += [case(name, x=i32(2, 3), y=i32(3, seed=1), expect=lambda x, y, f=f: f(x, y)) for name, f in FLOATS.items()]
+CASES += [
+    case(name, x=const(i32(2, 3)), y=dynamic(i32(3)), expect=lambda x, y, f=f: f(x, y)) for name, f in FLOATS.items()
+]
+CASES += [
+    case(name, x=GRID, y=y, expect=lambda x, y, f=f: f(x, np.float32(y)))
+    for name, f in FLOATS.items()
+    for y in (1.0, 2.0)
+]
+CASES += [case(name, x=GRID, y=DIVISORS, expect=lambda x, y, f=f: f(x, y)) for name, f in DIVISIONS.items()]
+CASES += [
+    case(name, x=dynamic(GRID), y=dynamic(DIVISORS), expect=lambda x, y, f=f: f(x, y)) for name, f in DIVISIONS.items()
+]
+CASES += [case(name, x=GRID, y=const(DIVISORS), expect=lambda x, y, f=f: f(x, y)) for name, f in DIVISIONS.items()]
+CASES += [
+    case(name, x=NEGATIVE, y=const(np.int32(divisor)), expect=lambda x, y, f=f: f(x, y))
+    for name, f in {"floor_div": np.floor_divide, "mod": np.mod}.items()
+    for divisor in (2, 3, -2, -3)
+]
+CASES += [
+    case(name, x=i32(3, 4), y=dynamic(i32(3, 4, seed=2, low=1, high=6)), expect=lambda x, y, f=f: f(x, y))
+    for name, f in {"floor_div": np.floor_divide, "mod": np.mod}.items()
+]
+CASES += [
+    case("real_div", x=np.array([8, -9, 12], np.int32), y=np.array([2, 3, -4], np.int32), expect=np.array([4, -3, -3])),
+    case("pow", x=f32(2, 3, low=0.2, high=3), y=f32(3, seed=1), expect=lambda x, y: np.power(x, y)),
+    case("pow", x=f32(2, 3), y=2.0, expect=lambda x, y: np.square(x)),
+    case("pow", x=f32(2, 3), y=3.0, expect=lambda x, y: x**3, atol=1e-4),
+    case("pow", x=f32(2, 3, low=0.2, high=3), y=0.5, expect=lambda x, y: np.sqrt(x)),
+    case("pow", x=2.0, y=f32(2, 3), expect=lambda x, y: np.power(2.0, y)),
+    case("pow", x=dynamic(f32(2, 3)), y=const(np.float32(2)), expect=lambda x, y: np.square(x)),
+    case("pow", x=i32(2, 3, low=0, high=5), y=const(np.int32(3)), expect=lambda x, y: x**3),
+    case("add", x=np.zeros((0, 3), np.float32), y=f32(3), expect=np.zeros((0, 3))),
+    case("maximum", x=np.array([np.inf, -np.inf], np.float32), y=0.0, expect=np.array([np.inf, 0])),
+    case("add", x=np.array([np.nan, np.inf], np.float32), y=1.0, expect=np.array([np.nan, np.inf])),
+    case("add", x=const(f32(2, 3)), y=const(f32(2, 3, seed=1)), expect=lambda x, y: x + y),
+    case(
+        "add",
+        x=f32(2, 3),
+        y=f32(2, 3, seed=1),
+        expect=lambda x, y: 2 * (x + y),
+        build=lambda mb, x, y: _twice(mb, x, y),
+    ),
+]
+CASES += [
+    case(name, x=booleans(*a), y=booleans(*b, seed=1), expect=lambda x, y, f=f: f(x, y))
+    for name, f in LOGICAL.items()
+    for a, b in SHAPES
+]
+
+
+def _twice(mb, x, y):
+    total = mb.add(x=x, y=y)
+    return mb.add(x=total, y=total)
+
+
+@rows(CASES)
+@pytest.mark.filterwarnings("ignore")
+def test_elementwise_binary(row, engine, dtype):
+    check(row, engine, dtype)
