@@ -206,7 +206,7 @@ def _as(v: Any, dtype: str) -> Any:
     half = array.astype(np.float16)
     if isinstance(v, Dynamic):
         return Dynamic(half, v.axes)
-    return Const(half if half.shape else half[()]) if isinstance(v, Const) else half
+    return Const(half if half.shape else half[()]) if isinstance(v, Const) else half[()]
 
 
 def _plain(v: Any) -> Any:

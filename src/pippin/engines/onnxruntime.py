@@ -48,6 +48,8 @@ def _options(threads: int | None) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SEVERITY_ERROR
+    # float32 is a promise: by default products with 4- and 8-bit weights quantize their other side as well.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

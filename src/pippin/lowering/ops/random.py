@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,21 @@ from ..registry import lowers
 
 @lowers("random_uniform")
 def random_uniform(g: Builder, shape: Any, low: float = 0.0, high: float = 1.0, seed: int = -1) -> Tensor:
-    return g.Add(g.Mul(_drawn(g, "RandomUniform", shape, seed), g.Sub(high, low)), low)
+    return g.Add(g.Mul(_drawn(g, shape, seed), g.Sub(high, low)), low)
 
 
 @lowers("random_normal")
 def random_normal(g: Builder, shape: Any, mean: float = 0.0, stddev: float = 1.0, seed: int = -1) -> Tensor:
-    return g.Add(g.Mul(_drawn(g, "RandomNormal", shape, seed), stddev), mean)
+    """Two uniform numbers make a normal one (Box and Muller, 1958); OpenVINO's own RandomNormal is off its mean."""
+    first, second = g.Split(_drawn(g, g.Concat([2], shape, axis=0), seed), [1, 1], axis=0, outputs=2)
+    radius = g.Sqrt(g.Mul(g.Log(g.Sub(1.0, first)), -2.0))
+    normal = g.Squeeze(g.Mul(radius, g.Cos(g.Mul(second, 2 * math.pi))), [0])
+    return g.Add(g.Mul(normal, stddev), mean)
 
 
 @lowers("random_bernoulli")
 def random_bernoulli(g: Builder, shape: Any, prob: float = 0.5, seed: int = -1) -> Tensor:
-    return g.cast(g.Less(_drawn(g, "RandomUniform", shape, seed), prob), np.float32)
+    return g.cast(g.Less(_drawn(g, shape, seed), prob), np.float32)
 
 
 @lowers("random_categorical")
@@ -32,13 +37,13 @@ def random_categorical(g: Builder, x: Tensor, mode: str = "logits", size: int = 
     logits = x if mode == "logits" else g.Log(x)
     leading, classes = g.Slice(g.shape_of(x), [0], [-1]), g.Slice(g.shape_of(x), [-1], [x.rank])
     shape = g.Concat(leading, [int(size)], classes, axis=0)
-    noise = g.Neg(g.Log(g.Neg(g.Log(_drawn(g, "RandomUniform", shape, seed)))))
+    noise = g.Neg(g.Log(g.Neg(g.Log(_drawn(g, shape, seed)))))
     return g.ArgMax(g.Add(g.Unsqueeze(logits, [-2]), noise), axis=-1, keepdims=0)
 
 
-def _drawn(g: Builder, kind: str, shape: Any, seed: int) -> Tensor:
-    """float32 numbers, uniform in [0, 1) or standard normal."""
+def _drawn(g: Builder, shape: Any, seed: int) -> Tensor:
+    """float32 numbers, uniform in [0, 1)."""
     how: dict[str, Any] = {"dtype": element_type(np.dtype(np.float32)), "seed": None if seed < 0 else float(seed)}
     if isinstance(shape, Tensor):
-        return g.emit(f"{kind}Like", g.Expand(np.float32(0), shape), **how)
-    return g.emit(kind, shape=np.asarray(shape, np.int64), **how)
+        return g.RandomUniformLike(g.Expand(np.float32(0), shape), **how)
+    return g.RandomUniform(shape=np.asarray(shape, np.int64), **how)
