@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .configuration import Configuration
-from .engines import Compiled, choose_engine
+from .engines import Compiled, compile_model
 from .errors import MissingFeatureError, PippinError, SpecificationError, UnexpectedFeatureError, UnsupportedModelError
 from .features.decode import Decoder, make_decoders
 from .features.encode import Encoder, default_value, make_encoder
@@ -26,8 +26,7 @@ def specialize(asset: Asset, configuration: Configuration) -> Session:
     """
     description = asset.description.function(configuration.function_name)
     lowered = lower_function(asset, configuration)
-    engine = choose_engine(lowered, configuration.engine)
-    compiled = engine.compile(lowered, configuration.threads)
+    engine, compiled = compile_model(lowered, configuration.engine, configuration.threads)
     return Session(description, lowered, compiled, engine.name)
 
 

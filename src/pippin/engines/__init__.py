@@ -3,4 +3,4 @@
 from .base import Compiled as Compiled
 from .base import Engine as Engine
 from .base import all_engines as all_engines
-from .base import choose_engine as choose_engine
+from .base import compile_model as compile_model

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import ConfigurationError, UnsupportedOperationError
+from ..errors import CompilationError, ConfigurationError, UnsupportedOperationError
 from ..lowering import Lowered
 
 
@@ -33,7 +33,7 @@ class Engine(Protocol):
     def version(self) -> str: ...
 
     def supports(self, lowered: Lowered) -> str | None:
-        """Why this engine cannot run the model, or None where it can."""
+        """Why this engine must not run the model, as far as a look at the graph tells; None where it may try."""
         ...
 
     def compile(self, lowered: Lowered, threads: int | None = None) -> Compiled:
@@ -54,8 +54,8 @@ def all_engines() -> Mapping[str, Engine]:
     return {engine.name: engine for engine in (OpenVINO(), OnnxRuntime())}
 
 
-def choose_engine(lowered: Lowered, name: str | None = None) -> Engine:
-    """The named engine, or the first one that supports the whole model.
+def compile_model(lowered: Lowered, name: str | None = None, threads: int | None = None) -> tuple[Engine, Compiled]:
+    """Compile for the named engine, or for the first one that can run the whole model.
 
     Raises ConfigurationError for an unknown name, UnsupportedOperationError with every engine's reason where
     none can run it.
@@ -69,6 +69,9 @@ def choose_engine(lowered: Lowered, name: str | None = None) -> Engine:
     for engine in engines:
         reason = engine.supports(lowered)
         if reason is None:
-            return engine
+            try:
+                return engine, engine.compile(lowered, threads)
+            except CompilationError as error:
+                reason = str(error)
         reasons.append(f"{engine.name}: {reason}")
     raise UnsupportedOperationError("no engine can run this model\n  " + "\n  ".join(reasons))

@@ -32,17 +32,8 @@ class OpenVINO:
         return str(openvino.__version__)
 
     def supports(self, lowered: Lowered) -> str | None:
-        """Why not: an operator the front end cannot read, or the CPU plugin cannot execute."""
-        reason = _refused(lowered.model.graph, {tensor.name for tensor in lowered.model.graph.initializer})
-        if reason is not None:
-            return reason
-        try:
-            model = self._read(lowered)
-            supported = self.core.query_model(model, _DEVICE)
-        except Exception as error:  # the library raises RuntimeError and subclasses of its own
-            return _first_line(error)
-        missing = sorted({op.get_type_name() for op in model.get_ops() if op.get_friendly_name() not in supported})
-        return f"no CPU kernel for {', '.join(missing)}" if missing else None
+        graph = lowered.model.graph
+        return _refused(graph, {tensor.name for tensor in graph.initializer})
 
     def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOpenVINO:
         try:
@@ -77,8 +68,13 @@ def _refused(graph: Any, constants: set[str]) -> str | None:
 
 
 def _settings(threads: int | None) -> dict[str, Any]:
-    # float32 is a promise: without this the plugin computes in bfloat16 where the machine has it.
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    # float32 is a promise: by default the plugin computes in bfloat16 where the machine has it, and quantizes
+    # what it multiplies with compressed weights.
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     return settings

@@ -48,7 +48,8 @@ def blockwise(g: Builder, data: np.ndarray, scale: np.ndarray, offset: Any, dtyp
     return g.DequantizeLinear(
         data,
         _scale(g, expanded(scale, shape)),
-        None if zero is None else expanded(zero, shape),
+        # OpenVINO needs zero points where there are blocks.
+        np.zeros(shape, stored) if zero is None else expanded(zero, shape),
         axis=axis,
         block_size=data.shape[axis] // scale.shape[axis],
     )

@@ -37,7 +37,8 @@ def band_part(g: Builder, x: Tensor, lower: int = -1, upper: int = -1) -> Tensor
 @lowers("concat")
 def concat(g: Builder, values: Variadic, axis: int, interleave: bool = False) -> Tensor:
     if not interleave:
-        return g.Concat(*values, axis=axis)
+        # Scalars join to a vector.
+        return g.Concat(*(g.Reshape(v, [1]) if v.shape == () else v for v in values), axis=axis)
     axis = int(axis) % len(np.shape(values[0]) if not isinstance(values[0], Tensor) else values[0].shape or ())
     stacked = g.Concat(*(g.Unsqueeze(v, [axis + 1]) for v in values), axis=axis + 1)
     sizes = [*range(axis), axis]  # the sizes up to the axis stay, the axis takes the new one in
