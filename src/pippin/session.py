@@ -73,6 +73,9 @@ class Session:
         return {name: decode(arrays) for name, decode in self._decoders.items()}
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        if not features.keys() <= self._inputs.keys():
+            unknown = next(name for name in features if name not in self._inputs)
+            raise UnexpectedFeatureError(f"there is no input '{unknown}' (the inputs are: {', '.join(self._inputs)})")
         arrays = {}
         for name, entry in self._inputs.items():
             if name in features:
@@ -81,9 +84,6 @@ class Session:
                 arrays[name] = entry.default
             else:
                 raise MissingFeatureError(f"the input '{name}' is missing; it is a {entry.description}")
-        if len(features) > len(self._inputs) or not features.keys() <= self._inputs.keys():
-            unknown = next(name for name in features if name not in self._inputs)
-            raise UnexpectedFeatureError(f"there is no input '{unknown}' (the inputs are: {', '.join(self._inputs)})")
         return arrays
 
 

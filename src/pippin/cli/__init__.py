@@ -1,0 +1,75 @@
+"""Command line: predict, inspect, export, ops. One file for each command; errors end here, readably."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from ..errors import PippinError
+from . import export, inspect, ops, predict
+from .console import print_error
+
+app = typer.Typer(
+    name="pippin",
+    help="The Core ML engine for every machine that is not a Mac.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("predict")(predict.predict)
+app.command("inspect")(inspect.inspect)
+app.command("export")(export.export)
+app.command("ops")(ops.ops)
+
+
+def _version(asked: bool) -> None:
+    if not asked:
+        return
+    from importlib.metadata import version
+
+    from .. import __version__
+
+    engines = ", ".join(f"{name} {version(name)}" for name in ("openvino", "onnxruntime"))
+    typer.echo(f"pippin {__version__} ({engines})")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run the command line: exit status 0, 1 for an error, 2 for a wrong use, 130 when interrupted."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        status = app(standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PippinError as error:
+        if debug:
+            raise
+        print_error(error.report())
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read the output has enough
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        print_error(f"unexpected {type(error).__name__}: {error}\nThis is a defect of Pippin; --debug shows where.")
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
