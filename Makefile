@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
+# The package carries a Core ML model; what it depends on (TensorFlow) is not needed to run it here.
+BASIC_PITCH := basic-pitch==0.4.0
 
 .PHONY: setup demo test lint bench clean
 
@@ -9,12 +11,20 @@ setup: .venv/.installed
 
 .venv/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
+
+.venv/.demo-installed: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH)
+	touch $@
+
+demo: setup .venv/.demo-installed
+	$(BIN)/python examples/transcribe.py
 
 .venv/.test-installed: .venv/.installed
 	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,test,lint]'
-	$(BIN)/python -m pip install --quiet --no-deps basic-pitch==0.4.0
+	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH)
 	touch $@
 
 test: setup .venv/.test-installed

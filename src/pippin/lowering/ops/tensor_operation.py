@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ProgramError
 from ..builder import Builder
 from ..graph import Tensor
 from ..registry import Variadic, lowers
 
+# A filled tensor of more elements is not written into the model.
+_FILLED = 1 << 16
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
 @lowers("argsort")
 def argsort(g: Builder, x: Tensor, axis: int = -1, ascending: bool = False) -> Tensor:
-    size = g.Gather(g.shape_of(x), [int(axis)])
-    return g.TopK(_sortable(g, x), size, axis=axis, largest=not ascending)[1]
+    return g.TopK(_sortable(g, x), _size(g, x, axis), axis=axis, largest=not ascending)[1]
 
 
 @lowers("band_part")
@@ -31,7 +31,10 @@ def band_part(g: Builder, x: Tensor, lower: int = -1, upper: int = -1) -> Tensor
         keep = above if keep is None else g.And(keep, above)
     if keep is None:
         return x
-    return g.And(x, keep) if x.dtype == np.bool_ else g.Where(keep, x, 0)
+    if x.dtype == np.bool_:
+        return g.And(x, keep)
+    # OpenVINO computes a comparison and the Where behind it in float32, which does not hold every int32.
+    return g.Where(keep, x, 0) if x.dtype.kind == "f" else g.Mul(x, g.cast(keep, x.dtype))
 
 
 @lowers("concat")
@@ -39,14 +42,12 @@ def concat(g: Builder, values: Variadic, axis: int, interleave: bool = False) ->
     if not interleave:
         # Scalars join to a vector.
         return g.Concat(*(g.Reshape(v, [1]) if v.shape == () else v for v in values), axis=axis)
-    axis = int(axis) % len(np.shape(values[0]) if not isinstance(values[0], Tensor) else values[0].shape or ())
+    first = values[0]
+    axis = int(axis) % len(first.shape)
     stacked = g.Concat(*(g.Unsqueeze(v, [axis + 1]) for v in values), axis=axis + 1)
-    sizes = [*range(axis), axis]  # the sizes up to the axis stay, the axis takes the new one in
-    kept = g.Gather(g.shape_of(values[0]), sizes)
-    merged = g.Mul(kept, [1] * axis + [len(values)])
-    rest = list(range(axis + 1, stacked.rank - 1))
-    shape = g.Concat(merged, g.Gather(g.shape_of(values[0]), rest), axis=0) if rest else merged
-    return g.Reshape(stacked, shape)
+    factors = np.where(np.arange(len(first.shape)) == axis, len(values), 1)
+    sizes = g.shape_of(first)
+    return g.Reshape(stacked, g.Mul(sizes, factors) if isinstance(sizes, Tensor) else sizes * factors)
 
 
 @lowers("cumsum")
@@ -56,7 +57,9 @@ def cumsum(g: Builder, x: Tensor, axis: int = 0, exclusive: bool = False, revers
 
 @lowers("fill")
 def fill(g: Builder, shape: Any, value: Any = np.float32(0)) -> Any:
-    return g.Expand(value, shape) if isinstance(shape, Tensor) else np.full(tuple(shape), value)
+    if isinstance(shape, Tensor) or np.prod(shape, dtype=np.int64) > _FILLED:
+        return g.Expand(value, shape)
+    return np.full(tuple(shape), value)
 
 
 @lowers("fill_like", since=16)
@@ -90,15 +93,22 @@ def one_hot(
 ) -> Tensor:
     rank = len(indices.shape or ()) + 1
     axis = int(axis) % rank
-    classes = g.Range(0, g.cast(one_hot_vector_size, np.int64), 1)
-    aligned = g.Reshape(classes, [-1 if i == axis else 1 for i in range(rank)])
+    column = [-1 if i == axis else 1 for i in range(rank)]
+    if isinstance(one_hot_vector_size, Tensor):
+        classes = g.Reshape(g.Range(0, g.cast(one_hot_vector_size, np.int64), 1), column)
+    else:
+        classes = np.arange(one_hot_vector_size, dtype=np.int64).reshape(column)
     # An index outside, even a negative one, is off everywhere; ONNX's OneHot would wrap it.
-    hot = g.Equal(g.Unsqueeze(g.cast(indices, np.int64), [axis]), aligned)
-    return g.choose(hot, on_value, off_value)
+    hot = g.Equal(g.Unsqueeze(g.cast(indices, np.int64), [axis]), classes)
+    if np.asarray(on_value).dtype.kind == "f":
+        return g.Where(hot, on_value, off_value)
+    # ONNX Runtime has no Where for booleans, and OpenVINO computes that of integers in float32.
+    return g.Gather(np.array([off_value, on_value]), g.cast(hot, np.int32))
 
 
 @lowers("pad")
 def pad(g: Builder, x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = None) -> Tensor:
+    x = g.tensor(x)
     if isinstance(pad, Tensor):
         amounts = g.Reshape(g.Transpose(g.Reshape(pad, [-1, 2]), perm=[1, 0]), [-1])
     else:
@@ -136,8 +146,7 @@ def split(g: Builder, x: Tensor, axis: int, num_splits: int | None = None, split
 
 @lowers("stack")
 def stack(g: Builder, values: Variadic, axis: int) -> Tensor:
-    rank = len(np.shape(values[0]) if not isinstance(values[0], Tensor) else values[0].shape or ()) + 1
-    axis = int(axis) % rank
+    axis = int(axis) % (len(values[0].shape) + 1)
     return g.Concat(*(g.Unsqueeze(value, [axis]) for value in values), axis=axis)
 
 
@@ -157,11 +166,9 @@ def topk(
     return_indices: bool = True,
     output_indices_dtype: str = "int32",
 ) -> Any:
-    count = g.Gather(g.shape_of(x), [int(axis)]) if not isinstance(k, Tensor) and k == -1 else g.Reshape(k, [1])
+    """`k` -1: all elements."""
+    count = _size(g, x, axis) if k == -1 else np.array([k], np.int64)
     values, indices = g.TopK(_sortable(g, x), count, axis=axis, largest=not ascending, sorted=bool(sort))
-    expected = len(g.op.outputs)
-    if expected not in (1, 2):
-        raise ProgramError(f"has 1 or 2 results, not {expected}")
     return (values, indices) if return_indices else (values,)
 
 
@@ -170,8 +177,12 @@ def _sortable(g: Builder, x: Tensor) -> Tensor:
     return g.cast(x, np.int32) if x.dtype.itemsize < 4 and x.dtype.kind in "iu" else x
 
 
+def _size(g: Builder, x: Tensor, axis: int) -> Any:
+    """The size of an axis: an int64 array or Tensor of shape (1)."""
+    size = (x.shape or ())[int(axis)]
+    return g.Gather(g.Shape(x), [int(axis)]) if size is None else np.array([size], np.int64)
+
+
 def _arange(g: Builder, x: Tensor, axis: int) -> Any:
-    size = (x.shape or ())[axis]
-    if size is not None:
-        return np.arange(size)
-    return g.Range(0, g.Squeeze(g.Gather(g.Shape(x), [axis]), [0]), 1)
+    size = _size(g, x, axis)
+    return g.Range(0, g.Squeeze(size, [0]), 1) if isinstance(size, Tensor) else np.arange(size[0])
