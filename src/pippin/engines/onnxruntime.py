@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import tempfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -17,14 +19,18 @@ _PROVIDERS = ["CPUExecutionProvider"]
 _SEVERITY_ERROR = 3  # warnings of the optimizer say nothing to a user
 
 
+def _onnxruntime() -> Any:
+    """The library, imported without its telemetry: since 1.32 it keeps a device id in the home folder and reports it."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
+    return importlib.import_module("onnxruntime")
+
+
 class OnnxRuntime:
     name = "onnxruntime"
 
     @cached_property
     def version(self) -> str:
-        import onnxruntime
-
-        return str(onnxruntime.__version__)
+        return str(_onnxruntime().__version__)
 
     def supports(self, lowered: Lowered) -> str | None:
         return None  # every operator that the lowering emits has a CPU kernel; a test holds it to that
@@ -33,20 +39,16 @@ class OnnxRuntime:
         return self.load(lowered.model.SerializeToString(), threads)
 
     def load(self, artifact: bytes, threads: int | None = None) -> CompiledOnnxRuntime:
-        import onnxruntime
-
         options = _options(threads)
         try:
-            session = onnxruntime.InferenceSession(artifact, options, providers=_PROVIDERS)
+            session = _onnxruntime().InferenceSession(artifact, options, providers=_PROVIDERS)
         except Exception as error:  # the library's exceptions share no base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
         return CompiledOnnxRuntime(session, artifact)
 
 
 def _options(threads: int | None) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = _onnxruntime().SessionOptions()
     options.log_severity_level = _SEVERITY_ERROR
     # float32 is a promise: by default products with 4- and 8-bit weights quantize their other side as well.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
@@ -70,11 +72,9 @@ class CompiledOnnxRuntime:
 
     def export(self) -> bytes:
         """The model after ONNX Runtime's own graph optimizations, in ONNX format."""
-        import onnxruntime
-
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             path = Path(folder) / "optimized.onnx"
             options = _options(None)
             options.optimized_model_filepath = str(path)
-            onnxruntime.InferenceSession(self.source, options, providers=_PROVIDERS)
+            _onnxruntime().InferenceSession(self.source, options, providers=_PROVIDERS)
             return path.read_bytes()

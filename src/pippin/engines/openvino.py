@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import sys
 from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,20 @@ from ..errors import CompilationError, PredictionError
 from ..lowering import Lowered
 
 _DEVICE = "CPU"
+_importing = Lock()
+
+
+def _openvino() -> Any:
+    """The library, imported without its telemetry: on import it would report itself over the network and keep a
+    counter in the home folder. It has a stub of its own for where the package is not installed."""
+    with _importing:
+        if "openvino" in sys.modules or "openvino_telemetry" in sys.modules:
+            return importlib.import_module("openvino")
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            del sys.modules["openvino_telemetry"]
 
 
 class OpenVINO:
@@ -21,15 +38,11 @@ class OpenVINO:
 
     @cached_property
     def core(self) -> Any:
-        import openvino
-
-        return openvino.Core()
+        return _openvino().Core()
 
     @cached_property
     def version(self) -> str:
-        import openvino
-
-        return str(openvino.__version__)
+        return str(_openvino().__version__)
 
     def supports(self, lowered: Lowered) -> str | None:
         graph = lowered.model.graph

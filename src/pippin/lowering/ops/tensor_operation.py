@@ -42,11 +42,11 @@ def concat(g: Builder, values: Variadic, axis: int, interleave: bool = False) ->
     if not interleave:
         # Scalars join to a vector.
         return g.Concat(*(g.Reshape(v, [1]) if v.shape == () else v for v in values), axis=axis)
-    first = values[0]
-    axis = int(axis) % len(first.shape)
+    rank = g.tensor(values[0]).rank
+    axis = int(axis) % rank
     stacked = g.Concat(*(g.Unsqueeze(v, [axis + 1]) for v in values), axis=axis + 1)
-    factors = np.where(np.arange(len(first.shape)) == axis, len(values), 1)
-    sizes = g.shape_of(first)
+    factors = np.where(np.arange(rank) == axis, len(values), 1)
+    sizes = g.shape_of(values[0])
     return g.Reshape(stacked, g.Mul(sizes, factors) if isinstance(sizes, Tensor) else sizes * factors)
 
 
@@ -146,7 +146,7 @@ def split(g: Builder, x: Tensor, axis: int, num_splits: int | None = None, split
 
 @lowers("stack")
 def stack(g: Builder, values: Variadic, axis: int) -> Tensor:
-    axis = int(axis) % (len(values[0].shape) + 1)
+    axis = int(axis) % (g.tensor(values[0]).rank + 1)
     return g.Concat(*(g.Unsqueeze(value, [axis]) for value in values), axis=axis)
 
 

@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import UnsupportedOperationError
 from ..builder import Builder
 from ..graph import Tensor
 from ..registry import Variadic, lowers
+
+# No tensor has as many axes.
+_RANKS = 16
 
 
 @lowers("batch_to_space")
 def batch_to_space(g: Builder, x: Tensor, block_shape: np.ndarray, crops: np.ndarray) -> Tensor:
     height, width = (int(b) for b in block_shape)
+    x = g.tensor(x)
     _, channels, rows, columns = _sizes(g, x)
     split = g.Reshape(x, _shape(g, [height, width, -1, channels, rows, columns]))
     moved = g.Transpose(split, perm=[2, 3, 4, 0, 5, 1])
@@ -53,6 +58,7 @@ def pixel_shuffle(g: Builder, x: Tensor, upscale_factor: int) -> Tensor:
 
 @lowers("pixel_unshuffle", since=16)
 def pixel_unshuffle(g: Builder, x: Tensor, downscale_factor: int) -> Tensor:
+    x = g.tensor(x)
     factor = int(downscale_factor)
     batch, channels, rows, columns = _sizes(g, x)
     rows, columns = _times(g, rows, 1, factor), _times(g, columns, 1, factor)
@@ -68,35 +74,50 @@ def expand_dims(g: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
 
 @lowers("squeeze")
 def squeeze(g: Builder, x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
-    if axes is None:
-        axes = [i for i, size in enumerate(x.shape or ()) if size == 1]
-    return g.Squeeze(x, np.atleast_1d(np.asarray(axes, np.int64)))
+    x = g.tensor(x)
+    given = range(x.rank) if axes is None else [int(a) % x.rank for a in np.atleast_1d(axes)]
+    # An axis of another size stays; one whose size is not known counts as longer than 1.
+    single = [a for a in given if (x.shape or ())[a] == 1]
+    return g.Squeeze(x, single) if single else x
 
 
 @lowers("reshape")
 def reshape(g: Builder, x: Tensor, shape: Any) -> Tensor:
-    # A 0 keeps the input's size, except in the shape of an empty tensor, where it is meant.
-    empty = (
-        not isinstance(shape, Tensor)
-        and 0 in shape
-        and 0 in (np.shape(x) if not isinstance(x, Tensor) else x.shape or ())
-    )
-    return g.Reshape(x, shape, allowzero=1 if empty and -1 not in shape else None)
+    x = g.tensor(x)
+    if not isinstance(shape, Tensor) and 0 in shape and 0 in (x.shape or ()) and -1 not in shape:
+        return g.Reshape(x, shape, allowzero=1)  # an empty tensor: the 0 is a size
+    return g.Reshape(x, _zeros_from_the_right(g, x, shape))
+
+
+def _zeros_from_the_right(g: Builder, x: Tensor, shape: Any) -> Any:
+    """A 0 is the size of the axis of x as far from the right, and 1 where x has none. ONNX counts from the left, as
+    iOS 15 and 16 do, but these allow a 0 only in a shape of as many sizes as x has."""
+    if not isinstance(shape, Tensor):
+        if len(shape) == x.rank or 0 not in shape:
+            return shape
+        sizes = [*[1] * len(shape), *_sizes(g, x)][-len(shape) :]
+        return _shape(g, [aligned if d == 0 else int(d) for d, aligned in zip(shape, sizes, strict=True)])
+    shape = g.cast(shape, np.int64)
+    if shape.static_shape == (x.rank,):
+        return shape
+    ones = np.ones(_RANKS, np.int64)
+    aligned = g.Slice(g.Concat(ones, g.shape_of(x), axis=0), g.Neg(g.Shape(shape)), [_RANKS + x.rank])
+    return g.Where(g.Equal(shape, 0), aligned, shape)
 
 
 @lowers("reshape_like", since=16)
 def reshape_like(
     g: Builder, x: Tensor, ref_tensors: Variadic, begins: Variadic, ends: Variadic, end_masks: Variadic
 ) -> Tensor:
-    sizes = []
+    sizes: list[Any] = []
     for reference, begin, end, to_the_end in zip(ref_tensors, begins, ends, end_masks, strict=True):
-        last = np.iinfo(np.int64).max if to_the_end else int(end)
-        sizes.append(g.Slice(g.shape_of(reference), [int(begin)], [last]))
-    return g.Reshape(x, g.Concat(*sizes, axis=0))
+        sizes += _sizes(g, g.tensor(reference))[int(begin) : None if to_the_end else int(end)]
+    return g.Reshape(x, _shape(g, sizes))
 
 
 @lowers("reverse")
 def reverse(g: Builder, x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
+    x = g.tensor(x)
     which = np.arange(x.rank) if axes is None else np.atleast_1d(np.asarray(axes, np.int64))
     if not which.size:
         return x
@@ -106,16 +127,35 @@ def reverse(g: Builder, x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
 
 @lowers("reverse_sequence")
 def reverse_sequence(g: Builder, x: Tensor, lengths: Tensor, seq_axis: int = 0, batch_axis: int = 0) -> Tensor:
+    x = g.tensor(x)
     rank = x.rank
     sequence, batch = int(seq_axis) % rank, int(batch_axis) % rank
+    if sequence == batch:
+        raise UnsupportedOperationError(f"seq_axis and batch_axis are both {batch}; they must be different axes")
+    as_integers = x.dtype == np.int32
+    if {sequence, batch} == {0, 1} and not as_integers:
+        return g.ReverseSequence(x, lengths, batch_axis=batch, time_axis=sequence)
     # ONNX takes the batch and the sequence as the first two axes only.
     order = [batch, sequence, *(i for i in range(rank) if i not in (batch, sequence))]
-    reversed_ = g.ReverseSequence(g.Transpose(x, perm=order), lengths, batch_axis=0, time_axis=1)
+    first = g.Transpose(x, perm=order)
+    if as_integers:
+        reversed_ = _reversed_integers(g, first, lengths)
+    else:
+        reversed_ = g.ReverseSequence(first, lengths, batch_axis=0, time_axis=1)
     return g.Transpose(reversed_, perm=np.argsort(order))
+
+
+def _reversed_integers(g: Builder, x: Tensor, lengths: Any) -> Tensor:
+    """ReverseSequence of x (batch, sequence, ...) by position; OpenVINO's passes integers through float32."""
+    positions = _positions(g, x, 1)
+    size = g.Unsqueeze(g.cast(lengths, np.int64), [1])
+    source = g.Where(g.Less(positions, size), g.Sub(g.Sub(size, 1), positions), positions)
+    return g.GatherND(x, g.Unsqueeze(source, [2]), batch_dims=1)
 
 
 @lowers("sliding_windows")
 def sliding_windows(g: Builder, x: Tensor, axis: int, size: int, stride: int = 1) -> Tensor:
+    x = g.tensor(x)
     axis = int(axis) % x.rank
     length = (x.shape or ())[axis]
     if length is not None:
@@ -129,12 +169,18 @@ def sliding_windows(g: Builder, x: Tensor, axis: int, size: int, stride: int = 1
 
 @lowers("transpose")
 def transpose(g: Builder, x: Tensor, perm: Sequence[int]) -> Tensor:
-    return g.Transpose(x, perm=np.asarray(perm) % max(len(perm), 1))
+    return g.Transpose(x, perm=np.asarray(perm) % len(perm)) if len(perm) else x
 
 
 def _sizes(g: Builder, x: Tensor) -> list[Any]:
     """Each size of x: an int where it is known, else a tensor of shape (1)."""
     return [g.Gather(g.Shape(x), [i]) if d is None else d for i, d in enumerate(x.shape or ())]
+
+
+def _positions(g: Builder, x: Tensor, axis: int) -> Any:
+    """0, 1, 2 ... along an axis of x, int64."""
+    size = _sizes(g, x)[axis]
+    return g.Range(0, g.Squeeze(size, [0]), 1) if isinstance(size, Tensor) else np.arange(size)
 
 
 def _times(g: Builder, size: Any, factor: int, divisor: int = 1) -> Any:
