@@ -2,7 +2,8 @@
 
 The network and its constants: Bittner et al., "A Lightweight Instrument-Agnostic Model for Polyphonic Note
 Transcription and Multipitch Estimation", ICASSP 2022. It reads windows of two seconds of sound at 22,050 Hz and gives,
-every 256 samples, for each of the 88 keys of a piano, how likely a note sounds and how likely one begins.
+every 256 samples, for each of the 88 keys of a piano, how likely a note sounds and how likely one begins. The decoding
+is that of the paper: notes from the onsets, the last first, then notes from the energy that no onset explains.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LOWEST = 21  # the MIDI pitch of the first key
 
 ONSET = 0.5
 SOUNDING = 0.3
-SHORTEST = 11  # frames, 128 ms
+SHORTEST = 11  # frames (128 ms); a note is longer
 PATIENCE = 11  # frames that a note may be faint before it is over
 
 
@@ -56,20 +57,37 @@ def kept_frames(start: float) -> tuple[slice, np.ndarray]:
 
 
 def find_notes(times: np.ndarray, sounding: np.ndarray, onsets: np.ndarray) -> list[Note]:
-    """Note events from times (T) and posteriors (T, 88), in order of their start.
-
-    A note begins at a peak of its onset posterior and lasts while it sounds. The last beginnings are taken first, and
-    a note takes its energy with it, and that of the neighbouring keys, so that nothing is heard twice.
-    """
+    """Note events from times (T) and posteriors (T, 88), in order of their start."""
     energy = sounding.copy()
-    notes = []
+    spans = [*_struck(energy, onsets), *_unstruck(energy)]
+    return sorted(
+        Note(float(times[begin]), float(times[end - 1] - times[begin]), key + LOWEST) for begin, end, key in spans
+    )
+
+
+def _struck(energy: np.ndarray, onsets: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """(first frame, frame after the last, key) of the notes that begin at a peak of their onset posterior.
+
+    The last beginnings come first: a note takes its energy with it, so an earlier one ends where the next begins.
+    """
     for begin, key in reversed(_peaks(onsets)):
-        end = _end(energy[:, key], begin)
-        if end - begin <= SHORTEST:
+        end = begin + _length(energy[begin:, key])
+        if end - begin > SHORTEST:
+            _take(energy, begin, end, key)
+            yield begin, end, key
+
+
+def _unstruck(energy: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """The notes that nobody struck: energy that is left, from the likeliest frame both forward and backward."""
+    likeliest = np.argsort(-energy, axis=None, kind="stable")[: np.count_nonzero(energy >= SOUNDING)]
+    for frame, key in zip(*(axis.tolist() for axis in np.unravel_index(likeliest, energy.shape)), strict=True):
+        if energy[frame, key] < SOUNDING:  # a likelier note has taken it
             continue
-        energy[begin:end, max(key - 1, 0) : key + 2] = 0
-        notes.append(Note(float(times[begin]), float(times[end - 1] - times[begin]), key + LOWEST))
-    return sorted(notes)
+        begin = frame + 1 - _length(energy[frame::-1, key])
+        end = frame + _length(energy[frame:, key])
+        _take(energy, begin, end, key)
+        if end - begin > SHORTEST:
+            yield begin, end, key
 
 
 def _peaks(onsets: np.ndarray) -> list[tuple[int, int]]:
@@ -79,11 +97,16 @@ def _peaks(onsets: np.ndarray) -> list[tuple[int, int]]:
     return [(int(frame), int(key)) for frame, key in np.argwhere(highest)]
 
 
-def _end(energy: np.ndarray, begin: int) -> int:
-    """The frame at which a key falls silent: the first of more faint ones in a row than patience allows."""
+def _length(likelihood: np.ndarray) -> int:
+    """The number of frames until a key falls silent, which is when more of them are faint in a row than patience allows."""
     faint = 0
-    for frame in range(begin, len(energy)):
-        faint = faint + 1 if energy[frame] < SOUNDING else 0
+    for count, value in enumerate(likelihood, start=1):
+        faint = faint + 1 if value < SOUNDING else 0
         if faint > PATIENCE:
-            return frame + 1 - faint
-    return len(energy) - faint
+            return count - faint
+    return len(likelihood) - faint
+
+
+def _take(energy: np.ndarray, begin: int, end: int, key: int) -> None:
+    """What belongs to a note, on its own key and what spills to the neighbouring ones, is heard no more."""
+    energy[begin:end, max(key - 1, 0) : key + 2] = 0

@@ -195,6 +195,28 @@ CASES += [
 ]
 
 
+CODES = np.random.default_rng(9).integers(0, 255, (6, 4, 3, 3)).astype(np.uint8)
+CASES += [
+    case(
+        "conv_quantized",
+        x=f32(1, 4, 8, 8),
+        weight=const(CODES),
+        quantization_type="linear",
+        nbits=8,
+        quant_scale=const(scale),
+        quant_bias=const(shift),
+        pad_type="same",
+        dtypes=["fp32"],
+        atol=1e-3,
+        expect=_quantized,
+    )
+    for scale, shift in [
+        (f32(6, seed=1, low=0.001, high=0.01), f32(6, seed=2, low=-0.1, high=0.1)),
+        (np.float32([0.01]), np.float32([-0.5])),
+    ]
+]
+
+
 @rows(CASES)
 def test_conv(row, engine, dtype):
     check(row, engine, dtype)

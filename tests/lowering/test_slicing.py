@@ -126,6 +126,186 @@ CASES += [
     case("slice_update", x=i32(3, 4), update=i32(3, 1, seed=1), begin=[0, 2], end=[3, 3], opset=18, expect=_update),
 ]
 
+# Integers that float32 does not hold, and every other element type that moves.
+LARGE = np.array([[2**31 - 1, -(2**31), 16777217, 5], [33554433, -16777219, 1, 2], [0, 3, 4, 8]], np.int32)
+TYPED = [f32(3, 4, low=0, high=99).astype(d) for d in (np.int8, np.uint8, np.int16, np.uint16)] + [
+    LARGE,
+    booleans(3, 4),
+]
+EXACT = {"rtol": 0, "atol": 0}
+for typed in TYPED:
+    CASES += [
+        case("slice_by_index", x=typed, begin=[2, 1], end=[0, 3], stride=[-1, 1], opset=17, expect=_slice, **EXACT),
+        case("slice_by_size", x=typed, begin=[1, 0], size=[2, -1], opset=17, expect=_by_size, **EXACT),
+    ]
+    CASES += [
+        case("slice_update", x=typed, update=typed[:2, 1:3].copy(), **how, opset=18, expect=_update, **EXACT)
+        for how in (
+            {"begin": [1, 0], "end": [3, 2]},
+            {"begin": [0, 0], "end": [3, 4], "stride": [2, 2]},
+            {"begin": np.array([1, 2], np.int32), "end": np.array([3, 4], np.int32)},
+        )
+    ]
+
+
+def _typed(name, value, dtype):
+    """begin and end as values of the prediction; the stride must be of their type."""
+    if name == "stride":
+        return const(np.array(value, dtype))
+    return value if name.endswith("mask") else np.array(value, dtype)
+
+
+CASES += [
+    case("slice_by_index", x=x, **how, opset=17, label=f"{how}", expect=_slice)
+    for x in (X, dynamic(X), const(X))
+    for how in [
+        # Beyond the ends, from either side.
+        {"begin": [-9, 1], "end": [2, 99]},
+        {"begin": [-9, -99], "end": [99, -1]},
+        {"begin": [99, -1], "end": [0, 0], "stride": [-1, -2]},
+        {"begin": [-1, 2], "end": [-3, 0], "stride": [-1, -1]},
+        # Every mask alone, with each direction.
+        {"begin": [1, 2], "end": [3, 4], "begin_mask": [False, True]},
+        {"begin": [1, 2], "end": [2, 3], "end_mask": [True, False]},
+        {"begin": [1, 2], "end": [0, 0], "stride": [-1, -1], "begin_mask": [True, False]},
+        {"begin": [1, 2], "end": [0, 0], "stride": [-1, -1], "end_mask": [True, False]},
+        {"begin": [1, 2], "end": [0, 0], "stride": [-1, -2], "begin_mask": [False, True], "end_mask": [False, True]},
+        {"begin": [0, 0], "end": [0, 0], "stride": [2, 3], "begin_mask": [True, True], "end_mask": [True, True]},
+        # What is squeezed has no end, no stride and no masks.
+        {"begin": [-1, 1], "end": [0, 0], "end_mask": [False, True], "squeeze_mask": [True, False]},
+        {"begin": [2, 3], "end": [0, 1], "stride": [-1, -1], "squeeze_mask": [True, False]},
+    ]
+]
+CASES += [
+    case("slice_by_index", x=x, begin=[1, -4], end=[2, 0], squeeze_mask=[True, True], opset=17, expect=_slice)
+    for x in (X, dynamic(X), i32(3, 4))
+]
+CASES += [
+    case(
+        "slice_by_index",
+        x=x,
+        label=f"runtime-{d.__name__}-{how}",
+        **{k: _typed(k, v, d) for k, v in how.items()},
+        opset=17,
+        expect=_slice,
+    )
+    for x in (X, dynamic(X))
+    for d in (np.int8, np.int16, np.int32)
+    for how in [
+        {"begin": [-2, 1], "end": [3, -1]},
+        {"begin": [2, 3], "end": [-9, 0], "stride": [-1, -2]},
+        {"begin": [2, 3], "end": [0, 0], "stride": [-1, -2], "begin_mask": [True, False], "end_mask": [False, True]},
+        {"begin": [-1, -3], "end": [0, 0], "squeeze_mask": [True, False], "end_mask": [False, True]},
+    ]
+]
+CASES += [
+    case("slice_by_index", x=X, begin=np.array([1, 0], np.int32), end=[3, 2], label="begin", expect=_slice),
+    case("slice_by_index", x=X, begin=[0, 1], end=np.array([2, -1], np.int32), label="end", expect=_slice),
+    case(
+        "slice_by_index",
+        x=f32(1, 2, 3, 2, 4),
+        begin=[0, -1, 2, 0, 1],
+        end=[0, 0, 0, 2, -1],
+        stride=[1, 1, -1, 1, 2],
+        squeeze_mask=[True, True, False, False, False],
+        end_mask=[False, False, True, False, False],
+        expect=_slice,
+    ),
+    # A size of one, out of the shape: the commonest use.
+    case(
+        "slice_by_index",
+        x=dynamic(f32(3, 5)),
+        label="shape",
+        expect=np.array(5),
+        build=lambda mb, x: mb.slice_by_index(x=mb.shape(x=x), begin=[1], end=[0], squeeze_mask=[True]),
+    ),
+]
+
+
+def _int32(values):
+    return np.array(values, np.int32)
+
+
+def _int8(values):
+    return np.array(values, np.int8)
+
+
+def _by_size_from_either_end(x, begin, size):
+    starts = [int(b) % n for b, n in zip(begin, x.shape, strict=True)]
+    return x[tuple(slice(b, None if s == -1 else b + int(s)) for b, s in zip(starts, size, strict=True))]
+
+
+CASES += [
+    case(
+        "slice_by_size",
+        x=x,
+        begin=wrap(begin),
+        size=other(size),
+        opset=17,
+        label=f"{begin}-{size}-{n}",
+        expect=_by_size_from_either_end,
+    )
+    for x in (X, dynamic(X), const(X))
+    for begin, size in [([-2, 1], [2, 3]), ([-3, -3], [2, -1]), ([0, -4], [-1, 4]), ([1, -1], [2, 1])]
+    for n, (wrap, other) in enumerate(
+        [
+            (list, list),
+            (_int32, _int32),
+            (_int32, list),
+            (list, _int32),
+            (_int8, _int8),
+            (lambda v: const(_int8(v)), _int8),
+        ]
+    )
+]
+CASES += [
+    case("slice_by_size", x=f32(5), begin=[1], size=[3], expect=_by_size),
+    case("slice_by_size", x=f32(1, 2, 3, 2, 4), begin=[0, 1, 0, 0, 2], size=[1, 1, -1, 2, 2], expect=_by_size),
+]
+CASES += [
+    case("slice_update", x=x, update=update, **how, opset=18, label=f"{how}", expect=_update)
+    for x, update in [
+        (const(X), f32(2, 2, seed=5)),
+        (X, const(f32(2, 2, seed=5))),
+        (dynamic(X), dynamic(f32(2, 2, seed=5))),
+    ]
+    for how in (
+        {"begin": [-3, -4], "end": [-1, -2]},
+        {"begin": [1, 1], "end": [99, 3]},
+        {"begin": [-1, 3], "end": [0, 0], "stride": [-1, -2]},
+        {"begin": [0, 1], "end": [0, 0], "stride": [2, 2], "end_mask": [True, True]},
+        {"begin": np.array([-2, 1], np.int8), "end": np.array([99, -1], np.int8)},
+    )
+]
+CASES += [
+    case(
+        "slice_update",
+        x=f32(2, 3, 2, 4),
+        update=f32(2, 4, seed=3),
+        begin=begin,
+        end=[0, 0, 9, 9],
+        squeeze_mask=[True, True, False, False],
+        opset=18,
+        expect=_update,
+    )
+    for begin in ([1, -1, 0, 0], np.array([-1, 1, 0, 0], np.int32))
+]
+CASES += [
+    case("slice_update", x=f32(6), update=f32(2, seed=1), begin=[1], end=[5], stride=[3], opset=18, expect=_update),
+    # A cache that a step writes into, at a position of the prediction.
+    case(
+        "slice_update",
+        x=f32(1, 2, 8, 4),
+        update=f32(1, 2, 1, 4, seed=1),
+        begin=np.array([0, 0, 5, 0], np.int32),
+        end=np.array([0, 0, 6, 0], np.int32),
+        begin_mask=[True, True, False, True],
+        end_mask=[True, True, False, True],
+        opset=18,
+        expect=_update,
+    ),
+]
+
 
 @rows(CASES)
 def test_slicing(row, engine, dtype):

@@ -20,7 +20,7 @@ _SEVERITY_ERROR = 3  # warnings of the optimizer say nothing to a user
 
 
 def _onnxruntime() -> Any:
-    """The library, imported without its telemetry: since 1.32 it keeps a device id in the home folder and reports it."""
+    """The library, imported without its telemetry: 1.32 keeps a device id in the home folder."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
     return importlib.import_module("onnxruntime")
 

@@ -9,7 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..errors import PackageError, SpecificationError, UnsupportedModelError, UnsupportedVersionError, WeightError
+from ..errors import (
+    ConfigurationError,
+    PackageError,
+    SpecificationError,
+    UnsupportedModelError,
+    UnsupportedVersionError,
+    WeightError,
+)
 from .blob import BlobFile
 from .description import ModelDescription, read_description
 from .package import Package, inside, open_package
@@ -20,6 +27,19 @@ NEWEST_SPECIFICATION = 10
 
 Weights: TypeAlias = Mapping[str, bytes] | os.PathLike[str] | str | None
 _MODEL_PATH = "@model_path/"
+
+# What people also call a model, by the end of its file name.
+_OTHER_KINDS = {
+    ".onnx": "an ONNX model",
+    ".pt": "a PyTorch model",
+    ".pt2": "a PyTorch model",
+    ".pth": "a PyTorch model",
+    ".tflite": "a TensorFlow Lite model",
+    ".h5": "a Keras model",
+    ".keras": "a Keras model",
+    ".safetensors": "a file of weights without a model",
+    ".gguf": "a GGUF model",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,16 @@ class Asset:
             for candidate in (folder / relative, folder / Path(relative).name):
                 if inside(folder, candidate).is_file():
                     return BlobFile.open(candidate)
-        raise WeightError(f"{self.name}: the weight file '{relative}' is missing")
+        raise WeightError(f"{self.name}: the weight file '{relative}' is missing{self._where()}")
+
+    def _where(self) -> str:
+        if self._package is not None:
+            return " from the package"
+        if self._weights is None:
+            return ": give `weights` with the specification"
+        if isinstance(self._weights, Mapping):
+            return f" from `weights` (which has: {', '.join(sorted(self._weights)) or 'none'})"
+        return f" from {os.fspath(self._weights)}"
 
 
 def open_asset(source: Any, weights: Weights = None) -> Asset:
@@ -67,10 +96,11 @@ def open_asset(source: Any, weights: Weights = None) -> Asset:
 
     A specification in memory is bytes or a `Model` message; its weight files are given as `weights`, either
     {"weights/weight.bin": bytes} or the folder that holds them. An Asset is returned as it is.
-    Raises PackageError, SpecificationError, UnsupportedVersionError, or UnsupportedModelError for what is no
-    model file at all.
+    Raises PackageError, SpecificationError, UnsupportedVersionError; UnsupportedModelError for a model that is not
+    Core ML's, or compiled; ConfigurationError for `weights` beside a package or an Asset, which have their own.
     """
     if isinstance(source, Asset):
+        _refuse(weights, source.name)
         return source
     if isinstance(source, bytes | bytearray | memoryview):
         return Asset("model in memory", None, _parse(bytes(source), "model in memory"), None, weights)
@@ -81,15 +111,30 @@ def open_asset(source: Any, weights: Weights = None) -> Asset:
     raise PackageError(f"a model is a path, bytes, or a Model message; a {type(source).__name__} was given")
 
 
+def _refuse(weights: Weights, name: str) -> None:
+    if weights is not None:
+        raise ConfigurationError(f"{name}: has weights of its own; leave `weights` out")
+
+
 def _open_path(path: Path, weights: Weights) -> Asset:
-    if not path.exists():
-        raise PackageError(f"{path}: there is no such file or folder")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PackageError(f"{path}: there is no such file or folder") from None
+    except (OSError, ValueError) as error:
+        raise PackageError(f"{str(path)!r}: cannot be opened: {error}") from None
+    if path.suffix.lower() in _OTHER_KINDS:
+        raise UnsupportedModelError(
+            f"{path}: is {_OTHER_KINDS[path.suffix.lower()]}; an .mlpackage or .mlmodel can be opened"
+            " (coremltools converts to it)"
+        )
     if path.is_dir():
         if path.suffix == ".mlmodelc" or (path / "coremldata.bin").is_file():
             raise UnsupportedModelError(
                 f"{path}: is compiled by Apple's compiler; open the .mlpackage it was made from"
             )
         package = open_package(path)
+        _refuse(weights, str(path))
         specification = _parse(_read(package.specification), str(package.specification))
         return Asset(path.name, path, specification, package)
     data = _read(path)
@@ -97,7 +142,7 @@ def _open_path(path: Path, weights: Weights) -> Asset:
         raise PackageError(f"{path}: is a zip archive; unpack it and open the .mlpackage inside")
     if path.name == "Manifest.json":
         raise PackageError(f"{path}: is the manifest of a package; open the folder {path.parent}")
-    return Asset(path.name, path, _parse(data, str(path)), None, weights or path.parent)
+    return Asset(path.name, path, _parse(data, str(path)), None, path.parent if weights is None else weights)
 
 
 def _read(path: Path) -> bytes:

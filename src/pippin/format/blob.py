@@ -3,6 +3,7 @@
 Format (MILBlob, in coremltools' public sources): a header of 64 bytes (uint32 number of records, uint32 version),
 then for each record 64 bytes of metadata (uint32 sentinel, uint32 element type, uint64 size in bytes, uint64 offset
 of the data, uint64 bits of padding at its end) and the data, both aligned to 64 bytes; all little-endian.
+Files of version 1 are read as those of version 2: the sentinel of each record says if that is what they hold.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class BlobFile:
             raise WeightError(f"{name}: {len(data)} bytes are too few for a weight file (its header alone has 64)")
         self.count, self.version = _HEADER.unpack_from(data, 0)
         if self.version not in _VERSIONS:
-            raise WeightError(f"{name}: not a weight file, or of a version that is not known: {self.version} (1 or 2)")
+            raise WeightError(f"{name}: its header has the version {self.version}; a weight file has 1 or 2")
 
     @classmethod
     def open(cls, path: os.PathLike[str] | str) -> BlobFile:
@@ -88,7 +89,7 @@ class BlobFile:
     def read(self, offset: int, dtype: DataType, shape: tuple[int, ...]) -> np.ndarray:
         """The array whose metadata record lies at `offset`: a read-only view of the file where an element has
         8 bits or more, else one element a byte. Raises WeightError where the record does not fit."""
-        stored, start, size = self._record(offset)
+        stored, start, size, padding = self._record(offset)
         if stored is not _STORED_AS.get(dtype, dtype):
             raise WeightError(f"{self._at(offset)}: holds {stored.value}, but the program expects {dtype.value}")
         count = math.prod(shape)
@@ -97,16 +98,23 @@ class BlobFile:
             raise WeightError(
                 f"{self._at(offset)}: holds {size} bytes, but {dtype.value} of shape {shape} needs {expected}"
             )
+        # Before iOS 18 the field was not written, and may hold anything; there were no smaller elements either.
+        unused = size * 8 - count * stored.bits
+        if stored.bits < 8 and padding != unused:
+            raise WeightError(
+                f"{self._at(offset)}: {padding} bits of its {size} bytes are unused, but {dtype.value} of shape {shape}"
+                f" leaves {unused}"
+            )
         return unpack_elements(self._data[start : start + size], dtype, count).reshape(shape)
 
-    def _record(self, offset: int) -> tuple[DataType, int, int]:
-        """Element type, start and size in bytes of the data of one record."""
+    def _record(self, offset: int) -> tuple[DataType, int, int, int]:
+        """Of one record: element type, start and size of the data in bytes, bits of padding at its end."""
         if offset % _ALIGNMENT or not 0 < offset <= len(self._data) - _ALIGNMENT:
             raise WeightError(
                 f"{self._at(offset)}: no record can lie there (records are 64-byte aligned;"
                 f" the file has {len(self._data)} bytes: it may be truncated)"
             )
-        sentinel, number, size, start, _ = _RECORD.unpack_from(self._data, offset)
+        sentinel, number, size, start, padding = _RECORD.unpack_from(self._data, offset)
         if sentinel != _SENTINEL:
             raise WeightError(f"{self._at(offset)}: no record lies there (0x{sentinel:08X} instead of 0xDEADBEEF)")
         if number not in _DTYPES:
@@ -118,7 +126,7 @@ class BlobFile:
             )
         if start % _ALIGNMENT:
             raise WeightError(f"{self._at(offset)}: its data begins at byte {start}, which is not 64-byte aligned")
-        return _DTYPES[number], start, size
+        return _DTYPES[number], start, size, padding
 
     def _at(self, offset: int) -> str:
         return f"{self.name}, offset {offset}"

@@ -48,7 +48,7 @@ class ShapeRange:
 
 @dataclass(frozen=True, slots=True)
 class MultiArray:
-    """An array. `shape` is the default one, None where the model does not say."""
+    """An array. `shape` is the default one, None where the model does not say (an output may not)."""
 
     dtype: DataType
     shape: tuple[int, ...] | None = None
@@ -237,11 +237,17 @@ def read_description(model: Any) -> ModelDescription:
 
 
 def _function(proto: Any, name: str) -> FunctionDescription:
+    inputs, states = _features(proto.input), _features(proto.state)
+    stray = next((feature for feature in states if not isinstance(feature.type, State)), None)
+    if stray is not None:
+        raise SpecificationError(
+            f"the state '{stray.name}' of '{name}' is described as {stray.type}; a State is needed"
+        )
     return FunctionDescription(
         name,
-        _features(proto.input),
+        tuple(feature for feature in inputs if not isinstance(feature.type, State)),
         _features(proto.output),
-        _features(proto.state),
+        states + tuple(feature for feature in inputs if isinstance(feature.type, State)),  # where they once stood
         proto.predictedFeatureName,
         proto.predictedProbabilitiesName,
     )
@@ -253,6 +259,8 @@ def _features(protos: Iterable[Any]) -> tuple[FeatureDescription, ...]:
         for proto in protos
     )
     names = [feature.name for feature in features]
+    if "" in names:
+        raise SpecificationError("a feature is described without a name")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SpecificationError(f"the feature '{twice}' is described twice")
@@ -278,7 +286,8 @@ def _type(feature: Any) -> FeatureType:
             return Dictionary("int64" if proto.dictionaryType.HasField("int64KeyType") else "string")
         case "sequenceType":
             element = "int64" if proto.sequenceType.HasField("int64Type") else "string"
-            return Sequence(element, _range(proto.sequenceType.sizeRange))
+            said = proto.sequenceType.HasField("sizeRange")
+            return Sequence(element, _range(feature.name, proto.sequenceType.sizeRange) if said else SizeRange(0, None))
     raise SpecificationError(f"the feature '{feature.name}' has no type")
 
 
@@ -295,16 +304,19 @@ def _multiarray(name: str, proto: Any) -> MultiArray:
     dtype = _ARRAY_DTYPES.get(proto.dataType)
     if dtype is None:
         raise SpecificationError(f"the feature '{name}' has the unknown element type {proto.dataType}")
+    shape: tuple[int, ...] | None = tuple(proto.shape) or None
     flexibility: EnumeratedShapes | ShapeRange | None = None
     match proto.WhichOneof("ShapeFlexibility"):
         case "enumeratedShapes":
             flexibility = EnumeratedShapes(tuple(tuple(s.shape) for s in proto.enumeratedShapes.shapes))
+            if not flexibility.shapes:
+                raise SpecificationError(f"the feature '{name}' allows no shape: its enumerated shapes are empty")
+            shape = shape or flexibility.shapes[0]
         case "shapeRange":
-            flexibility = ShapeRange(tuple(_range(r) for r in proto.shapeRange.sizeRanges))
+            flexibility = ShapeRange(tuple(_range(name, r) for r in proto.shapeRange.sizeRanges))
+            shape = shape or tuple(r.lower for r in flexibility.ranges) or None
     default_field = proto.WhichOneof("defaultOptionalValue")
-    return MultiArray(
-        dtype, tuple(proto.shape) or None, flexibility, getattr(proto, default_field) if default_field else None
-    )
+    return MultiArray(dtype, shape, flexibility, getattr(proto, default_field) if default_field else None)
 
 
 def _image(name: str, proto: Any) -> Image:
@@ -312,24 +324,34 @@ def _image(name: str, proto: Any) -> Image:
         color = ColorSpace(proto.colorSpace)
     except ValueError:
         raise SpecificationError(f"the image '{name}' has the unknown colour space {proto.colorSpace}") from None
+    default = int(proto.width), int(proto.height)
     sizes: tuple[tuple[int, int], ...] | tuple[SizeRange, SizeRange] | None = None
     match proto.WhichOneof("SizeFlexibility"):
         case "enumeratedSizes":
             sizes = tuple((int(s.width), int(s.height)) for s in proto.enumeratedSizes.sizes)
+            if not sizes:
+                raise SpecificationError(f"the image '{name}' allows no size: its enumerated sizes are empty")
+            default = default if all(default) else sizes[0]
         case "imageSizeRange":
-            sizes = (_range(proto.imageSizeRange.widthRange), _range(proto.imageSizeRange.heightRange))
-    return Image(int(proto.width), int(proto.height), color, sizes)
+            sizes = _range(name, proto.imageSizeRange.widthRange), _range(name, proto.imageSizeRange.heightRange)
+            default = default if all(default) else (sizes[0].lower, sizes[1].lower)
+    return Image(*default, color, sizes)
 
 
-def _range(proto: Any) -> SizeRange:
-    return SizeRange(int(proto.lowerBound), None if proto.upperBound < 0 else int(proto.upperBound))
+def _range(name: str, proto: Any) -> SizeRange:
+    lower, upper = int(proto.lowerBound), int(proto.upperBound)
+    if upper < 0 or (upper == 0 and lower > 0):  # 0 is also what protobuf has where nothing was written
+        return SizeRange(lower, None)
+    if lower > upper:
+        raise SpecificationError(f"the feature '{name}' has sizes from {lower} to {upper}: no size fits")
+    return SizeRange(lower, upper)
 
 
 def _class_labels(model: Any) -> tuple[str | int, ...] | None:
     """The labels of a classifier: of an ML Program in its `classify` operation, else in the message itself."""
     kind = model.WhichOneof("Type")
     if kind == "mlProgram":
-        return _program_labels(model.mlProgram)
+        return _program_labels(model.mlProgram, model.description.defaultFunctionName or "main")
     if kind is None:
         return None
     message = getattr(model, kind)
@@ -344,14 +366,15 @@ def _class_labels(model: Any) -> tuple[str | int, ...] | None:
     return None
 
 
-def _program_labels(program: Any) -> tuple[str | int, ...] | None:
-    for function in program.functions.values():
+def _program_labels(program: Any, default: str) -> tuple[str | int, ...] | None:
+    for name in sorted(program.functions, key=lambda name: (name != default, name)):
+        function = program.functions[name]
         block = function.block_specializations.get(function.opset)
-        if block is None:
-            continue
-        for operation in block.operations:
-            if operation.type == "classify" and operation.inputs["classes"].arguments:
-                return _bound_labels(operation.inputs["classes"].arguments[0], block)
+        for operation in block.operations if block is not None else ():
+            # Plain indexing would add what is missing to the caller's message.
+            classes = operation.inputs.get("classes") if operation.type == "classify" else None
+            if classes is not None and classes.arguments:
+                return _bound_labels(classes.arguments[0], block)
     return None
 
 
@@ -359,7 +382,7 @@ def _bound_labels(binding: Any, block: Any) -> tuple[str | int, ...] | None:
     value = binding.value
     if binding.WhichOneof("binding") == "name":
         constants = {op.outputs[0].name: op for op in block.operations if op.type == "const" and op.outputs}
-        if binding.name not in constants:
+        if binding.name not in constants or "val" not in constants[binding.name].attributes:
             return None
         value = constants[binding.name].attributes["val"]
     immediate = value.immediateValue

@@ -19,12 +19,20 @@ _MAJOR = "1"
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """A file or folder that the manifest lists; its name need not be the last part of its path."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
-    """An `.mlpackage` on disk: the specification file, and the folders in which weight files may lie."""
+    """An `.mlpackage` on disk: the specification file, and the items in which weight files may lie."""
 
     path: Path
     specification: Path
-    items: tuple[Path, ...]
+    items: tuple[Item, ...]
 
     def find(self, relative: str) -> Path | None:
         """The file `weights/weight.bin`, wherever the manifest put its item; None where it is missing.
@@ -34,9 +42,10 @@ class Package:
         parts = Path(relative).parts
         candidates = [self.specification.parent / relative]
         for item in self.items:
-            candidates += [item / relative]
-            if item.name in parts:  # an item named "weights" holds "weights/weight.bin"
-                candidates.append(item.joinpath(*parts[parts.index(item.name) + 1 :]))
+            candidates.append(item.path / relative)
+            # an item named "weights" holds "weights/weight.bin"
+            names = {item.name, item.path.name}.intersection(parts)
+            candidates.extend(item.path.joinpath(*parts[parts.index(name) + 1 :]) for name in sorted(names))
         for candidate in candidates:
             inside(self.path, candidate)
             if candidate.is_file():
@@ -57,7 +66,7 @@ def open_package(path: Path) -> Package:
     if not isinstance(root, str) or root not in entries:
         raise PackageError(f"{path}: the manifest's 'rootModelIdentifier' {root!r} is not among its items")
     items = {identifier: _item(path, identifier, entry) for identifier, entry in entries.items()}
-    specification = items[root]
+    specification = items[root].path
     if not specification.is_file():
         raise PackageError(f"{path}: the model specification {specification.relative_to(path)} is missing")
     return Package(path, specification, tuple(item for key, item in items.items() if key != root))
@@ -78,11 +87,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _item(path: Path, identifier: str, entry: Any) -> Path:
+def _item(path: Path, identifier: str, entry: Any) -> Item:
     relative = entry.get("path") if isinstance(entry, dict) else None
     if not isinstance(relative, str) or not relative or "\0" in relative:
         raise PackageError(f"{path}: the manifest's item '{identifier}' has no path")
-    return inside(path, path / _DATA / relative)
+    name = entry.get("name")
+    return Item(name if isinstance(name, str) else "", inside(path, path / _DATA / relative))
 
 
 def inside(root: Path, path: Path) -> Path:

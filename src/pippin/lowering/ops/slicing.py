@@ -70,13 +70,16 @@ def slice_by_index(
 
 @lowers("slice_by_size")
 def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
-    """`size` -1: all that is left of the axis."""
+    """`size` -1: all that is left of the axis. A negative `begin` counts from the end, which is then not at 0."""
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
-    if _any_tensor(starts, sizes):
-        ends = g.Where(g.Equal(sizes, -1), np.int64(_LAST), g.Add(starts, sizes))
-    else:
-        ends = np.where(sizes == -1, _LAST, starts + sizes)
-    return g.Slice(x, starts, ends)
+    if not _any_tensor(starts, sizes):
+        ends = starts + sizes
+        return g.Slice(x, starts, np.where((sizes == -1) | ((starts < 0) & (ends >= 0)), _LAST, ends))
+    ends = g.Add(starts, sizes)
+    whole = g.Equal(sizes, -1)
+    if isinstance(starts, Tensor) or (starts < 0).any():
+        whole = g.Or(whole, g.And(g.Less(starts, 0), g.GreaterOrEqual(ends, 0)))
+    return g.Slice(x, starts, g.Where(whole, np.int64(_LAST), ends))
 
 
 @lowers("slice_update", since=18)
@@ -97,12 +100,19 @@ def slice_update(
         update = g.Unsqueeze(update, b.squeezed)
     if (b.steps == 1).all():
         return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, b, a)])
-    # A slice with steps: the same slice of the positions says where each element goes.
-    size = g.ReduceProd(g.shape_of(x), keepdims=0)
-    positions = g.Reshape(g.Range(0, size, 1), g.shape_of(x))
-    where = g.Slice(positions, b.starts, b.ends, np.arange(x.rank), b.steps)
-    flat = g.ScatterElements(g.Reshape(x, [-1]), g.Reshape(where, [-1]), g.Reshape(update, [-1]), axis=0)
+    where = _positions(g, x, b)
+    flat = g.ScatterElements(g.Reshape(x, [-1]), where, g.Reshape(update, [-1]), axis=0)
     return g.Reshape(flat, g.shape_of(x))
+
+
+def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
+    """Where each element of a slice lies in the flattened x: the same slice of the positions."""
+    if x.static_shape is not None and not _any_tensor(b.starts, b.ends):
+        positions = np.arange(np.prod(x.static_shape, dtype=np.int64)).reshape(x.static_shape)
+        taken = tuple(slice(*axis) for axis in zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True))
+        return positions[taken].reshape(-1)
+    positions = g.Reshape(g.Range(0, g.ReduceProd(g.shape_of(x), keepdims=0), 1), g.shape_of(x))
+    return g.Reshape(g.Slice(positions, b.starts, b.ends, np.arange(x.rank), b.steps), [-1])
 
 
 def _joined(g: Builder, x: Tensor, update: Tensor, b: Bounds, axes: Sequence[int]) -> Tensor:

@@ -179,8 +179,8 @@ def _sizes(g: Builder, x: Tensor) -> list[Any]:
 
 def _positions(g: Builder, x: Tensor, axis: int) -> Any:
     """0, 1, 2 ... along an axis of x, int64."""
-    size = _sizes(g, x)[axis]
-    return g.Range(0, g.Squeeze(size, [0]), 1) if isinstance(size, Tensor) else np.arange(size)
+    size = (x.shape or ())[axis]
+    return g.Range(0, g.Squeeze(g.Gather(g.Shape(x), [axis]), [0]), 1) if size is None else np.arange(size)
 
 
 def _times(g: Builder, size: Any, factor: int, divisor: int = 1) -> Any:
