@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from ..errors import PippinError
@@ -53,23 +52,13 @@ def main() -> NoReturn:
     """Run the command line: exit status 0, 1 for an error, 2 for a wrong use, 130 when interrupted."""
     debug = "--debug" in sys.argv[1:]
     try:
-        status = app(standalone_mode=False)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()  # ends in SystemExit, after a wrong use too
     except PippinError as error:
         if debug:
             raise
         print_error(error.report())
-        sys.exit(1)
-    except BrokenPipeError:  # whoever read the output has enough
-        sys.stderr.close()
-        sys.exit(1)
     except Exception as error:
         if debug:
             raise
         print_error(f"unexpected {type(error).__name__}: {error}\nThis is a defect of Pippin; --debug shows where.")
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(1)

@@ -1,0 +1,133 @@
+"""Engines behind their one interface: what each promises, on the same small model."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from coremltools.converters.mil.mil import Builder as mb
+
+from lowering.harness import case, f32, program_of
+from model.small import converted
+from pippin.engines import all_engines, compile_model
+from pippin.errors import CompilationError, ConfigurationError, PredictionError, UnsupportedOperationError
+from pippin.format.asset import open_asset
+from pippin.lowering import lower
+from pippin.program import read_program
+
+ENGINES = list(all_engines().values())
+WEIGHT = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+
+
+def lowered_of(body, **how):
+    model = converted(body, **how)
+    return lower(read_program(open_asset(model.get_spec(), weights=model.weights_dir)), "main")
+
+
+@pytest.fixture(scope="module")
+def lowered():
+    return lowered_of(lambda x: mb.relu(x=mb.linear(x=x, weight=WEIGHT), name="y"), x=(4, 3))
+
+
+def expected(x):
+    return np.maximum(x @ WEIGHT.T, 0)
+
+
+@pytest.fixture(params=ENGINES, ids=lambda engine: engine.name)
+def engine(request):
+    return request.param
+
+
+def test_version(engine):
+    assert engine.version[0].isdigit()
+
+
+def test_run(engine, lowered):
+    x = f32(4, 3)
+    found = engine.compile(lowered).run({"x": x})
+    np.testing.assert_allclose(found["y"], expected(x), rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_belong_to_the_caller(engine, lowered):
+    compiled = engine.compile(lowered)
+    first = compiled.run({"x": f32(4, 3)})["y"]
+    kept = first.copy()
+    compiled.run({"x": f32(4, 3, seed=1)})
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 7  # may be written to
+
+
+def test_an_input_may_be_overwritten_afterwards(engine, lowered):
+    compiled, x = engine.compile(lowered), f32(4, 3)
+    before = compiled.run({"x": x})["y"].copy()
+    original = x.copy()
+    x[:] = 0
+    np.testing.assert_allclose(before, expected(original), rtol=1e-5, atol=1e-6)
+
+
+def test_eight_threads(engine, lowered):
+    compiled = engine.compile(lowered, threads=1)
+    wrong = []
+
+    def work(seed):
+        for i in range(50):
+            x = f32(4, 3, seed=seed * 1000 + i)
+            if not np.allclose(compiled.run({"x": x})["y"], expected(x), rtol=1e-4, atol=1e-5):
+                wrong.append((seed, i))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_export_and_load(engine, lowered):
+    x = f32(4, 3)
+    artifact = engine.compile(lowered).export()
+    assert isinstance(artifact, bytes)
+    np.testing.assert_allclose(engine.load(artifact).run({"x": x})["y"], expected(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no artifact at all"])
+def test_a_damaged_artifact(engine, damage):
+    with pytest.raises(CompilationError, match=engine.version.split("-")[0]):
+        engine.load(damage)
+
+
+def test_a_wrong_shape_that_reaches_the_engine(engine, lowered):
+    compiled = engine.compile(lowered)
+    with pytest.raises(PredictionError):
+        compiled.run({"x": f32(4, 2)})
+    x = f32(4, 3)
+    np.testing.assert_allclose(compiled.run({"x": x})["y"], expected(x), rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_is_declined_without_a_reason(engine, lowered):
+    assert engine.supports(lowered) is None
+
+
+def test_what_openvino_gets_wrong_goes_to_onnx_runtime(tmp_path):
+    """A scatter with computed indices: OpenVINO does not check them against the bounds."""
+    row = case(
+        "scatter_nd", data=f32(3, 4), indices=np.array([[9, 9]], np.int32), updates=f32(1), mode="add", expect=None
+    )
+    arrays = {name: value for name, value in row.arguments.items() if isinstance(value, np.ndarray)}
+    lowered = lower(read_program(open_asset(program_of(row, row.arguments, arrays, str(tmp_path)))), "main")
+    engine, compiled = compile_model(lowered)
+    assert engine.name == "onnxruntime"
+    with pytest.raises(PredictionError, match="indice"):
+        compiled.run(arrays)
+    with pytest.raises(UnsupportedOperationError, match="writes outside of its memory"):
+        compile_model(lowered, "openvino")
+
+
+def test_an_unknown_engine(lowered):
+    with pytest.raises(ConfigurationError, match="openvino, onnxruntime"):
+        compile_model(lowered, "mnn")
+
+
+def test_openvino_comes_first(lowered):
+    assert compile_model(lowered)[0].name == "openvino"
