@@ -28,13 +28,17 @@ demo: setup .venv/.demo-installed
 	touch $@
 
 test: setup .venv/.test-installed
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: setup .venv/.test-installed
 	$(BIN)/ruff check src tests examples bench
 	$(BIN)/ruff format --check src tests examples bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup .venv/.test-installed
+	$(BIN)/python bench/import_time.py
+	$(BIN)/python bench/predict_overhead.py
 
 clean:
 	rm -rf .venv out

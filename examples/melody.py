@@ -40,7 +40,7 @@ def synthesize(score: list[Note] = SCORE, rate: int = RATE) -> np.ndarray:
 def _tone(frequency: float, duration: float, rate: int) -> np.ndarray:
     t = np.arange(int((duration + 0.05) * rate)) / rate
     harmonics = (
-        np.sin(2 * np.pi * k * frequency * t) * k**-1.9 * np.exp(-t * (0.8 + 0.5 * k))
+        np.sin(2 * np.pi * k * frequency * t) * k**-2.5 * np.exp(-t * (0.8 + 0.5 * k))
         for k in range(1, 9)
         if k * frequency < rate / 2
     )

@@ -19,6 +19,9 @@ WINDOW = 2 * RATE - HOP
 FRAMES = 172
 OVERLAP = 30  # frames shared by two windows: half of them are cut off each side, where the network sees too little
 LOWEST = 21  # the MIDI pitch of the first key
+# Below one step of 24 bits. The Core ML model divides by the range of the loudness in a window, and where nothing
+# sounds that is 0 / 0.
+SILENT = 1e-7
 
 ONSET = 0.5
 SOUNDING = 0.3
@@ -98,7 +101,7 @@ def _peaks(onsets: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _length(likelihood: np.ndarray) -> int:
-    """The number of frames until a key falls silent, which is when more of them are faint in a row than patience allows."""
+    """The number of frames until a key falls silent: until more of them in a row are faint than patience allows."""
     faint = 0
     for count, value in enumerate(likelihood, start=1):
         faint = faint + 1 if value < SOUNDING else 0

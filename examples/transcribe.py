@@ -21,7 +21,9 @@ from rich.table import Table
 
 import pippin
 from melody import SCORE, synthesize
-from notes import RATE, Note, find_notes, kept_frames, windows
+from notes import RATE, SILENT, Note, find_notes, kept_frames, windows
+from piano_roll import draw
+from recording import RecordingError, read_wav, write_wav
 
 OUT = Path("out")
 # The outputs of nmp.mlpackage: how likely each key sounds, and how likely it is struck.
@@ -30,71 +32,80 @@ EARLY_OR_LATE = 0.08  # seconds
 console = Console(highlight=False)
 
 
-def transcribe(
+def main(
     audio: Annotated[Path | None, typer.Argument(help="A WAV file; without one, a melody is made.")] = None,
     model: Annotated[Path | None, typer.Option(help="Basic Pitch's nmp.mlpackage.")] = None,
     picture: Annotated[Path, typer.Option(help="Where the piano roll is drawn.")] = OUT / "piano-roll.png",
     notes: Annotated[Path, typer.Option(help="Where the notes are written.")] = OUT / "notes.csv",
 ) -> None:
     """Print the notes of a recording, and draw them."""
-    sound = read_wav(audio) if audio else make_melody()
+    try:
+        found = transcribe(audio or make_melody(), model or installed_model(), picture, notes, known=audio is None)
+    except (RecordingError, pippin.PippinError) as error:
+        console.print(
+            error.report() if isinstance(error, pippin.PippinError) else str(error), style="red", markup=False
+        )
+        raise typer.Exit(1) from None
+    if audio is None and not agrees(found, SCORE):
+        console.print("[red]these are not the notes of the score[/red]")
+        raise typer.Exit(1)
+
+
+def transcribe(audio: Path, model: Path, picture: Path, notes: Path, known: bool) -> list[Note]:
+    """Hear, predict, decode, write, draw and print; `known`: beside the score of the melody."""
+    sound = read_wav(audio)
     started = time.perf_counter()
-    loaded = pippin.load(model or installed_model())
+    loaded = pippin.load(model)
     load_time = time.perf_counter() - started
     started = time.perf_counter()
     times, sounding, onsets = posteriors(loaded, sound)
     predict_time = time.perf_counter() - started
     found = find_notes(times, sounding, onsets)
     write_notes(found, notes)
-    draw(times, sounding, found, picture, audio.name if audio else "a melody with a known score")
-    show(found, None if audio else SCORE)
+    draw(times, sounding, found, picture, "a melody with a known score" if known else audio.name)
+    show(found, SCORE if known else None)
     seconds = len(sound) / RATE
     console.print(f"loaded in {load_time:.2f} s on {loaded.engine}; {seconds:.1f} s of sound in {predict_time:.2f} s")
-    console.print(f"piano roll: {picture}   notes: {notes}")
-    if not audio and not agrees(found, SCORE):
-        console.print("[red]these are not the notes of the score[/red]")
-        raise typer.Exit(1)
+    console.print(f"piano roll: {picture}   notes: {notes}", markup=False)
+    return found
 
 
 def posteriors(model: pippin.Model, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times (T), and for each of 88 keys how likely it sounds and how likely it begins (T, 88)."""
-    (name,) = (feature.name for feature in model.description.function().inputs)
+    name = only_input(model)
     parts = []
     for start, window in windows(sound):
-        outputs = model.predict({name: window})
         inner, when = kept_frames(start)
+        if np.abs(window).max() < SILENT:
+            nothing = np.zeros((len(when), 88), np.float32)
+            parts.append((when, nothing, nothing))
+            continue
+        outputs = model.predict({name: window})
         parts.append((when, outputs[SOUNDING][0, inner], outputs[ONSETS][0, inner]))
     times, sounding, onsets = (np.concatenate(part) for part in zip(*parts, strict=True))
     heard = times < len(sound) / RATE
     return times[heard], sounding[heard], onsets[heard]
 
 
-def read_wav(path: Path) -> np.ndarray:
-    """Mono float32 samples at 22,050 Hz, from PCM of any width or floats, any rate, any number of channels."""
-    from scipy.io import wavfile
-    from scipy.signal import resample_poly
-
-    try:
-        rate, samples = wavfile.read(path)
-    except (OSError, ValueError) as error:
-        console.print(f"[red]{path} cannot be read as WAV: {error}[/red]")
-        raise typer.Exit(1) from None
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128) / 128
-    elif samples.dtype.kind == "i":
-        samples = samples / float(np.iinfo(samples.dtype).max)
-    mono = samples.reshape(len(samples), -1).mean(1)
-    common = np.gcd(rate, RATE)
-    return resample_poly(mono, RATE // common, rate // common).astype(np.float32)
+def only_input(model: pippin.Model) -> str:
+    """The name of the input that takes the sound, of a model that has the outputs of Basic Pitch."""
+    function = model.description.function()
+    inputs, outputs = [f.name for f in function.inputs], [f.name for f in function.outputs]
+    if len(inputs) != 1 or not {SOUNDING, ONSETS} <= set(outputs):
+        console.print(
+            f"this is not Basic Pitch: one input, and the outputs {SOUNDING} and {ONSETS} among others, were expected;"
+            f" the model has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}",
+            style="red",
+            markup=False,
+        )
+        raise typer.Exit(1)
+    return inputs[0]
 
 
-def make_melody() -> np.ndarray:
-    from scipy.io import wavfile
-
-    sound = synthesize()
-    OUT.mkdir(exist_ok=True)
-    wavfile.write(OUT / "melody.wav", RATE, (sound * 32767).astype(np.int16))
-    return sound
+def make_melody() -> Path:
+    path = OUT / "melody.wav"
+    write_wav(path, synthesize())
+    return path
 
 
 def installed_model() -> Path:
@@ -136,31 +147,5 @@ def write_notes(found: list[Note], path: Path) -> None:
         writer.writerows([f"{n.start:.3f}", f"{n.duration:.3f}", n.pitch, n.name] for n in found)
 
 
-def draw(times: np.ndarray, sounding: np.ndarray, found: list[Note], path: Path, title: str) -> None:
-    """The posteriors as a heat map, with a box around each note that was found."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(11, 5), layout="constrained")
-    low = min((n.pitch for n in found), default=60) - 4
-    high = max((n.pitch for n in found), default=72) + 5
-    edges = (times[0], times[-1], 20.5, 108.5)
-    picture = axes.imshow(sounding.T, origin="lower", aspect="auto", extent=edges, cmap="magma", vmin=0, vmax=1)
-    for note in found:
-        corner = (note.start, note.pitch - 0.5)
-        axes.add_patch(plt.Rectangle(corner, note.duration, 1, fill=False, edgecolor="#7fe0d0", linewidth=1.4))
-        axes.annotate(note.name, (note.start, note.pitch + 0.7), color="#7fe0d0", fontsize=8)
-    pitches = [p for p in range(low, high + 1) if p % 12 in (0, 2, 4, 5, 7, 9, 11)]
-    axes.set_yticks(pitches, [Note(0, 0, p).name for p in pitches], fontsize=8)
-    axes.set(xlim=(max(times[0], 0), times[-1]), ylim=(low, high), xlabel="seconds", title=f"Basic Pitch on {title}")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.colorbar(picture, label="how likely the key sounds", pad=0.01)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
 if __name__ == "__main__":
-    typer.run(transcribe)
+    typer.run(main)

@@ -1,5 +1,7 @@
 """Basic Pitch: a published Core ML model against the same network as ONNX, on sound."""
 
+from __future__ import annotations
+
 import numpy as np
 import onnxruntime
 import pytest

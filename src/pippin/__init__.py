@@ -8,7 +8,7 @@ from . import errors as errors
 from .configuration import ComputeUnits as ComputeUnits
 from .configuration import Configuration as Configuration
 from .errors import PippinError as PippinError
-from .features.images import ImageInput as ImageInput
+from .features.image_input import ImageInput as ImageInput
 from .model import Model as Model
 from .model import State as State
 from .model import load as load

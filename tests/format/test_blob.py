@@ -5,7 +5,10 @@ import struct
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from coremltools.libmilstoragepython import _BlobStorageWriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pippin.errors import WeightError
 from pippin.format.blob import BlobFile, unpack_elements
@@ -135,3 +138,122 @@ def test_a_missing_file_is_named(tmp_path):
 def test_packed_elements_need_their_bytes():
     with pytest.raises(WeightError, match="5 elements of uint3 are 2 bytes"):
         unpack_elements(b"123", DataType.UINT3, 5)
+
+
+WHOLE = [dtype for dtype in WRITERS if dtype.bits >= 8]
+PACKED = [dtype for dtype in WRITERS if dtype.bits < 8]
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "patterns", "kind"),
+    [
+        (5, DataType.BFLOAT16, np.arange(65536, dtype=np.uint16), torch.bfloat16),
+        (16, DataType.FLOAT8E4M3FN, np.arange(256, dtype=np.uint8), torch.float8_e4m3fn),
+        (17, DataType.FLOAT8E5M2, np.arange(256, dtype=np.uint8), torch.float8_e5m2),
+    ],
+    ids=["bf16", "fp8e4m3fn", "fp8e5m2"],
+)
+def test_every_bit_pattern_is_what_torch_says(number, dtype, patterns, kind):
+    found = BlobFile.from_bytes(record(number, patterns.tobytes())).read(64, dtype, patterns.shape)
+    bits = torch.from_numpy(patterns.view(np.int16) if patterns.itemsize == 2 else patterns)
+    np.testing.assert_array_equal(found.astype(np.float32), bits.view(kind).float().numpy())
+
+
+@pytest.mark.parametrize("dtype", PACKED, ids=lambda d: d.value)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_elements_are_packed_from_the_lowest_bit_up(dtype, data):
+    """Against the bytes taken as one large little-endian number."""
+    count = data.draw(st.integers(0, 40))
+    size = -(-count * dtype.bits // 8)
+    packed = data.draw(st.binary(min_size=size, max_size=size))
+    number, values = int.from_bytes(packed, "little"), 1 << dtype.bits
+    expected = [(number >> (i * dtype.bits)) % values for i in range(count)]
+    if dtype is DataType.INT4:
+        expected = [v - values if v >= values // 2 else v for v in expected]
+    found = unpack_elements(packed, dtype, count)
+    assert found.dtype == dtype.numpy
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", WHOLE, ids=lambda d: d.value)
+def test_a_mapped_file_is_not_copied(dtype, tmp_path):
+    """What is written into the file afterwards appears in the array, which itself cannot be written."""
+    method, numpy = WRITERS[dtype]
+    path, values = tmp_path / "weight.bin", np.arange(1, 25).astype(numpy).reshape(4, 6)
+    writer = _BlobStorageWriter(str(path))
+    offset = getattr(writer, method)(np.zeros(24, np.uint16 if numpy is np.float16 else numpy))
+    del writer
+    found = BlobFile.open(path).read(offset, dtype, (4, 6))
+    assert not found.any()
+    with path.open("r+b") as file:
+        file.seek(offset + 64)
+        file.write(values.tobytes())
+    np.testing.assert_array_equal(found, values)
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1
+
+
+def test_an_array_outlives_its_blob_and_its_file(tmp_path):
+    values = np.arange(100, dtype=np.float32)
+    path = tmp_path / "weight.bin"
+    path.write_bytes(record(2, values.tobytes()))
+    found = BlobFile.open(path).read(64, DataType.FLOAT32, (100,))
+    path.unlink()
+    np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0, 2)], ids=str)
+@pytest.mark.parametrize(("number", "dtype"), [(2, DataType.FLOAT32), (8, DataType.INT4), (12, DataType.UINT3)])
+def test_an_empty_array(number, dtype, shape):
+    found = BlobFile.from_bytes(record(number, b"")).read(64, dtype, shape)
+    assert (found.shape, found.dtype) == (shape, dtype.numpy)
+
+
+def test_a_scalar():
+    found = BlobFile.from_bytes(record(2, np.float32(2.5).tobytes())).read(64, DataType.FLOAT32, ())
+    assert (found.shape, float(found)) == ((), 2.5)
+
+
+def padded(number, data, padding):
+    """A record that says how many bits at its end are unused."""
+    file = bytearray(record(number, data))
+    struct.pack_into("<Q", file, 64 + 24, padding)
+    return BlobFile.from_bytes(file, "weight.bin")
+
+
+def test_padding_of_whole_bytes_is_ignored():
+    """Before iOS 18 the field was reserved and not written: whatever memory held stands there."""
+    data = np.arange(3, dtype=np.float32)
+    found = padded(2, data.tobytes(), 2**64 - 1).read(64, DataType.FLOAT32, (3,))
+    np.testing.assert_array_equal(found, data)
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "count", "size", "padding", "unused"),
+    [
+        (8, DataType.INT4, 4, 2, 4, 0),
+        (8, DataType.INT4, 3, 2, 0, 4),
+        (12, DataType.UINT3, 8, 3, 9, 0),
+        (9, DataType.UINT1, 1, 1, 2**64 - 1, 7),
+    ],
+)
+def test_padding_tells_the_number_of_packed_elements(number, dtype, count, size, padding, unused):
+    with pytest.raises(WeightError, match=f"{padding} bits of its {size} bytes are unused.* leaves {unused}"):
+        padded(number, bytes(size), padding).read(64, dtype, (count,))
+    assert padded(number, bytes(size), unused).read(64, dtype, (count,)).shape == (count,)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    at=st.integers(0, len(GOOD) - 1),
+    junk=st.binary(min_size=1, max_size=16),
+    offset=st.sampled_from([0, 64, 128, 192]),
+    dtype=st.sampled_from([d for d in DataType if d is not DataType.STRING]),
+)
+def test_a_damaged_file_is_read_or_refused(at, junk, offset, dtype):
+    try:
+        found = BlobFile.from_bytes(GOOD[:at] + junk + GOOD[at + len(junk) :]).read(offset, dtype, (4,))
+    except WeightError:
+        return
+    assert found.shape == (4,)

@@ -1,11 +1,24 @@
 """Descriptions: made by hand with the protobuf, and of every real model there is."""
 
+import numpy as np
 import pytest
 from coremltools import proto
+from coremltools.converters.mil.backend.mil.helper import create_list_scalarvalue, create_tensor_value
+from google.protobuf import text_format
 
 from pippin.errors import ConfigurationError, SpecificationError, UnsupportedVersionError
 from pippin.format.asset import open_asset
-from pippin.format.description import Image, MultiArray
+from pippin.format.description import (
+    ColorSpace,
+    Dictionary,
+    EnumeratedShapes,
+    Image,
+    MultiArray,
+    Sequence,
+    ShapeRange,
+    SizeRange,
+    State,
+)
 from pippin.types import DataType
 
 Model = proto.Model_pb2.Model
@@ -24,7 +37,8 @@ def with_input(fill):
     made = model()
     feature = made.description.input.add(name="x", shortDescription="what it is")
     fill(feature.type)
-    return open_asset(made).description.function().inputs[0]
+    function = open_asset(made).description.function()
+    return (*function.inputs, *function.states)[0]
 
 
 def array(kind, shape=(), dtype=65568, optional=False, **default):
@@ -182,3 +196,223 @@ def test_every_real_model_is_described(shared_models):
 
 def test_dtypes_of_arrays_are_the_protobufs():
     assert with_input(lambda k: array(k, (1,), 65552)).type.dtype is DataType.FLOAT16
+
+
+def written(text):
+    """The type of a feature that is written as protobuf text."""
+    return with_input(lambda kind: text_format.Parse(text, kind)).type
+
+
+RANGE = "sizeRanges { lowerBound: 2 upperBound: 5 } sizeRanges { lowerBound: 3 upperBound: -1 }"
+F32 = "dataType: FLOAT32"
+
+# What FeatureTypes.proto says of a default that is not written, of limits, and of keys and elements.
+TYPES = {
+    "first of the shapes is the default": (
+        f"multiArrayType {{ {F32} enumeratedShapes {{ shapes {{ shape: 4 }} shapes {{ shape: 2 }} }} }}",
+        MultiArray(DataType.FLOAT32, (4,), EnumeratedShapes(((4,), (2,)))),
+    ),
+    "lowest of the range is the default": (
+        f"multiArrayType {{ {F32} shapeRange {{ {RANGE} }} }}",
+        MultiArray(DataType.FLOAT32, (2, 3), ShapeRange((SizeRange(2, 5), SizeRange(3, None)))),
+    ),
+    "a default is kept": (
+        f"multiArrayType {{ shape: 4 shape: 9 {F32} shapeRange {{ {RANGE} }} }}",
+        MultiArray(DataType.FLOAT32, (4, 9), ShapeRange((SizeRange(2, 5), SizeRange(3, None)))),
+    ),
+    "an upper limit that is not written": (
+        f"multiArrayType {{ {F32} shapeRange {{ sizeRanges {{ lowerBound: 2 }} }} }}",
+        MultiArray(DataType.FLOAT32, (2,), ShapeRange((SizeRange(2, None),))),
+    ),
+    "nothing but nothing": (
+        f"multiArrayType {{ shape: 0 {F32} shapeRange {{ sizeRanges {{ lowerBound: 0 upperBound: 0 }} }} }}",
+        MultiArray(DataType.FLOAT32, (0,), ShapeRange((SizeRange(0, 0),))),
+    ),
+    "first of the sizes is the default": (
+        "imageType { colorSpace: BGR enumeratedSizes { sizes { width: 8 height: 6 } sizes { width: 4 height: 3 } } }",
+        Image(8, 6, ColorSpace.BGR, ((8, 6), (4, 3))),
+    ),
+    "smallest of the sizes is the default": (
+        "imageType { colorSpace: RGB imageSizeRange { widthRange { lowerBound: 7 upperBound: -1 }"
+        " heightRange { lowerBound: 5 upperBound: 6 } } }",
+        Image(7, 5, ColorSpace.RGB, (SizeRange(7, None), SizeRange(5, 6))),
+    ),
+    "int64 keys": ("dictionaryType { int64KeyType {} }", Dictionary("int64")),
+    "string keys": ("dictionaryType { stringKeyType {} }", Dictionary("string")),
+    "a sequence of any length": ("sequenceType { int64Type {} }", Sequence("int64", SizeRange(0, None))),
+    "a sequence of a length": (
+        "sequenceType { stringType {} sizeRange { lowerBound: 1 upperBound: 9 } }",
+        Sequence("string", SizeRange(1, 9)),
+    ),
+    "a state": (
+        "stateType { arrayType { shape: 2 shape: 3 dataType: FLOAT16 } }",
+        State(MultiArray(DataType.FLOAT16, (2, 3))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_type(name):
+    text, expected = TYPES[name]
+    assert written(text) == expected
+
+
+# Text: what the message says.
+CONTRADICTIONS = {
+    f"multiArrayType {{ {F32} enumeratedShapes {{}} }}": "'x' allows no shape",
+    "imageType { colorSpace: RGB enumeratedSizes {} }": "'x' allows no size",
+    f"multiArrayType {{ {F32} shapeRange {{ sizeRanges {{ lowerBound: 5 upperBound: 4 }} }} }}": "'x' .* from 5 to 4",
+    "sequenceType { stringType {} sizeRange { lowerBound: 2 upperBound: 1 } }": "'x' .* from 2 to 1",
+    "imageType { colorSpace: RGB imageSizeRange { widthRange { lowerBound: 2 upperBound: 1 } } }": "'x' .* from 2 to 1",
+    "stateType {}": "'x' has the unknown element type 0",
+}
+
+
+@pytest.mark.parametrize("text", CONTRADICTIONS)
+def test_a_type_that_contradicts_itself(text):
+    with pytest.raises(SpecificationError, match=CONTRADICTIONS[text]):
+        written(text)
+
+
+def test_states_stand_apart_from_inputs():
+    made = model(9)
+    stateful(made.description.state.add(name="declared").type)
+    stateful(made.description.input.add(name="as it once was").type)
+    array(made.description.input.add(name="x").type, (1,))
+    function = open_asset(made).description.function()
+    assert [f.name for f in function.inputs] == ["x"]
+    assert [f.name for f in function.states] == ["declared", "as it once was"]
+
+
+def test_a_state_is_a_state():
+    made = model(9)
+    array(made.description.state.add(name="s").type, (1,))
+    with pytest.raises(SpecificationError, match=r"state 's' of 'main' is described as MultiArray \(float32, 1\)"):
+        open_asset(made).description  # noqa: B018
+
+
+def test_a_feature_without_a_name():
+    made = model()
+    array(made.description.output.add().type, (1,))
+    with pytest.raises(SpecificationError, match="without a name"):
+        open_asset(made).description  # noqa: B018
+
+
+def classify(made, function="main", value=None, name=""):
+    """A classify operation in the program, its classes bound to a value or a name; gives the block."""
+    program = made.mlProgram.functions[function]
+    program.opset = "CoreML7"
+    block = program.block_specializations["CoreML7"]
+    classes = block.operations.add(type="classify").inputs["classes"].arguments
+    if value is not None or name:
+        classes.add(value=value) if value is not None else classes.add(name=name)
+    return block
+
+
+def constant(block, name, value=None):
+    made = block.operations.add(type="const")
+    made.outputs.add(name=name)
+    if value is not None:
+        made.attributes["val"].CopyFrom(value)
+
+
+STRINGS = create_list_scalarvalue(["cat", "dog"], str)
+INTEGERS = create_list_scalarvalue([np.int64(7), np.int64(-(2**40))], np.int64)
+PROGRAM_LABELS = {
+    "strings": (lambda m: classify(m, value=STRINGS), ("cat", "dog")),
+    "integers": (lambda m: classify(m, value=INTEGERS), (7, -(2**40))),
+    "one tensor": (lambda m: classify(m, value=create_tensor_value(np.array([3, 1], np.int64))), (3, 1)),
+    "a constant": (lambda m: constant(classify(m, name="labels"), "labels", STRINGS), ("cat", "dog")),
+    "a constant without a value": (lambda m: constant(classify(m, name="labels"), "labels"), None),
+    "nothing of that name": (lambda m: classify(m, name="labels"), None),
+    "no argument": (classify, None),
+    "no classes": (lambda m: classify(m).operations[0].inputs.clear(), None),
+    "no classify": (lambda m: m.mlProgram.functions["main"].block_specializations["CoreML7"].outputs.append("y"), None),
+    "main goes first": (
+        lambda m: (classify(m, "a", value=INTEGERS), classify(m, "main", value=STRINGS)),
+        ("cat", "dog"),
+    ),
+    "the default function goes first": (
+        lambda m: (
+            m.description.functions.add(name="main"),
+            m.description.functions.add(name="z"),
+            setattr(m.description, "defaultFunctionName", "z"),
+            classify(m, "main", value=STRINGS),
+            classify(m, "z", value=INTEGERS),
+        ),
+        (7, -(2**40)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAM_LABELS)
+def test_class_labels_of_a_program(name):
+    change, expected = PROGRAM_LABELS[name]
+    made = broken(change)
+    before = made.SerializeToString(deterministic=True)
+    assert open_asset(made).description.class_labels == expected
+    assert made.SerializeToString(deterministic=True) == before  # the caller's message is only read
+
+
+# Text of the model: its labels.
+MODEL_LABELS = {
+    'neuralNetworkClassifier { stringClassLabels { vector: "a" vector: "b" } }': ("a", "b"),
+    "glmClassifier { int64ClassLabels { vector: 4 vector: -1 } }": (4, -1),
+    'kNearestNeighborsClassifier { stringClassLabels { vector: "a" } }': ("a",),
+    "supportVectorClassifier { int64ClassLabels { vector: 2 } }": (2,),
+    'nonMaximumSuppression { stringClassLabels { vector: "person" } }': ("person",),
+    "neuralNetwork {}": None,
+    "treeEnsembleClassifier {}": None,
+    "treeEnsembleRegressor {}": None,
+    "pipelineClassifier { pipeline { models { scaler {} } models { glmClassifier { int64ClassLabels { vector: 5 } } } } }": (
+        5,
+    ),
+    'pipeline { models { textClassifier { stringClassLabels { vector: "t" } } } models { identity {} } }': ("t",),
+    "pipeline {}": None,
+    "pipelineRegressor { pipeline { models { scaler {} } } }": None,
+}
+
+
+@pytest.mark.parametrize("text", MODEL_LABELS)
+def test_class_labels_of_other_kinds(text):
+    made = text_format.Parse(f"specificationVersion: 4 {text}", Model())
+    assert open_asset(made).description.class_labels == MODEL_LABELS[text]
+
+
+def test_a_real_model_is_described(shared_model):
+    """Every feature of the protobuf is there, and each default shape is one that its type allows."""
+    asset = open_asset(shared_model)
+    proto, function = asset.specification.description, asset.description.function()
+    assert [f.name for f in function.inputs] == [f.name for f in proto.input]
+    assert [f.name for f in function.outputs] == [f.name for f in proto.output]
+    assert [f.optional for f in function.inputs] == [f.type.isOptional for f in proto.input]
+    for feature in function.inputs:
+        if isinstance(feature.type, MultiArray):
+            assert feature.type.allows(feature.type.shape)
+        if isinstance(feature.type, Image):
+            assert feature.type.allows((feature.type.width, feature.type.height))
+
+
+# File: kind, inputs, number of labels and the first of them; the facts are of the models' own publishers.
+REAL = {
+    "network/squeezenet-fp16.mlmodel": ("neuralNetworkClassifier", ["Image (BGR, 227 x 227)"], 1000, "tench, Tinca tinca"),
+    "network/mnist-cnn.mlmodel": ("neuralNetworkClassifier", ["Image (GRAYSCALE, 28 x 28)"], 10, "0"),
+    "network/style-candy.mlmodel": ("neuralNetwork", ["Image (BGR, 720 x 720)"], None, None),
+    "program/mnist.mlpackage": ("mlProgram", ["Image (GRAYSCALE, 28 x 28)"], 10, 0),
+    "program/yolov8n.mlpackage": ("pipeline", ["Image (RGB, 640 x 640)", "Double", "Double"], 80, "person"),
+    "program/u2netp.mlpackage": ("mlProgram", ["MultiArray (float32, 1 x 3 x 320 x 320)"], None, None),
+    "classical/spam-glm.mlmodel": ("glmClassifier", ["MultiArray (float64, 8713)"], 2, "ham"),
+    "classical/iris-svm.mlmodel": ("pipelineClassifier", ["Double"] * 4, 3, "setosa"),
+    "apple/text-classifier.mlmodel": ("textClassifier", ["String"], 2, "negative"),
+    "apple/cats-dogs-feature-print.mlmodel": ("pipelineClassifier", ["Image (BGR, 299.. x 299..)"], 2, "Cat"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", REAL)
+def test_facts_of_real_models(file, shared_models):
+    kind, inputs, labels, first = REAL[file]
+    description = open_asset(shared_models / file).description
+    assert description.kind == kind
+    assert [str(f.type) for f in description.function().inputs] == inputs
+    found = description.class_labels
+    assert (found and len(found), found and found[0]) == (labels, first)

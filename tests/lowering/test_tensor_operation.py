@@ -1,8 +1,13 @@
 """Tensor operations against numpy."""
 
 import numpy as np
+import pytest
 
-from lowering.harness import booleans, case, check, const, dynamic, f32, i32, rows
+from lowering.harness import booleans, case, check, const, dynamic, f32, i32, program_of, rows
+from pippin.engines import all_engines
+from pippin.format.asset import open_asset
+from pippin.lowering import lower
+from pippin.program.read import read_program
 
 
 def _float_of(x):
@@ -522,3 +527,18 @@ CASES += [
 @rows(CASES)
 def test_tensor_operation(row, engine, dtype):
     check(row, engine, dtype)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("x", [DISTINCT, dynamic(DISTINCT)], ids=["static", "dynamic"])
+def test_topk_of_minus_one_is_all_elements(x, engine, tmp_path):
+    """Since iOS 17; coremltools cannot write the shape that it makes of it, so the constant is put in later."""
+    row = case("topk", x=x, k=3, axis=1, opset=17, expect=None)
+    model = program_of(row, row.arguments, {"x": x}, str(tmp_path))
+    main = model.mlProgram.functions["main"]
+    (k,) = (o for o in main.block_specializations[main.opset].operations if o.outputs[0].name.endswith("_k_0"))
+    k.attributes["val"].immediateValue.tensor.ints.values[0] = -1
+    lowered = lower(read_program(open_asset(model, weights=str(tmp_path))), "main")
+    found = all_engines()[engine].compile(lowered, threads=1).run({"x": DISTINCT})
+    for port, expected in zip(lowered.outputs, _topk(DISTINCT, 3, 1), strict=True):
+        np.testing.assert_array_equal(found[port.name], expected)

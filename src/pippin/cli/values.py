@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, FeatureTypeError, FeatureValueError
-from ..features.images import ImageInput
+from ..features.image_input import ImageInput
 from ..format.description import Double, FeatureDescription, FunctionDescription, Image, Int64, MultiArray, String
 from ..types import DataType
 

@@ -66,11 +66,27 @@ class OpenVINO:
         return self.core.read_model(lowered.model.SerializeToString())
 
 
+_TRUSTS_INDICES = {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
+_MOVES = {"Expand", "Reshape", "Transpose", "Unsqueeze"}
+
+
+def _bounded(name: str, makers: Mapping[str, Any], constants: set[str]) -> bool:
+    """Whether indices are constants, or what the lowering has brought between two bounds (`scatter_gather.bounded`)."""
+    while name in makers and makers[name].op_type in _MOVES:
+        name = makers[name].input[0]
+    maker = makers.get(name)
+    if maker is None:
+        return name in constants
+    inner = makers.get(maker.input[0]) if maker.op_type == "Max" else None
+    return inner is not None and inner.op_type == "Min"
+
+
 def _refused(graph: Any, constants: set[str]) -> str | None:
     """Why a graph is not given to OpenVINO 2026.4 although it would take it: what it gets wrong (each with a test)."""
+    makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
-        if node.op_type in ("ScatterND", "ScatterElements") and node.input[1] not in constants:
-            return f"{node.op_type} with computed indices: it does not check them, and writes outside of its memory"
+        if node.op_type in _TRUSTS_INDICES and not _bounded(node.input[1], makers, constants):
+            return f"{node.op_type} with computed indices: it does not check them, and leaves its memory"
         if node.op_type == "LSTM" and len(node.input) > 7 and node.input[7]:
             return "LSTM with peepholes: its results are wrong"
         for attribute in node.attribute:
@@ -107,7 +123,8 @@ class CompiledOpenVINO:
         # Outputs that are one tensor share their names.
         self._outputs = [tuple(port.names) for port in compiled.outputs]
         # An input that nothing depends on is not an input any more.
-        self._inputs = frozenset(name for port in compiled.inputs for name in port.names)
+        self._inputs = {name: index for index, port in enumerate(compiled.inputs) for name in port.names}
+        self._tensor = _openvino().Tensor
         self._idle: deque[Any] = deque()  # append and pop are atomic
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -116,18 +133,16 @@ class CompiledOpenVINO:
         except IndexError:
             request = self.compiled.create_infer_request()
         try:
-            request.infer(self._known(inputs), share_inputs=True)
-            # The request's own buffers are overwritten by the next prediction.
-            values = [tensor.data.copy() for tensor in request.output_tensors]
+            for name, array in inputs.items():
+                index = self._inputs.get(name)
+                if index is not None:
+                    request.set_input_tensor(index, self._tensor(array, shared_memory=array.flags.writeable))
+            # Not shared: the request's own buffers are overwritten by the next prediction.
+            values = request.infer(share_outputs=False, decode_strings=False).values()
         except Exception as error:
             raise PredictionError(f"OpenVINO failed: {_first_line(error)}") from error
         self._idle.append(request)
         return {name: value for names, value in zip(self._outputs, values, strict=True) for name in names}
-
-    def _known(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        if len(inputs) == len(self._inputs):
-            return inputs
-        return {name: array for name, array in inputs.items() if name in self._inputs}
 
     def export(self) -> bytes:
         """OpenVINO's own compiled blob."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigurationError, FeatureShapeError, FeatureTypeError, FeatureValueError
+from ..errors import FeatureShapeError, FeatureTypeError, FeatureValueError
 from ..format.description import ColorSpace, Image
-
-Resize = Literal["scale_fill", "scale_fit", "center_crop"]
+from .image_input import ImageInput, Resize
 
 # Pillow's mode for each colour space, and the order of its channels in the tensor.
 _MODES = {
@@ -20,23 +18,6 @@ _MODES = {
     ColorSpace.GRAYSCALE: ("L", slice(None)),
     ColorSpace.GRAYSCALE_FLOAT16: ("F", slice(None)),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInput:
-    """An image that may be resized to what the model takes; without this, a wrong size is an error.
-
-    `source` is a Pillow image, a file path, or an array (height, width[, 3 or 4]). `resize` has the meaning of
-    Vision's crop-and-scale options: "scale_fill" ignores the aspect ratio, "scale_fit" pads with black,
-    "center_crop" keeps the middle.
-    """
-
-    source: Any
-    resize: Resize = "scale_fill"
-
-    def __post_init__(self) -> None:
-        if self.resize not in get_args(Resize):
-            raise ConfigurationError(f"resize is {self.resize!r}; it must be one of {', '.join(get_args(Resize))}")
 
 
 def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np.ndarray:

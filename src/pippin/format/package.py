@@ -7,6 +7,7 @@ Source of the format: coremltools' `modelpackage` (public): keys `fileFormatVers
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,8 @@ def _item(path: Path, identifier: str, entry: Any) -> Item:
 
 
 def inside(root: Path, path: Path) -> Path:
-    """`path`, which must not lead out of `root`, by a link neither."""
-    try:
-        resolved = path.resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise PackageError(f"{root}: the path {str(path)!r} cannot be resolved: {error}") from None
-    if not resolved.is_relative_to(root.resolve()):
+    """`path`, as written, must not lead out of `root`. A link is followed: download caches keep the files elsewhere."""
+    lexical = Path(os.path.normpath(path))
+    if "\0" in str(path) or not lexical.is_relative_to(os.path.normpath(root)):
         raise PackageError(f"{root}: the path {str(path)!r} leads out of the package")
     return path

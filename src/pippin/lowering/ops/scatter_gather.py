@@ -1,15 +1,18 @@
 """Scatter and gather: elements by index.
 
-An index outside of its axis is undefined in MIL, but must be safe. Engines differ: `Gather` and `GatherElements` are
-safe in both, while OpenVINO reads and writes elsewhere in `GatherND`, `ScatterND` and `ScatterElements`. So the
-indices of these are bounded here. With `validate_indices` they are not, and ONNX Runtime refuses them.
+What an index outside of its axis gives is undefined in MIL, but it must be safe. OpenVINO checks only those of
+`Gather`, and reads and writes in other memory with all the others, so these are bounded here. With `validate_indices`
+they are not, `OpenVINO.supports` says no, and ONNX Runtime makes an error of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ...errors import UnsupportedOperationError
+import numpy as np
+
+from ...errors import ProgramError, UnsupportedOperationError
 from ..builder import Builder
 from ..graph import Tensor
 from ..registry import lowers
@@ -29,7 +32,7 @@ def gather(
     if batch == 0 and not (validate_indices and isinstance(found, Tensor)):
         return g.Gather(x, found, axis=axis)
     order = [*range(batch), axis, *(i for i in range(batch, x.rank) if i != axis)]
-    taken = g.GatherND(_transposed(g, x, order), _unsqueezed(g, found, -1), batch_dims=batch)
+    taken = g.GatherND(_transposed(g, x, order), _unsqueezed(g, found), batch_dims=batch)
     # taken: the batch axes, those of the indices, those of x before the axis, those behind it.
     picked = len(indices.shape) - batch
     before = axis - batch
@@ -41,8 +44,7 @@ def gather(
 @lowers("gather_along_axis")
 def gather_along_axis(g: Builder, x: Tensor, indices: Any, axis: int = 0, validate_indices: bool = False) -> Tensor:
     x = g.tensor(x)
-    found = _indices(g, indices, _sizes(g, x, [axis]), True) if validate_indices else indices
-    return g.GatherElements(x, found, axis=axis)
+    return g.GatherElements(x, _indices(g, indices, _sizes(g, x, [axis]), validate_indices), axis=axis)
 
 
 @lowers("gather_nd")
@@ -66,7 +68,7 @@ def scatter(
     axis = int(axis) % data.rank
     spots = _indices(g, indices, _sizes(g, data, [axis]), validate_indices)
     if mode == "update" and axis == 0:
-        return g.ScatterND(data, _unsqueezed(g, spots, -1), updates)
+        return g.ScatterND(data, _unsqueezed(g, spots), updates)
     aligned = _reshaped(g, spots, [-1 if i == axis else 1 for i in range(data.rank)])
     return _scatter(g, data, _expanded(g, aligned, g.shape_of(updates)), updates, axis, mode)
 
@@ -97,13 +99,65 @@ def scatter_nd(
         return g.ScatterND(data, _indices(g, indices, sizes, validate_indices), updates)
     # ONNX Runtime's ScatterND loses updates of one element by several threads; its ScatterElements does not.
     rest = _sizes(g, data, range(depth, data.rank))
-    rows = _rows(g, _indices(g, indices, sizes, validate_indices), sizes)
-    flat = g.Reshape(data, _joined(g, [-1], rest))
-    values = g.Reshape(updates, _joined(g, [-1], rest))
-    column = _reshaped(g, rows, [-1] + [1] * (data.rank - depth))
-    spots = bounded(g, column, _joined(g, g.shape_of(flat))[:1] if flat.static_shape else g.Shape(flat, end=1))
-    spots = _expanded(g, spots, g.shape_of(values))
+    flat, values = (g.Reshape(t, _joined(g, np.array([-1]), rest)) for t in (data, updates))
+    rows = _rows(g, indices, sizes, validate_indices)
+    spots = _expanded(g, _reshaped(g, rows, [-1] + [1] * (data.rank - depth)), g.shape_of(values))
     return g.Reshape(_scatter(g, flat, spots, values, 0, mode), g.shape_of(data))
+
+
+def bounded(g: Builder, indices: Any, sizes: Any) -> Any:
+    """Indices (int64) in [-size, size): one outside becomes the nearest. `sizes` stands beside their last axis."""
+    if not isinstance(sizes, Tensor):
+        first, last = -sizes, sizes - 1
+        if not isinstance(indices, Tensor):
+            return np.clip(indices, first, last)
+    else:
+        first, last = g.Neg(sizes), g.Sub(sizes, 1)
+    # `OpenVINO.supports` knows bounded indices by these two.
+    return g.Max(g.Min(indices, last), first)
+
+
+def _indices(g: Builder, indices: Any, sizes: Any, validate: bool) -> Any:
+    """Indices that are safe or, where they are to be validated, that ONNX Runtime refuses if one is outside.
+
+    `validate_indices` came with iOS 17, where a negative index is outside.
+    """
+    indices = g.cast(indices, np.int64)
+    if not validate:
+        return bounded(g, indices, sizes)
+    if isinstance(indices, Tensor) or isinstance(sizes, Tensor):
+        return g.Where(g.Less(indices, 0), sizes, indices)
+    outside = (indices < 0) | (indices >= sizes)
+    if outside.any():
+        found = np.asarray(indices)[outside].flat[0]
+        raise ProgramError(f"the index {found} is outside of what it counts, of size {sizes.tolist()}")
+    return indices
+
+
+def _rows(g: Builder, indices: Any, sizes: Any, validate: bool) -> Any:
+    """The positions in the flattened first axes of what indices (..., axes) name."""
+    if _depth(g, indices) == 1:
+        return _indices(g, indices, sizes, validate)
+    indices = g.cast(indices, np.int64)
+    if not _any_tensor(indices, sizes):
+        inside = _indices(g, indices, sizes, validate) % sizes
+        return np.ravel_multi_index(tuple(np.moveaxis(inside, -1, 0)), tuple(sizes))
+    ends = g.Max(sizes, 1) if isinstance(sizes, Tensor) else np.maximum(sizes, 1)
+    rows = _row_major(g, indices if validate else g.Mod(indices, ends), sizes)
+    total = g.ReduceProd(sizes, keepdims=1) if isinstance(sizes, Tensor) else np.prod(sizes, keepdims=True)
+    if not validate:
+        return bounded(g, rows, total)
+    outside = g.Or(g.Less(indices, 0), g.GreaterOrEqual(indices, sizes))
+    return g.Where(g.Equal(g.ReduceMax(g.cast(outside, np.int32), [-1], keepdims=0), 1), total, rows)
+
+
+def _row_major(g: Builder, indices: Any, sizes: Any) -> Any:
+    rows: Any = None
+    for axis in range(_depth(g, indices)):
+        index = g.Gather(indices, np.int64(axis), axis=-1)
+        size = g.Gather(sizes, [axis]) if isinstance(sizes, Tensor) else sizes[axis : axis + 1]
+        rows = index if rows is None else g.Add(g.Mul(rows, size), index)
+    return rows
 
 
 def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mode: str) -> Tensor:
@@ -115,3 +169,39 @@ def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mo
         ones = g.Expand(g.cast(1, data.dtype), g.shape_of(data))
         return g.Div(data, g.ScatterElements(ones, indices, updates, axis=axis, reduction="mul"))
     return g.ScatterElements(data, indices, updates, axis=axis, reduction=_REDUCTIONS[mode])
+
+
+def _depth(g: Builder, indices: Any) -> int:
+    """How many axes an index of gather_nd or scatter_nd names."""
+    return g.tensor(indices).static_size(-1)
+
+
+def _sizes(g: Builder, x: Tensor, axes: Sequence[int]) -> Any:
+    """Sizes of these axes: int64, of shape (axes)."""
+    sizes = [(x.shape or ())[axis] for axis in axes]
+    return g.Gather(g.Shape(x), np.array(axes, np.int64)) if None in sizes else np.array(sizes, np.int64)
+
+
+def _joined(g: Builder, *sizes: Any) -> Any:
+    return g.Concat(*sizes, axis=0) if _any_tensor(*sizes) else np.concatenate(sizes)
+
+
+def _reshaped(g: Builder, x: Any, shape: Sequence[int]) -> Any:
+    return g.Reshape(x, shape) if isinstance(x, Tensor) else np.reshape(x, shape)
+
+
+def _unsqueezed(g: Builder, x: Any) -> Any:
+    """x with an axis more at the end."""
+    return g.Unsqueeze(x, [-1]) if isinstance(x, Tensor) else np.asarray(x)[..., None]
+
+
+def _expanded(g: Builder, x: Any, shape: Any) -> Any:
+    return g.Expand(x, shape) if _any_tensor(x, shape) else np.broadcast_to(x, shape)
+
+
+def _transposed(g: Builder, x: Tensor, order: list[int]) -> Tensor:
+    return x if order == sorted(order) else g.Transpose(x, perm=order)
+
+
+def _any_tensor(*values: Any) -> bool:
+    return any(isinstance(value, Tensor) for value in values)

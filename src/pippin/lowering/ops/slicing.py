@@ -11,6 +11,7 @@ import numpy as np
 from ..builder import Builder
 from ..graph import Tensor
 from ..registry import lowers
+from .scatter_gather import bounded
 
 # No axis is longer. OpenVINO's Select passes integers through float32, which these survive.
 _LAST = 1 << 30
@@ -111,8 +112,10 @@ def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
         positions = np.arange(np.prod(x.static_shape, dtype=np.int64)).reshape(x.static_shape)
         taken = tuple(slice(*axis) for axis in zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True))
         return positions[taken].reshape(-1)
-    positions = g.Reshape(g.Range(0, g.ReduceProd(g.shape_of(x), keepdims=0), 1), g.shape_of(x))
-    return g.Reshape(g.Slice(positions, b.starts, b.ends, np.arange(x.rank), b.steps), [-1])
+    size = g.ReduceProd(g.shape_of(x), keepdims=0)
+    positions = g.Reshape(g.Range(0, size, 1), g.shape_of(x))
+    where = g.Reshape(g.Slice(positions, b.starts, b.ends, np.arange(x.rank), b.steps), [-1])
+    return bounded(g, where, size)
 
 
 def _joined(g: Builder, x: Tensor, update: Tensor, b: Bounds, axes: Sequence[int]) -> Tensor:

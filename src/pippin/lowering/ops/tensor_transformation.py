@@ -11,6 +11,7 @@ from ...errors import UnsupportedOperationError
 from ..builder import Builder
 from ..graph import Tensor
 from ..registry import Variadic, lowers
+from .scatter_gather import bounded
 
 # No tensor has as many axes.
 _RANKS = 16
@@ -148,9 +149,10 @@ def reverse_sequence(g: Builder, x: Tensor, lengths: Tensor, seq_axis: int = 0, 
 def _reversed_integers(g: Builder, x: Tensor, lengths: Any) -> Tensor:
     """ReverseSequence of x (batch, sequence, ...) by position; OpenVINO's passes integers through float32."""
     positions = _positions(g, x, 1)
-    size = g.Unsqueeze(g.cast(lengths, np.int64), [1])
-    source = g.Where(g.Less(positions, size), g.Sub(g.Sub(size, 1), positions), positions)
-    return g.GatherND(x, g.Unsqueeze(source, [2]), batch_dims=1)
+    count = g.Unsqueeze(g.cast(lengths, np.int64), [1])
+    source = g.Where(g.Less(positions, count), g.Sub(g.Sub(count, 1), positions), positions)
+    size = _shape(g, _sizes(g, x)[1:2])
+    return g.GatherND(x, g.Unsqueeze(bounded(g, source, size), [2]), batch_dims=1)
 
 
 @lowers("sliding_windows")

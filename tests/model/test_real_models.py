@@ -1,0 +1,85 @@
+"""Real models that other people published: they open, both engines agree, and the answers make sense."""
+
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import pytest
+
+import pippin
+
+VAD = ["unified", "int8", "palette-4bit", "pruned-int8"]
+ENGINES = ("openvino", "onnxruntime")
+
+
+def load(path, engine):
+    return pippin.load(path, pippin.Configuration(engine=engine))
+
+
+def hum():
+    """Something like a vowel, 36 ms at 16 kHz, as voice activity detection takes it."""
+    t = np.arange(576) / 16_000
+    voice = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12))
+    return (0.3 * voice / np.abs(voice).max()).astype(np.float32)[None]
+
+
+def voice_probabilities(model, sound, steps=12):
+    hidden = cell = np.zeros((1, 128), np.float32)
+    found = []
+    for _ in range(steps):
+        outputs = model.predict({"audio_input": sound, "hidden_state": hidden, "cell_state": cell})
+        hidden, cell = outputs["new_hidden_state"], outputs["new_cell_state"]
+        found.append(float(outputs["vad_output"].reshape(-1)[0]))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("name", VAD)
+def test_voice_activity(name, shared_models):
+    path = shared_models / "program" / f"silero-vad-{name}.mlpackage"
+    voiced = [voice_probabilities(load(path, engine), hum()) for engine in ENGINES]
+    np.testing.assert_allclose(voiced[0], voiced[1], atol=2e-3)
+    silent = voice_probabilities(load(path, "onnxruntime"), np.zeros((1, 576), np.float32))
+    assert voiced[0].max() > silent.max() + 0.2, "a hum is more like a voice than silence"
+
+
+def test_compressed_voice_activity_is_close_to_the_float_model(shared_models):
+    found = {
+        n: voice_probabilities(load(shared_models / "program" / f"silero-vad-{n}.mlpackage", None), hum()) for n in VAD
+    }
+    for name in VAD[1:]:
+        assert np.abs(found[name] - found["unified"]).max() < 0.3
+
+
+def test_salient_object(shared_models):
+    """A bright disc on a dark ground is what stands out."""
+    picture = PIL.Image.new("RGB", (320, 320), (20, 30, 40))
+    PIL.ImageDraw.Draw(picture).ellipse((90, 90, 230, 230), fill=(240, 200, 60))
+    x = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255
+    masks = [load(shared_models / "program" / "u2netp.mlpackage", e).predict({"input_1": x}) for e in ENGINES]
+    (first,), (second,) = (m.values() for m in masks)
+    assert first.dtype == np.float16 and first.shape == (1, 1, 320, 320)
+    assert np.abs(first.astype(float) - second.astype(float)).max() < 1e-2
+    mask = first[0, 0].astype(float)
+    assert mask[130:190, 130:190].mean() > mask[:60, :60].mean() + 0.5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_drawn_one(engine, shared_models):
+    model = load(shared_models / "program" / "mnist.mlpackage", engine)
+    picture = PIL.Image.new("L", (28, 28), 0)
+    PIL.ImageDraw.Draw(picture).line((14, 5, 14, 22), fill=255, width=3)
+    outputs = model.predict({"Input": picture})
+    assert outputs["Prediction"] == 1
+    assert sum(outputs["Prediction_probs"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_rest_is_refused_by_its_kind(shared_models):
+    for path in (shared_models / "network").glob("*.ml*"):
+        with pytest.raises(pippin.errors.UnsupportedModelError, match="neuralNetwork"):
+            pippin.load(path)
+    with pytest.raises(pippin.errors.UnsupportedModelError, match="pipeline"):
+        pippin.load(shared_models / "program" / "yolov8n.mlpackage")
+    for path in (shared_models / "compiled").iterdir():
+        with pytest.raises(pippin.errors.UnsupportedModelError, match="compiled"):
+            pippin.load(path)
