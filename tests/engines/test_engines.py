@@ -115,7 +115,9 @@ def test_what_openvino_gets_wrong_goes_to_onnx_runtime(tmp_path):
 
     row = next(c for c in CASES if c.label == "peephole")
     arrays = {name: value for name, value in row.arguments.items() if isinstance(value, np.ndarray)}
-    lowered = lower(read_program(open_asset(program_of(row, row.arguments, arrays, str(tmp_path)))), "main")
+    lowered = lower(
+        read_program(open_asset(program_of(row, row.arguments, arrays, str(tmp_path)), weights=tmp_path)), "main"
+    )
     assert compile_model(lowered)[0].name == "onnxruntime"
     with pytest.raises(UnsupportedOperationError, match="LSTM with peepholes"):
         compile_model(lowered, "openvino")

@@ -97,6 +97,9 @@ class Builder(Graph):
             located = type(error)(f"{operation}: {error}")
             located.__notes__ = getattr(error, "__notes__", [])
             raise located from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A lowering trusts that the arguments are of the kinds that the operation declares.
+            raise ProgramError(f"{operation}: its arguments do not fit it: {error}") from error
         self.op, self.label = operation, operation.name
         self._bind(operation, results)
 
