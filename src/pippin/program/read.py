@@ -179,8 +179,10 @@ def _read_blob(asset: Asset, file: str, offset: int, dtype: DataType, shape: tup
 
 
 def _key(literal: Literal) -> Any:
-    value = literal.value
-    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+    value = literal.value.item() if isinstance(literal.value, np.generic | np.ndarray) else literal.value
+    if not isinstance(value, str | int):
+        raise ProgramError(f"a dictionary has a key of type {literal.type}; a string or a number is needed")
+    return value
 
 
 def _tensor(kind: TensorType, proto: Any) -> Any:
