@@ -226,6 +226,20 @@ def test_export(package, pippin, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_export_of_a_large_model(shared_models, pippin, tmp_path, monkeypatch):
+    """Its weights lie beside it; 2 GiB are brought down to nothing here."""
+    source = shared_models / "program" / "mnist.mlpackage"
+    assert pippin("export", source, tmp_path / "whole.onnx")[0] == 0
+    monkeypatch.setattr("pippin.lowering.storage._LIMIT", 0)
+    assert pippin("export", source, tmp_path / "parts.onnx")[0] == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["parts.onnx", "parts.onnx.data", "whole.onnx"]
+    x = {"Input": np.random.default_rng(0).uniform(0, 255, (1, 1, 28, 28)).astype(np.float32)}
+    whole, parts = (
+        onnx.reference.ReferenceEvaluator(onnx.load(tmp_path / f"{n}.onnx")).run(None, x) for n in ("whole", "parts")
+    )
+    np.testing.assert_array_equal(whole[0], parts[0])
+
+
 def test_ops(pippin):
     status, out, _ = pippin("ops", "--json")
     found = json.loads(out)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigurationError
 
-_PROTOBUF_LIMIT = 2**31 - 2**20  # a protobuf message has less than 2 GiB; some room for what wraps it
+if TYPE_CHECKING:
+    import onnx
 
 
 def export(
@@ -21,7 +22,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the lowered ONNX model; weights over 2 GiB go into a file beside it."""
-    import onnx
+    from onnx import helper
 
     from ..configuration import Configuration
     from ..format.asset import open_asset
@@ -34,20 +35,31 @@ def export(
     lowered = lower_function(asset, Configuration(function_name=function, precision=precision))  # type: ignore[arg-type]
     metadata = asset.description.metadata
     known = {"author": metadata.author, "license": metadata.license, "version": metadata.version}
-    onnx.helper.set_model_props(lowered.model, {k: v for k, v in known.items() if v} | dict(metadata.user_defined))
+    helper.set_model_props(lowered.model, {k: v for k, v in known.items() if v} | dict(metadata.user_defined))
     lowered.model.doc_string = metadata.short_description
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    _write(lowered.model, path)
+    nodes = len(lowered.model.graph.node)
+    console().print(
+        f"{path}: {nodes} nodes, {sized(path.stat().st_size)}, opset {lowered.model.opset_import[0].version}"
+    )
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    """Aside first, then under its name; the weights of a large model before the model that refers to them."""
+    from ..lowering import is_large, write_weights
+
+    aside, weights_aside = (path.with_name(f".{path.name}{suffix}.{os.getpid()}") for suffix in ("", ".data"))
+    weights = path.with_name(f"{path.name}.data")
     try:
-        if lowered.model.ByteSize() < _PROTOBUF_LIMIT:
-            aside.write_bytes(lowered.model.SerializeToString())
-        else:
-            onnx.save(lowered.model, aside, save_as_external_data=True, location=f"{path.name}.data")
+        large = is_large(model)
+        if large:
+            model = write_weights(model, weights_aside, weights.name)
+        aside.write_bytes(model.SerializeToString())
+        if large:
+            weights_aside.replace(weights)
         aside.replace(path)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         aside.unlink(missing_ok=True)
-    nodes = len(lowered.model.graph.node)
-    console().print(
-        f"{path}: {nodes} nodes, {sized(path.stat().st_size)}, opset {lowered.model.opset_import[0].version}"
-    )
+        weights_aside.unlink(missing_ok=True)

@@ -19,10 +19,6 @@ class Compiled(Protocol):
         """Every output by its ONNX name. The arrays belong to the caller. Raises PredictionError."""
         ...
 
-    def export(self) -> bytes:
-        """The compiled artifact, for `Engine.load` of the same engine and version on the same machine."""
-        ...
-
 
 class Engine(Protocol):
     """A library that executes ONNX models on a compute device."""
@@ -40,8 +36,12 @@ class Engine(Protocol):
         """Compile for the CPU, with this many threads (None: the engine's own choice). Raises CompilationError."""
         ...
 
+    def export(self, lowered: Lowered, compiled: Compiled) -> bytes:
+        """What this engine compiled, for `load` of the same engine and version on the same kind of machine."""
+        ...
+
     def load(self, artifact: bytes, threads: int | None = None) -> Compiled:
-        """What `Compiled.export` gave. Raises CompilationError where it is not that."""
+        """What `export` gave. Raises CompilationError where it is not that."""
         ...
 
 

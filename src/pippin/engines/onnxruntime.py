@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompilationError, PredictionError
-from ..lowering import Lowered
+from ..lowering import Lowered, is_large, readable
+from .base import Compiled
 
 _PROVIDERS = ["CPUExecutionProvider"]
 _SEVERITY_ERROR = 3  # warnings of the optimizer say nothing to a user
@@ -36,15 +37,30 @@ class OnnxRuntime:
         return None  # every operator that the lowering emits has a CPU kernel; a test holds it to that
 
     def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOnnxRuntime:
-        return self.load(lowered.model.SerializeToString(), threads)
+        with readable(lowered.model) as source:
+            return self._session(source, _options(threads))
+
+    def export(self, lowered: Lowered, compiled: Compiled) -> bytes:
+        """The model after ONNX Runtime's own graph optimizations, in ONNX format. Raises CompilationError for a model
+        of over 2 GiB, which that format has in one piece no more."""
+        if is_large(lowered.model):
+            raise CompilationError("ONNX Runtime cannot export a model of over 2 GiB in one piece")
+        with tempfile.TemporaryDirectory(prefix="pippin-") as folder, readable(lowered.model) as source:
+            path = Path(folder) / "optimized.onnx"
+            options = _options(None)
+            options.optimized_model_filepath = str(path)
+            self._session(source, options)
+            return path.read_bytes()
 
     def load(self, artifact: bytes, threads: int | None = None) -> CompiledOnnxRuntime:
-        options = _options(threads)
+        return self._session(artifact, _options(threads))
+
+    def _session(self, source: bytes | str, options: Any) -> CompiledOnnxRuntime:
         try:
-            session = _onnxruntime().InferenceSession(artifact, options, providers=_PROVIDERS)
+            session = _onnxruntime().InferenceSession(source, options, providers=_PROVIDERS)
         except Exception as error:  # the library's exceptions share no base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
-        return CompiledOnnxRuntime(session, artifact)
+        return CompiledOnnxRuntime(session)
 
 
 def _options(threads: int | None) -> Any:
@@ -58,9 +74,8 @@ def _options(threads: int | None) -> Any:
 
 
 class CompiledOnnxRuntime:
-    def __init__(self, session: Any, source: bytes) -> None:
+    def __init__(self, session: Any) -> None:
         self.session = session
-        self.source = source
         self.output_names = [output.name for output in session.get_outputs()]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -69,12 +84,3 @@ class CompiledOnnxRuntime:
         except Exception as error:
             raise PredictionError(f"ONNX Runtime failed: {error}") from error
         return dict(zip(self.output_names, values, strict=True))
-
-    def export(self) -> bytes:
-        """The model after ONNX Runtime's own graph optimizations, in ONNX format."""
-        with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
-            path = Path(folder) / "optimized.onnx"
-            options = _options(None)
-            options.optimized_model_filepath = str(path)
-            _onnxruntime().InferenceSession(self.source, options, providers=_PROVIDERS)
-            return path.read_bytes()

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompilationError, PredictionError
-from ..lowering import Lowered
+from ..lowering import Lowered, readable
+from .base import Compiled
 
 _DEVICE = "CPU"
 _importing = Lock()
@@ -50,10 +51,18 @@ class OpenVINO:
 
     def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOpenVINO:
         try:
-            compiled = self.core.compile_model(self._read(lowered), _DEVICE, _settings(threads))
+            with readable(lowered.model) as source:
+                model = self.core.read_model(source)
+                compiled = self.core.compile_model(model, _DEVICE, _settings(threads))
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot compile the model: {_first_line(error)}") from error
         return CompiledOpenVINO(compiled)
+
+    def export(self, lowered: Lowered, compiled: Compiled) -> bytes:
+        """OpenVINO's own compiled blob."""
+        stream = io.BytesIO()
+        compiled.compiled.export_model(stream)  # type: ignore[attr-defined]
+        return stream.getvalue()
 
     def load(self, artifact: bytes, threads: int | None = None) -> CompiledOpenVINO:
         try:
@@ -61,9 +70,6 @@ class OpenVINO:
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_first_line(error)}") from error
         return CompiledOpenVINO(compiled)
-
-    def _read(self, lowered: Lowered) -> Any:
-        return self.core.read_model(lowered.model.SerializeToString())
 
 
 _TRUSTS_INDICES = {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
@@ -143,9 +149,3 @@ class CompiledOpenVINO:
             raise PredictionError(f"OpenVINO failed: {_first_line(error)}") from error
         self._idle.append(request)
         return {name: value for names, value in zip(self._outputs, values, strict=True) for name in names}
-
-    def export(self) -> bytes:
-        """OpenVINO's own compiled blob."""
-        stream = io.BytesIO()
-        self.compiled.export_model(stream)
-        return stream.getvalue()

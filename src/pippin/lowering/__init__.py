@@ -5,3 +5,6 @@ from .lower import Lowered as Lowered
 from .lower import Port as Port
 from .lower import lower as lower
 from .lower import written_name as written_name
+from .storage import is_large as is_large
+from .storage import readable as readable
+from .storage import write_weights as write_weights
