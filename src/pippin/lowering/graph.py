@@ -93,7 +93,7 @@ class Graph:
     def __init__(self, float16: np.dtype[Any] | type = np.float32) -> None:
         self.float16 = np.dtype(float16)
         self.nodes: list[onnx.NodeProto] = []
-        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.initializers: dict[str, np.ndarray] = {}
         self.label = "value"
         self._constants: dict[Any, Tensor] = {}
         self._values: dict[str, np.ndarray] = {}  # small constants, for shape inference
@@ -177,14 +177,14 @@ class Graph:
 
     def model(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.ModelProto:
         """The finished model."""
-        graph = helper.make_graph(
-            [*self._unpacked, *self.nodes],
-            name,
-            [value_info(t) for t in inputs],
-            [value_info(t) for t in outputs],
-            list(self.initializers.values()),
-        )
-        return helper.make_model(graph, opset_imports=_OPSET_IMPORTS, ir_version=IR_VERSION, producer_name="pippin")
+        made = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pippin", opset_import=_OPSET_IMPORTS)
+        made.graph.name = name
+        made.graph.node.extend([*self._unpacked, *self.nodes])
+        made.graph.input.extend(value_info(t) for t in inputs)
+        made.graph.output.extend(value_info(t) for t in outputs)
+        for label, array in self.initializers.items():
+            _store(array, made.graph.initializer.add(name=label))
+        return made
 
     def unique(self, kind: str) -> str:
         self._counter += 1
@@ -275,7 +275,7 @@ class Graph:
         )
         if key not in self._constants:
             name = self.unique("const")
-            self.initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+            self.initializers[name] = array
             if small and array.dtype.kind in "iu":
                 self._values[name] = array
             self._kept.append(array)
@@ -285,6 +285,21 @@ class Graph:
 
 def value_info(t: Tensor) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(t.name, element_type(t.dtype), t.shape)
+
+
+def _store(array: np.ndarray, proto: onnx.TensorProto) -> None:
+    """Write an array into its place in the model: a message that is made apart would be copied into it."""
+    if array.dtype.itemsize * 8 != _bits(array.dtype) or array.dtype == object:  # packed elements, strings
+        proto.MergeFrom(numpy_helper.from_array(array))
+        return
+    proto.data_type = element_type(array.dtype)
+    proto.dims.extend(array.shape)
+    proto.raw_data = array.tobytes()
+
+
+def _bits(dtype: np.dtype[Any]) -> int:
+    """Bits of an element as ONNX stores it."""
+    return 4 if dtype.name in ("int4", "uint4") else dtype.itemsize * 8
 
 
 def _group(parameter: Any) -> str:
