@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +45,8 @@ class State:
     """
 
     def __init__(self, session: Session) -> None:
+        from threading import Lock
+
         self._session = session
         self._ports = {port.name: port for port in session.states}
         self._lock = Lock()

@@ -2,5 +2,5 @@
 
 from .base import Compiled as Compiled
 from .base import Engine as Engine
-from .base import all_engines as all_engines
-from .base import compile_model as compile_model
+from .choose import all_engines as all_engines
+from .choose import compile_model as compile_model

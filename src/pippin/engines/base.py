@@ -1,14 +1,12 @@
-"""Base: the one small interface of every engine, and the choice among them."""
+"""Base: the one small interface of every engine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
-from ..errors import CompilationError, ConfigurationError, UnsupportedOperationError
 from ..lowering import Lowered
 
 
@@ -43,35 +41,3 @@ class Engine(Protocol):
     def load(self, artifact: bytes, threads: int | None = None) -> Compiled:
         """What `export` gave. Raises CompilationError where it is not that."""
         ...
-
-
-@cache
-def all_engines() -> Mapping[str, Engine]:
-    """Every engine by name, the preferred one first."""
-    from .onnxruntime import OnnxRuntime
-    from .openvino import OpenVINO
-
-    return {engine.name: engine for engine in (OpenVINO(), OnnxRuntime())}
-
-
-def compile_model(lowered: Lowered, name: str | None = None, threads: int | None = None) -> tuple[Engine, Compiled]:
-    """Compile for the named engine, or for the first one that can run the whole model.
-
-    Raises ConfigurationError for an unknown name, UnsupportedOperationError with every engine's reason where
-    none can run it.
-    """
-    engines: Sequence[Engine] = list(all_engines().values())
-    if name is not None:
-        if name not in all_engines():
-            raise ConfigurationError(f"no engine '{name}' (there are: {', '.join(all_engines())})")
-        engines = [all_engines()[name]]
-    reasons = []
-    for engine in engines:
-        reason = engine.supports(lowered)
-        if reason is None:
-            try:
-                return engine, engine.compile(lowered, threads)
-            except CompilationError as error:
-                reason = str(error)
-        reasons.append(f"{engine.name}: {reason}")
-    raise UnsupportedOperationError("no engine can run this model\n  " + "\n  ".join(reasons))
