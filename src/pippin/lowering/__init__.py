@@ -1,10 +1,10 @@
 """Lowering: a MIL function becomes an ONNX graph; one short function per operation."""
 
-from .lower import Labels as Labels
-from .lower import Lowered as Lowered
-from .lower import Port as Port
 from .lower import lower as lower
-from .lower import written_name as written_name
+from .lowered import Labels as Labels
+from .lowered import Lowered as Lowered
+from .lowered import Port as Port
+from .lowered import written_name as written_name
 from .storage import is_large as is_large
 from .storage import readable as readable
 from .storage import write_weights as write_weights

@@ -1,0 +1,1 @@
+"""Convolution: the layers with a sliding kernel and weights."""
