@@ -1,4 +1,4 @@
-"""Command line: predict, inspect, export, ops. One file for each command; errors end here, readably."""
+"""Command line: predict, inspect, export, ops, run. One file for each command; errors end here, readably."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import export, inspect, ops, predict
+from . import export, inspect, ops, predict, run
 from .console import print_error
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app.command("predict")(predict.predict)
 app.command("inspect")(inspect.inspect)
 app.command("export")(export.export)
 app.command("ops")(ops.ops)
+# What stands behind the script is the script's own, options included.
+app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run.run)
 
 
 def _version(asked: bool) -> None:

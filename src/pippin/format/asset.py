@@ -18,6 +18,7 @@ from ..errors import (
     WeightError,
 )
 from .blob import BlobFile
+from .compiled import open_compiled
 from .description import ModelDescription, read_description
 from .package import Package, inside, open_package
 from .schema import messages
@@ -63,7 +64,7 @@ class Asset:
         Raises WeightError where it is missing or unsound, PackageError where the name leads out of the package.
         """
         if file_name not in self._opened:  # two threads may both open it; one mapping is then dropped
-            self._opened[file_name] = self._open(file_name.removeprefix(_MODEL_PATH))
+            self._opened[file_name] = self._open(weight_path(file_name))
         return self._opened[file_name]
 
     def _open(self, relative: str) -> BlobFile:
@@ -89,6 +90,11 @@ class Asset:
         if isinstance(self._weights, Mapping):
             return f" from `weights` (which has: {', '.join(sorted(self._weights)) or 'none'})"
         return f" from {os.fspath(self._weights)}"
+
+
+def weight_path(file_name: str) -> str:
+    """The path inside the model of what a program calls "@model_path/weights/weight.bin"."""
+    return file_name.removeprefix(_MODEL_PATH)
 
 
 def open_asset(source: Any, weights: Weights = None) -> Asset:
@@ -129,6 +135,10 @@ def _open_path(path: Path, weights: Weights) -> Asset:
             " (coremltools converts to it)"
         )
     if path.is_dir():
+        compiled = open_compiled(path)
+        if compiled is not None:
+            _refuse(weights, str(path))
+            return Asset(path.name, path, _parse(_read(compiled), str(compiled)), None, path)
         if path.suffix == ".mlmodelc" or (path / "coremldata.bin").is_file():
             raise UnsupportedModelError(
                 f"{path}: is compiled by Apple's compiler; open the .mlpackage it was made from"

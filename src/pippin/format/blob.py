@@ -82,6 +82,10 @@ class BlobFile:
         """Size in bytes."""
         return len(self._data)
 
+    def save(self, path: Path) -> None:
+        """Write a copy of the whole file."""
+        path.write_bytes(self._data)
+
     def record_dtype(self, offset: int) -> DataType:
         """The element type in which the record at `offset` is stored."""
         return self._record(offset)[0]

@@ -7,3 +7,4 @@ from .ir import Operation as Operation
 from .ir import Program as Program
 from .ir import Value as Value
 from .read import read_program as read_program
+from .save import save_compiled as save_compiled

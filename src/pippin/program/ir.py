@@ -30,6 +30,8 @@ class Literal:
     data: Any = field(repr=False)
     file: str | None = None
     """The weight file that holds it; None for a value written into the program."""
+    offset: int = 0
+    """Where in that file its record lies."""
 
     @cached_property
     def value(self) -> Any:

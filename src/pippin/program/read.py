@@ -151,7 +151,7 @@ class _Reader:
             raise ProgramError(f"a constant of type {kind} cannot be read from '{file}': it needs a fixed shape")
         shape = tuple(int(d) for d in kind.shape if d is not None)
         read: Callable[[], Any] = partial(_read_blob, self.asset, file, offset, kind.dtype, shape)
-        return Literal(kind, read, file)
+        return Literal(kind, read, file, offset)
 
     def immediate(self, kind: ValueType, proto: Any) -> Any:
         match proto.WhichOneof("value"), kind:

@@ -1,0 +1,253 @@
+"""Native: what `coremltools.libcoremlpython` provides, for coremltools to import under that name.
+
+The classes, their methods and the exceptions (RuntimeError for everything that Core ML refuses) are those of Apple's
+extension, which exists only in the macOS wheel; coremltools checks with `isinstance` for these very classes. The one
+difference: a prediction does not hold the interpreter's lock, so that threads predict side by side.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..configuration import ComputeUnits, Configuration
+from ..errors import FormatError, PippinError, UnsupportedError
+from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
+from ..model import Model, State, load
+from ..program import save_compiled
+from .values import from_array, from_outputs, to_features
+
+T = TypeVar("T")
+
+_COMPILED = ".mlmodelc"
+
+
+@contextmanager
+def _as_runtime_error() -> Iterator[None]:
+    """Core ML's errors arrive as RuntimeError, those of the model itself with the words of its compiler."""
+    try:
+        yield
+    except (FormatError, UnsupportedError) as error:
+        raise RuntimeError(f'Error compiling model: "{error.report()}".') from error
+    except PippinError as error:
+        raise RuntimeError(error.report()) from error
+
+
+class _MLModelProxy:
+    """A loaded model. Any thread may predict."""
+
+    def __init__(
+        self,
+        path: str,
+        compute_units: str,
+        function_name: str,
+        optimization_hints: Mapping[str, str] | None = None,
+        asset: _MLModelAssetProxy | None = None,
+    ) -> None:
+        self._asset: Asset | None = None
+        self._compiled: Path | None = None
+        self._predicting: int | None = None
+        with _as_runtime_error():
+            configuration = Configuration(
+                function_name=function_name or None, compute_units=ComputeUnits[compute_units]
+            )
+            if asset is not None:
+                opened = asset.asset
+            else:
+                opened = self._asset = open_asset(_path(path))
+                if path.rstrip("/").endswith(_COMPILED):
+                    self._compiled = _path(path)
+            started = time.perf_counter_ns()
+            self._model: Model = load(opened, configuration)
+            self._loading = time.perf_counter_ns() - started
+
+    def predict(self, data: Mapping[str, Any], state: _State | None = None) -> dict[str, Any]:
+        return self._timed(lambda: self._predict(data, state))
+
+    def batchPredict(self, data: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return self._timed(lambda: [self._predict(features, None) for features in data])
+
+    def _predict(self, data: Mapping[str, Any], state: _State | None) -> dict[str, Any]:
+        model = self._model
+        return from_outputs(model, model.predict(to_features(model, data), state=state.state if state else None))
+
+    def _timed(self, predict: Callable[[], T]) -> T:
+        started = time.perf_counter_ns()
+        with _as_runtime_error():
+            results = predict()
+        self._predicting = time.perf_counter_ns() - started
+        return results
+
+    def newState(self) -> _State:
+        with _as_runtime_error():
+            return _State(self._model.make_state())
+
+    def get_compiled_model_path(self) -> str | None:
+        """The compiled model, there as long as this object; None where the model came from an asset."""
+        if self._compiled is None and self._asset is not None:
+            folder, path = _compile(self._asset)
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._compiled = path
+        return None if self._compiled is None else str(self._compiled)
+
+    def get_load_duration_in_nano_seconds(self) -> int | None:
+        return self._loading
+
+    def get_last_predict_duration_in_nano_seconds(self) -> int | None:
+        return self._predicting
+
+    @staticmethod
+    def maximum_supported_specification_version() -> int:
+        return NEWEST_SPECIFICATION
+
+    @staticmethod
+    def auto_set_specification_version(specification: Any) -> Any:
+        """The specification (bytes, or a Model message) with the lowest version that has all it uses."""
+        from .versions import with_lowest_version
+
+        with _as_runtime_error():
+            return with_lowest_version(specification)
+
+    @staticmethod
+    def compileModel(path: str) -> str:
+        """Compile into a temporary folder, which is the caller's to remove."""
+        with _as_runtime_error():
+            return str(_compile(open_asset(_path(path)))[1])
+
+    @staticmethod
+    def create_model_asset_from_path(path: str) -> Any:
+        from coremltools.models.model import MLModelAsset
+
+        with _as_runtime_error():
+            return MLModelAsset(_MLModelAssetProxy(open_asset(_path(path))))
+
+    @staticmethod
+    def create_model_asset_from_memory(specification: bytes, weights: Mapping[str, bytes]) -> Any:
+        from coremltools.models.model import MLModelAsset
+
+        with _as_runtime_error():
+            return MLModelAsset(_MLModelAssetProxy(open_asset(specification, dict(weights))))
+
+    @staticmethod
+    def get_model_structure(path: str) -> Any:
+        from .structure import model_structure
+
+        with _as_runtime_error():
+            return model_structure(open_asset(_path(path)))
+
+    @staticmethod
+    def get_compute_plan(path: str, compute_units: str) -> Any:
+        from coremltools.models.compute_plan import MLComputePlan
+
+        from .structure import Plan
+
+        with _as_runtime_error():
+            return MLComputePlan(_MLComputePlanProxy(Plan(open_asset(_path(path)), _cpu)))
+
+    @staticmethod
+    def get_available_compute_devices() -> list[Any]:
+        return [_cpu()]
+
+    @staticmethod
+    def get_all_compute_devices() -> list[Any]:
+        return [_cpu()]
+
+
+class _State:
+    """What a stateful model remembers between predictions."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def read_state(self, name: str) -> np.ndarray:
+        with _as_runtime_error():
+            return from_array(self.state.read(name))
+
+    def write_state(self, name: str, value: np.ndarray) -> None:
+        if not isinstance(value, np.ndarray):
+            raise RuntimeError(f"the state '{name}' takes a numpy array; a {type(value).__name__} was given")
+        with _as_runtime_error():
+            self.state.write(name, value)
+
+
+class _MLModelAssetProxy:
+    """An opened model; where it lies in memory, this keeps it."""
+
+    def __init__(self, asset: Asset) -> None:
+        self.asset = asset
+
+
+class _MLCPUComputeDeviceProxy:
+    """The CPU."""
+
+
+class _MLGPUComputeDeviceProxy:
+    """A GPU; no device of this version."""
+
+
+class _MLNeuralEngineComputeDeviceProxy:
+    """A Neural Engine; no device of this version."""
+
+    def get_total_core_count(self) -> int:
+        return 0
+
+
+class _MLComputePlanProxy:
+    """A compute plan. coremltools derives a class of its own from it, for plans of remote devices."""
+
+    def __init__(self, plan: Any = None) -> None:
+        self._plan = plan
+
+    @property
+    def model_structure(self) -> Any:
+        return None if self._plan is None else self._plan.structure
+
+    def get_compute_device_usage_for_mlprogram_operation(self, operation: Any) -> Any:
+        return None if self._plan is None else self._plan.usage(operation)
+
+    def get_compute_device_usage_for_neuralnetwork_layer(self, layer: Any) -> Any:
+        return None if self._plan is None else self._plan.usage(layer)
+
+    def get_estimated_cost_for_mlprogram_operation(self, operation: Any) -> Any:
+        return None if self._plan is None else self._plan.cost(operation)
+
+
+class _MLModelStructureProgramOperationProxy:
+    """Identifies an operation to the plan; `share` is its part of the whole model's estimated cost."""
+
+    def __init__(self, share: float | None) -> None:
+        self.share = share
+
+
+class _MLModelStructureNeuralNetworkLayerProxy:
+    """Identifies a layer to the plan."""
+
+
+def _cpu() -> Any:
+    from coremltools.models.compute_device import MLCPUComputeDevice
+
+    return MLCPUComputeDevice(_MLCPUComputeDeviceProxy())
+
+
+def _path(path: str) -> Path:
+    return Path(path.rstrip("/") or "/").expanduser()
+
+
+def _compile(asset: Asset) -> tuple[Path, Path]:
+    """A new temporary folder, and the compiled model in it."""
+    folder = Path(tempfile.mkdtemp(prefix="pippin-"))
+    path = folder / f"{Path(asset.name).stem}{_COMPILED}"
+    try:
+        save_compiled(asset, path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder, path
