@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..configuration import ComputeUnits, Configuration
-from ..errors import FormatError, PippinError, UnsupportedError
+from ..errors import FormatError, PippinError, PredictionError, UnsupportedError
 from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
 from ..model import Model, State, load
 from ..program import save_compiled
@@ -32,9 +32,11 @@ _COMPILED = ".mlmodelc"
 
 @contextmanager
 def _as_runtime_error() -> Iterator[None]:
-    """Core ML's errors arrive as RuntimeError, those of the model itself with the words of its compiler."""
+    """Core ML's errors arrive as RuntimeError, with the first words that its compiler and its runtime use."""
     try:
         yield
+    except PredictionError as error:
+        raise RuntimeError(f"Unable to compute the prediction using ML Program. {error.report()}") from error
     except (FormatError, UnsupportedError) as error:
         raise RuntimeError(f'Error compiling model: "{error.report()}".') from error
     except PippinError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,8 @@ class Builder(Graph):
         self.states: dict[str, Tensor] = {}
         self.written: set[str] = set()
         self.classification: Classification | None = None
+        self.computed: dict[str, Callable[[], np.ndarray]] = {}
+        """What Tensors made of constants alone hold, for operations that need it now."""
         self._scope: dict[str, Any] = {}
 
     @property

@@ -15,8 +15,9 @@ from ...errors import ProgramError
 from ...format.blob import unpack_elements
 from ...types import DataType, TensorType
 from ..builder import Builder
+from ..graph import Tensor
 from ..registry import lowers
-from .dequantize import blockwise, expanded, per_axis
+from .dequantize import blockwise, expanded, per_axis, unpacked
 
 _INDEX_DTYPES = {2: DataType.UINT1, 4: DataType.UINT2, 16: DataType.UINT4, 64: DataType.UINT6, 256: DataType.UINT8}
 
@@ -28,7 +29,10 @@ def constexpr_affine_dequantize(g: Builder, quantized_data: Any, zero_point: Any
 
 @lowers("constexpr_blockwise_shift_scale", since=18)
 def constexpr_blockwise_shift_scale(g: Builder, data: Any, scale: Any, offset: Any = None) -> Any:
-    return blockwise(g, data, scale, offset, declared(g, "data"))
+    found = blockwise(g, data, scale, offset, declared(g, "data"))
+    if isinstance(found, Tensor):
+        g.computed[found.name] = lambda: unpacked(data, scale, offset)
+    return found
 
 
 @lowers("constexpr_cast", since=16)
@@ -39,10 +43,10 @@ def constexpr_cast(g: Builder, source_val: Any, output_dtype: str) -> Any:
 
 @lowers("constexpr_lut_to_dense", since=16)
 def constexpr_lut_to_dense(
-    g: Builder, indices: np.ndarray, lut: np.ndarray, shape: Any = None, vector_axis: int | None = None
+    g: Builder, indices: np.ndarray, lut: Any, shape: Any = None, vector_axis: int | None = None
 ) -> np.ndarray:
     if shape is None:
-        return from_table(indices, lut, vector_axis)
+        return from_table(indices, known(g, lut), vector_axis)
     dtype = _INDEX_DTYPES.get(lut.size)
     if dtype is None:
         raise ProgramError(
@@ -68,10 +72,10 @@ def constexpr_lut_to_sparse(
     g: Builder,
     indices_mask: np.ndarray,
     indices_nonzero_data: np.ndarray,
-    lut: np.ndarray,
+    lut: Any,
     vector_axis: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    mask = np.asarray(indices_mask, bool)
+    mask, lut = np.asarray(indices_mask, bool), known(g, lut)
     dense = from_table(to_dense(indices_nonzero_data, mask), lut, vector_axis)
     if lut.shape[-1] > 1:
         mask = np.repeat(mask, lut.shape[-1], axis=int(vector_axis or 0))
@@ -87,6 +91,15 @@ def constexpr_sparse_blockwise_shift_scale(
     shifts = 0 if offset is None else expanded(offset, mask.shape)[mask].astype(np.float32)
     values = (nonzero_data.astype(np.float32) - shifts) * scales
     return data_mask, values.astype(scale.dtype)
+
+
+def known(g: Builder, value: Any) -> np.ndarray:
+    """A compressed weight inside a compressed weight: a table whose entries are quantized themselves."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    if value.name not in g.computed:
+        raise ProgramError(f"'{value.name}' is computed at run time; a constant is needed")
+    return g.computed[value.name]()
 
 
 def to_dense(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

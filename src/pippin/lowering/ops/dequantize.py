@@ -33,7 +33,7 @@ def blockwise(g: Builder, data: np.ndarray, scale: np.ndarray, offset: Any, dtyp
     stored = _stored_as(data, dtype)
     zero: Any = np.zeros(scale.shape, np.int8) if offset is None else np.asarray(offset)
     if stored is None or not _fits(zero, data.dtype):
-        return _computed(data, expanded(scale, data.shape), expanded(zero, data.shape))
+        return unpacked(data, scale, offset)
     data, zero = data.astype(stored), None if offset is None else zero.astype(data.dtype).astype(stored)
     varying = [i for i, count in enumerate(scale.shape) if count > 1]
     if not varying:
@@ -53,6 +53,12 @@ def blockwise(g: Builder, data: np.ndarray, scale: np.ndarray, offset: Any, dtyp
         axis=axis,
         block_size=data.shape[axis] // scale.shape[axis],
     )
+
+
+def unpacked(data: np.ndarray, scale: np.ndarray, offset: Any) -> np.ndarray:
+    """What `blockwise` stands for, computed now."""
+    zero: Any = np.zeros(scale.shape, np.int8) if offset is None else np.asarray(offset)
+    return _computed(data, expanded(scale, data.shape), expanded(zero, data.shape))
 
 
 def expanded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -94,7 +94,7 @@ def resize(
     sizes = [_size(g, x, i) for i in range(-2, -count)] + sizes
     if interpolation_mode == "LINEAR":
         return _bilinear(g, x, sizes, sampling_mode)
-    return _nearest(g, x, sizes, sampling_mode)
+    return _nearest(g, x, sizes, sampling_mode, "round_prefer_floor")
 
 
 def _size(g: Builder, x: Tensor, axis: int) -> Any:
@@ -158,11 +158,13 @@ def _single(is_single: bool) -> str:
     return "half_pixel" if is_single else "align_corners"
 
 
-def _nearest(g: Builder, x: Tensor, sizes: Sequence[Any], mode: str) -> Tensor:
+def _nearest(g: Builder, x: Tensor, sizes: Sequence[Any], mode: str, default_rounding: str = "floor") -> Tensor:
+    """The element at each grid point. `resize` of iOS 17 takes the nearer one in DEFAULT too; older operations take
+    the one before it (source: the expected values of coremltools' tests)."""
     if mode == "OFFSET_CORNERS":
         raise UnsupportedOperationError("sampling_mode 'OFFSET_CORNERS' is only known for linear interpolation")
     transformation = _TRANSFORMATIONS[mode]
-    rounding = "floor" if transformation == "asymmetric" else "round_prefer_ceil"
+    rounding = default_rounding if transformation == "asymmetric" else "round_prefer_ceil"
     return _resized(g, x, sizes, mode="nearest", coordinate_transformation_mode=transformation, nearest_mode=rounding)
 
 

@@ -23,6 +23,8 @@ _PADDING = {
     "reflection": ("reflection", 1),
     "symmetric": ("reflection", 0),
 }
+# What is left to do once positions are reflected.
+_NEAREST_PADDING = {"constant": "constant", "border": "border", "reflection": "border", "symmetric": "border"}
 _SAMPLING = {"bilinear": "linear", "nearest": "nearest"}
 
 
@@ -150,6 +152,10 @@ def _box_points(
         rows_columns = g.Gather(_size(g, x), [1, 0])
         factor = g.Mul(g.Sub(rows_columns, 1.0), float(scale))
     first, second = g.Mul(first, factor), g.Mul(second, factor)
+    # A box turned inside out stands for the whole image (source: the expected values of coremltools' tests).
+    whole = g.Sub(g.Gather(_size(g, x), [1, 0]), 1.0)
+    inverted = g.Less(second, first)
+    first, second = g.Where(inverted, 0.0, first), g.Where(inverted, whole, second)
     points = []
     for axis, count in enumerate(target):
         start, end = (g.Gather(v, [axis], axis=1) for v in (first, second))  # (N, 1)
@@ -179,8 +185,11 @@ def _sampled(g: Builder, x: Tensor, pixels: Tensor, sampling: str, padding: str,
     """x (n, c, h, w) read at pixels (n, h', w', 2), which are (column, row)."""
     if sampling not in _SAMPLING or padding not in _PADDING:
         raise UnsupportedOperationError(f"sampling_mode '{sampling}' with padding_mode '{padding}' is not known")
-    mode, align = _PADDING[padding]
     size = _size(g, x)
+    if sampling == "nearest":
+        # Rounded here: the engines break ties differently, and at a reflection both ways.
+        pixels, padding = g.Round(_reflected(g, pixels, size, padding)), _NEAREST_PADDING[padding]
+    mode, align = _PADDING[padding]
     if align:
         span = g.Max(g.Sub(size, 1.0), 1.0)
         grid = g.Sub(g.Div(g.Mul(pixels, 2.0), span), 1.0)
@@ -191,6 +200,18 @@ def _sampled(g: Builder, x: Tensor, pixels: Tensor, sampling: str, padding: str,
     image = g.Sub(x, shift) if shifted else x
     found = g.GridSample(image, grid, mode=_SAMPLING[sampling], padding_mode=mode, align_corners=align)
     return g.Add(found, shift) if shifted else found
+
+
+def _reflected(g: Builder, pixels: Tensor, size: Any, padding: str) -> Tensor:
+    """Pixels outside of the image, mirrored into it: at the outer pixels, or at their outer edges."""
+    if padding not in ("reflection", "symmetric"):
+        return pixels
+    edge = 0.5 if padding == "symmetric" else 0.0
+    span = g.Sub(size, 1.0 - 2 * edge)
+    period = g.Max(g.Mul(span, 2.0), 1.0)
+    shifted = g.Add(pixels, edge)
+    inside = g.Sub(shifted, g.Mul(g.Floor(g.Div(shifted, period)), period))
+    return g.Sub(g.Min(inside, g.Sub(period, inside)), edge)
 
 
 def _size(g: Builder, x: Tensor) -> Any:

@@ -17,7 +17,7 @@ def linear(g: Builder, x: Tensor, weight: Any, bias: Any = None) -> Tensor:
     x = g.tensor(x)
     if x.shape is not None and x.rank == 2 and x.dtype.kind == "f":
         return g.Gemm(x, weight, bias, transB=1)
-    product = g.MatMul(x, g.Transpose(weight, perm=[1, 0]))
+    product = g.MatMul(x, _transposed(g, weight, True))
     return product if bias is None else g.Add(product, bias)
 
 
@@ -36,4 +36,6 @@ def _transposed(g: Builder, x: Any, transpose: bool) -> Any:
     rank = x.rank if isinstance(x, Tensor) else np.ndim(x)
     if not transpose or rank < 2:
         return x
+    if not isinstance(x, Tensor):
+        return np.swapaxes(x, -1, -2)  # OpenVINO mixes up products with one constant, transposed and not
     return g.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])

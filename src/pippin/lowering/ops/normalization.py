@@ -81,9 +81,10 @@ def local_response_norm(
     numbers = {"size": size, "alpha": alpha, "beta": beta, "bias": k}
     if x.rank == 4:
         return g.LRN(x, **numbers)
-    # The engines take images only.
-    image = g.Unsqueeze(x, [3])
-    return g.Squeeze(g.LRN(image, **numbers), [3])
+    # The engines take images only: the axes behind the channels become one.
+    leading = g.Slice(g.shape_of(x), [0], [2])
+    image = g.Reshape(x, g.Concat(leading, [-1, 1], axis=0))
+    return g.Reshape(g.LRN(image, **numbers), g.shape_of(x))
 
 
 def _standardized(g: Builder, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:

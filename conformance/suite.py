@@ -1,0 +1,58 @@
+"""Suite: which of coremltools' tests belong, where they are, and which cases of them run."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+FOLDERS = {
+    "ops": "converters/mil/mil/ops/tests",
+    "passes": "converters/mil/mil/passes/tests",
+    "torch": "converters/mil/frontend/torch/test",
+    "ml_program": "test/ml_program",
+    "api": "test/api",
+    "optimize": "test/optimize",
+    "blob": "test/blob",
+    "modelpackage": "test/modelpackage",
+}
+"""The folders of coremltools that make up the suite, by the names of the command line."""
+
+
+def root() -> Path:
+    """The folder of the installed coremltools; it is not imported for this."""
+    spec = importlib.util.find_spec("coremltools")
+    if spec is None or spec.origin is None:
+        raise SystemExit("coremltools is not installed (make setup)")
+    return Path(spec.origin).parent
+
+
+def folder_of(node: str) -> str:
+    """The name of the folder that a test belongs to."""
+    return next((name for name, path in FOLDERS.items() if node.startswith(path)), "")
+
+
+def function_of(node: str) -> str:
+    """A test without its parameters: file::Class::function."""
+    return node.partition("[")[0]
+
+
+def choose(nodes: Sequence[str], cases: int, total: int, seed: int) -> set[str]:
+    """The tests to run: `cases` of each test function, then `total` of what is left; 0 means all.
+
+    Both are chosen evenly over the order of collection, from a start that the seed gives.
+    """
+    if cases:
+        functions: dict[str, list[str]] = {}
+        for node in nodes:
+            functions.setdefault(function_of(node), []).append(node)
+        nodes = [node for name, group in functions.items() for node in _evenly(group, cases, f"{seed}:{name}")]
+    return set(_evenly(nodes, total, str(seed)) if total else nodes)
+
+
+def _evenly(nodes: Sequence[str], count: int, seed: str) -> Iterable[str]:
+    if len(nodes) <= count:
+        return nodes
+    start = random.Random(seed).random()
+    return [nodes[int((i + start) * len(nodes) / count)] for i in range(count)]
