@@ -152,10 +152,12 @@ def _box_points(
         rows_columns = g.Gather(_size(g, x), [1, 0])
         factor = g.Mul(g.Sub(rows_columns, 1.0), float(scale))
     first, second = g.Mul(first, factor), g.Mul(second, factor)
-    # A box turned inside out stands for the whole image (source: the expected values of coremltools' tests).
-    whole = g.Sub(g.Gather(_size(g, x), [1, 0]), 1.0)
-    inverted = g.Less(second, first)
-    first, second = g.Where(inverted, 0.0, first), g.Where(inverted, whole, second)
+    if sampling_mode == "UNALIGN_CORNERS":
+        # A box turned inside out stands for the whole image (source: the expected values of coremltools' tests);
+        # in the other modes it turns what is cut out.
+        whole = g.Sub(g.Gather(_size(g, x), [1, 0]), 1.0)
+        inverted = g.Less(second, first)
+        first, second = g.Where(inverted, g.cast(0, x.dtype), first), g.Where(inverted, whole, second)
     points = []
     for axis, count in enumerate(target):
         start, end = (g.Gather(v, [axis], axis=1) for v in (first, second))  # (N, 1)
