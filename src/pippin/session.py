@@ -10,13 +10,12 @@ import numpy as np
 
 from .configuration import Configuration
 from .engines import Compiled, compile_model
-from .errors import MissingFeatureError, PippinError, SpecificationError, UnexpectedFeatureError, UnsupportedModelError
+from .errors import MissingFeatureError, PippinError, SpecificationError, UnexpectedFeatureError
 from .features.decode import Decoder, make_decoders
 from .features.encode import Encoder, default_value, make_encoder
 from .format.asset import Asset
 from .format.description import FunctionDescription
-from .lowering import Lowered, Port, lower, written_name
-from .program import read_program
+from .lowering import Lowered, Port, lower_model, written_name
 
 
 def specialize(asset: Asset, configuration: Configuration) -> Session:
@@ -33,14 +32,9 @@ def specialize(asset: Asset, configuration: Configuration) -> Session:
 def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
     """The ONNX model of the configured function, before any engine sees it."""
     description = asset.description.function(configuration.function_name)
-    if asset.description.kind != "mlProgram":
-        raise UnsupportedModelError(
-            f"{asset.name} is a {asset.description.kind} model; this version executes ML Programs"
-            " (coremltools converts to one with minimum_deployment_target=iOS15 or later)"
-        )
     try:
         precision = np.float16 if configuration.precision == "float16" else np.float32
-        return lower(read_program(asset), description.name, precision)
+        return lower_model(asset, description, precision)
     except PippinError as error:
         error.add_note(f"in {asset.name}")
         raise

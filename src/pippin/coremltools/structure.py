@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import UnsupportedModelError
-from ..format.asset import Asset, open_asset
+from ..format.asset import Asset
 from ..program import Block, Function, Literal, Operation, Value, read_program
 from ..program.cost import is_constant, relative_costs
 from . import native
@@ -44,9 +44,7 @@ def model_structure(asset: Asset) -> Any:
         layers = [_layer(layer) for layer in getattr(asset.specification, kind).layers]
         return c.MLModelStructure(c.MLModelStructureNeuralNetwork(layers), None, None)
     if kind in _PIPELINES:
-        message = getattr(asset.specification, kind)
-        models = (message if kind == "pipeline" else message.pipeline).models
-        parts = [(f"model{i}", model_structure(open_asset(model))) for i, model in enumerate(models)]
+        parts = [(f"model{i}", model_structure(part)) for i, part in enumerate(asset.parts())]
         return c.MLModelStructure(None, None, c.MLModelStructurePipeline(parts))
     raise UnsupportedModelError(f"{asset.name}: a {kind} model has no operations or layers")
 

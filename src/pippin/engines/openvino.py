@@ -47,6 +47,8 @@ class OpenVINO:
 
     def supports(self, lowered: Lowered) -> str | None:
         graph = lowered.model.graph
+        if any(port.dtype == np.float64 for port in (*lowered.inputs, *lowered.outputs)):
+            return "float64, which it computes in float32"
         return _refused(graph, {tensor.name for tensor in graph.initializer})
 
     def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOpenVINO:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -66,6 +66,13 @@ class Asset:
         if file_name not in self._opened:  # two threads may both open it; one mapping is then dropped
             self._opened[file_name] = self._open(weight_path(file_name))
         return self._opened[file_name]
+
+    def parts(self) -> list[Asset]:
+        """The models of a pipeline, in order; they share its weight files."""
+        kind = self.specification.WhichOneof("Type")
+        message = getattr(self.specification, kind)
+        models = (message if kind == "pipeline" else message.pipeline).models
+        return [replace(self, name=f"{self.name} model{i}", specification=model) for i, model in enumerate(models)]
 
     def _open(self, relative: str) -> BlobFile:
         if self._package is not None:

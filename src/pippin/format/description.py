@@ -246,7 +246,7 @@ def _function(proto: Any, name: str) -> FunctionDescription:
     return FunctionDescription(
         name,
         tuple(feature for feature in inputs if not isinstance(feature.type, State)),
-        _features(proto.output),
+        _features(_once(proto.output)),
         states + tuple(feature for feature in inputs if isinstance(feature.type, State)),  # where they once stood
         proto.predictedFeatureName,
         proto.predictedProbabilitiesName,
@@ -265,6 +265,15 @@ def _features(protos: Iterable[Any]) -> tuple[FeatureDescription, ...]:
     if twice is not None:
         raise SpecificationError(f"the feature '{twice}' is described twice")
     return features
+
+
+def _once(protos: Iterable[Any]) -> Iterable[Any]:
+    """Without exact repetitions: a program may return one value twice."""
+    found: list[Any] = []
+    for proto in protos:
+        if proto not in found:
+            found.append(proto)
+    return found
 
 
 def _type(feature: Any) -> FeatureType:

@@ -186,6 +186,11 @@ class Graph:
             _store(array, made.graph.initializer.add(name=label))
         return made
 
+    def named(self, tensor: Tensor, name: str) -> Tensor:
+        """The tensor under the name it has outside; two outputs may be one value, or an input."""
+        self.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=name))
+        return Tensor(name, tensor.dtype, tensor.shape)
+
     def unique(self, kind: str) -> str:
         self._counter += 1
         return f"{self.label}/{kind}_{self._counter}"

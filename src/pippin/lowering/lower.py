@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 
 from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
 from ..program.ir import Program, Value
@@ -38,7 +37,7 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
     written = tuple(
         port.name for port, state in zip(ports, is_state, strict=True) if state and port.name in builder.written
     )
-    onnx_outputs += [_named(builder, builder.states[name], written_name(name)) for name in written]
+    onnx_outputs += [builder.named(builder.states[name], written_name(name)) for name in written]
     ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
     return Lowered(
         name=function_name,
@@ -66,20 +65,13 @@ def _outputs(builder: Builder, values: tuple[Value, ...], results: tuple[Any, ..
             continue
         tensor = builder.tensor(result)
         ports.append(_port(value, tensor.dtype))
-        tensors.append(_named(builder, tensor, value.name))
+        tensors.append(builder.named(tensor, value.name))
     if builder.classification:
         probabilities = builder.classification.probabilities
         name = f"{builder.classification.outputs[0]}/probabilities"
         ports.append(Port(name, TensorType(DataType.FLOAT32, probabilities.shape), probabilities.dtype))
-        tensors.append(_named(builder, probabilities, name))
+        tensors.append(builder.named(probabilities, name))
     return ports, tensors
-
-
-def _named(builder: Builder, tensor: Tensor, name: str) -> Tensor:
-    """The tensor under the name it has outside; two outputs may be one value, or an input."""
-    node = onnx.helper.make_node("Identity", [tensor.name], [name], name=name)
-    builder.nodes.append(node)
-    return Tensor(name, tensor.dtype, tensor.shape)
 
 
 def _labels(builder: Builder) -> Labels | None:

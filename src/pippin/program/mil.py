@@ -53,7 +53,7 @@ class _Writer:
 
     def operation(self, operation: Operation) -> Iterator[str]:
         results = ", ".join(map(self.named, operation.outputs))
-        inputs = ", ".join(f"{name} = {self.bound(bound)}" for name, bound in operation.inputs.items())
+        inputs = ", ".join(f"{name} = {self.bound(bound)}" for name, bound in sorted(operation.inputs.items()))
         call = f"{operation.kind}({inputs}){self.attributes(operation.attributes)}"
         start = f"{results} = {call}" if results else call
         if not operation.blocks:
