@@ -13,8 +13,8 @@ from ..format.description import FunctionDescription
 from ..program import read_program
 from .generalized_linear import lower_glm_classifier, lower_glm_regressor
 from .lower import lower
+from .lower_network import lower_network
 from .lowered import Lowered
-from .network import lower_network
 from .pipeline import join
 
 

@@ -1,33 +1,21 @@
-"""Network: the layers of a neural network, one after the other, become MIL operations and so ONNX nodes."""
+"""Network: walks the layers of a neural network; each becomes a few MIL operations, and so ONNX nodes."""
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..errors import PippinError, ProgramError, UnsupportedModelError, UnsupportedOperationError
-from ..format.asset import Asset
-from ..format.description import (
-    ColorSpace,
-    Double,
-    EnumeratedShapes,
-    FeatureDescription,
-    FunctionDescription,
-    Image,
-    Int64,
-    MultiArray,
-    ShapeRange,
-)
-from ..program.ir import Block, Function
-from ..types import DataType, Shape, TensorType
+from ..errors import PippinError, ProgramError, UnsupportedOperationError
+from ..program.ir import Block, Function, Operation, Value
+from ..types import DataType, TensorType
 from .builder import Builder
 from .graph import Tensor
-from .lowered import Labels, Lowered, Port
+from .layer_registry import LAYERS
 from .registry import LOWERINGS
 
-_EXACT = 1
+EXACT_MAPPING = 1
 """`EXACT_ARRAY_MAPPING`, `RANK4_IMAGE_MAPPING`: tensors have the rank that is described; else all have rank 5."""
 
 
@@ -41,7 +29,7 @@ class Network(Builder):
         super().__init__(Function("main", "CoreML5", (), Block((), (), ())))
         self.message = message
         self.layer: Any = None
-        self.exact = message.arrayInputShapeMapping == _EXACT
+        self.exact = message.arrayInputShapeMapping == EXACT_MAPPING
         self.values: dict[str, Any] = {}
         """The tensors (or constants) by the names that layers give them."""
 
@@ -55,8 +43,6 @@ class Network(Builder):
             self.lower_layer(message)
 
     def lower_layer(self, message: Any) -> None:
-        from .layers.registry import LAYERS  # the layers are written in terms of this class
-
         kind = message.WhichOneof("layer")
         where = f"[{kind}] '{message.name}'"
         if kind not in LAYERS:
@@ -65,8 +51,11 @@ class Network(Builder):
         if missing is not None:
             raise ProgramError(f"{where}: its input '{missing}' is given by nothing before it")
         around, self.layer, self.label = self.layer, message, message.name or kind
+        # What a MIL lowering asks of its operation: the number and the names of the results.
+        outputs = tuple(Value(name, TensorType(DataType.FLOAT32, None)) for name in message.output)
+        self.op = Operation(kind, {}, outputs)
         try:
-            results = LAYERS[kind](self, getattr(message, kind), *(self.values[name] for name in message.input))
+            results = self._results(kind, getattr(message, kind), [self.values[name] for name in message.input])
         except PippinError as error:
             if str(error).startswith("["):
                 raise
@@ -75,143 +64,72 @@ class Network(Builder):
             raise ProgramError(f"{where}: its parameters do not fit its inputs: {error}") from error
         finally:
             self.layer = around
+        if len(results) < len(message.output) and results:
+            raise ProgramError(f"{where}: has {len(results)} results, but {len(message.output)} are named")
+        self.values.update(zip(message.output, results, strict=False))
+
+    def _results(self, kind: str, parameters: Any, inputs: list[Any]) -> list[Any]:
+        if inputs and kind not in _NOT_FOLDED and all(isinstance(x, np.ndarray) and x.size <= _SMALL for x in inputs):
+            return self._folded(kind, parameters, inputs)
+        results = LAYERS[kind](self, parameters, *inputs)
         values = results if isinstance(results, tuple | list) else () if results is None else (results,)
-        if len(values) < len(message.output):
-            raise ProgramError(f"{where}: has {len(values)} results, but {len(message.output)} are named")
-        self.values.update(zip(message.output, values, strict=False))
+        return [self.cast(value, np.float32) for value in values]
+
+    def _folded(self, kind: str, parameters: Any, inputs: list[Any]) -> list[np.ndarray]:
+        """The results of a layer of constants, as constants: shapes that are computed from shapes stay known."""
+        from onnx.reference import ReferenceEvaluator
+
+        scratch = Network(self.message)
+        scratch.layer, scratch.op, scratch.label = self.layer, self.op, self.label
+        found = LAYERS[kind](scratch, parameters, *inputs)
+        results = list(found) if isinstance(found, tuple | list) else [found]
+        if not any(isinstance(value, Tensor) for value in results):
+            return [np.asarray(value, np.float32) for value in results]
+        named = [scratch.named(scratch.tensor(value), f"{i}") for i, value in enumerate(results)]
+        with np.errstate(all="ignore"):
+            values = ReferenceEvaluator(scratch.model("constants", [], named)).run(None, {})
+        return [np.asarray(value, np.float32) for value in values]
+
+    def truth(self, x: Any) -> Any:
+        """Where a value is not 0: networks have no booleans."""
+        return self.Not(self.Equal(x, 0.0)) if isinstance(x, Tensor) else np.asarray(x) != 0
+
+    def integers(self, x: Any) -> Any:
+        """A value as int64: networks count in floats."""
+        return self.cast(x if isinstance(x, Tensor) else np.rint(x), np.int64)
+
+    def filled(self, shape: Any, value: float) -> Any:
+        """One number everywhere; a constant where the shape is known and small."""
+        if isinstance(shape, np.ndarray) and np.prod(shape, initial=1) <= _SMALL:
+            return np.full(tuple(shape), value, np.float32)
+        return self.Expand(np.float32(value), shape)
+
+    def sizes(self, x: Tensor) -> list[Any]:
+        """Each size of x: an int where it is known, else a tensor of shape (1)."""
+        return [self.Gather(self.Shape(x), [i]) if d is None else d for i, d in enumerate(x.shape or ())]
+
+    def shape(self, *sizes: Any) -> Any:
+        """Sizes, as `sizes` gives them, as one shape."""
+        if not any(isinstance(size, Tensor) for size in sizes):
+            return np.array(sizes, np.int64)
+        return self.Concat(*(s if isinstance(s, Tensor) else np.array([s], np.int64) for s in sizes), axis=0)
+
+    def as_images(self, x: Any, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `compute` makes of [n, C, H, W], where x has more axes in front (or none)."""
+        x = self.tensor(x)
+        if x.rank == 4:
+            return compute(x)
+        leading = self.sizes(x)[:-3]
+        images = self.Reshape(x, self.shape(-1, *self.sizes(x)[-3:])) if x.rank != 5 or leading[0] != 1 else None
+        if images is None:
+            return self.Unsqueeze(compute(self.Squeeze(x, [0])), [0])
+        y = compute(images)
+        return self.Reshape(y, self.shape(*leading, *self.sizes(y)[-3:]))
 
 
-def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
-    """Lower a neural network. Raises UnsupportedOperationError or ProgramError, naming the layer."""
-    from . import layers as layers  # registers every layer; they are written in terms of Network
-
-    message = getattr(asset.specification, asset.description.kind)
-    network = Network(message)
-    inputs = [_input(network, feature) for feature in function.inputs]
-    network.layers(message.layers)
-    labels, outputs = _outputs(network, asset, function)
-    model = network.model(function.name, [tensor for _, tensor in inputs], [tensor for _, tensor in outputs])
-    ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
-    return Lowered(function.name, model, *ports, states=(), written=(), labels=labels)
-
-
-def _input(network: Network, feature: FeatureDescription) -> tuple[Port, Tensor]:
-    """The port of an input; the network sees it preprocessed, and in the rank that it works in."""
-    shape = _port_shape(feature)
-    # Element types are for the caller: a network computes in float32.
-    port = Port(feature.name, TensorType(DataType.FLOAT32, shape), np.dtype(np.float32))
-    tensor = Tensor(feature.name, port.dtype, shape)
-    network.label = feature.name
-    value = tensor
-    if isinstance(feature.type, Image):
-        value = _preprocessed(network, feature, value)
-        if network.message.imageInputShapeMapping != _EXACT:
-            value = network.Unsqueeze(value, [0])
-    elif not network.exact:
-        value = _of_rank_5(network, value)
-    network.values[feature.name] = value
-    return port, tensor
-
-
-def _port_shape(feature: FeatureDescription) -> Shape:
-    """The sizes that are the same at every prediction; None for the others."""
-    match feature.type:
-        case MultiArray(shape=shape, flexibility=None) if shape is not None:
-            return shape
-        case MultiArray(shape=shape, flexibility=ShapeRange(ranges)):
-            return tuple(r.lower if r.lower == r.upper else None for r in ranges)
-        case MultiArray(shape=shape, flexibility=EnumeratedShapes(shapes)):
-            columns = zip(*{*shapes, shape or shapes[0]}, strict=True)
-            return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in columns)
-        case Image(width, height, color, sizes):
-            channels = 3 if color in (ColorSpace.RGB, ColorSpace.BGR) else 1
-            return (1, channels, None, None) if sizes else (1, channels, height, width)
-        case Int64() | Double():
-            return (1,)
-    raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which a neural network does not take")
-
-
-def _of_rank_5(network: Network, x: Tensor) -> Tensor:
-    """[sequence, batch, channel, height, width], from [channel] or [channel, height, width]."""
-    axes = {1: [0, 1, 3, 4], 3: [0, 1], 2: [2, 3, 4], 4: [1], 5: []}.get(x.rank)
-    if axes is None:
-        raise UnsupportedModelError(f"the input '{x.name}' has rank {x.rank}; 1, 3 or 5 is needed")
-    return network.Unsqueeze(x, axes) if axes else x
-
-
-def _preprocessed(network: Network, feature: FeatureDescription, x: Tensor) -> Tensor:
-    """x * scale + bias by channel, or less the mean image, as the network asks for this input."""
-    color = feature.type.color if isinstance(feature.type, Image) else None
-    for message in network.message.preprocessing:
-        if message.featureName not in ("", feature.name):
-            continue
-        if message.WhichOneof("preprocessor") == "scaler":
-            scaler = message.scaler
-            bias = [scaler.redBias, scaler.greenBias, scaler.blueBias]
-            bias = bias[::-1] if color is ColorSpace.BGR else bias if color is ColorSpace.RGB else [scaler.grayBias]
-            scale = scaler.channelScale or 1.0  # absent in files that only have a bias
-            x = network.Add(network.Mul(x, scale), np.array(bias, np.float32).reshape(-1, 1, 1))
-        else:
-            mean = np.array(message.meanImage.meanImage, np.float32)
-            sizes = [1 if d is None else d for d in (x.shape or ())[1:]]
-            x = network.Sub(x, mean.reshape(sizes))
-    return x
-
-
-def _outputs(
-    network: Network, asset: Asset, function: FunctionDescription
-) -> tuple[Labels | None, list[tuple[Port, Tensor]]]:
-    labels, found = None, []
-    if asset.description.kind == "neuralNetworkClassifier":
-        labels = _labels(network, asset, function)
-        raw = network.tensor(network.values[_probabilities(network)])
-        found.append(_output(network, raw, labels.probabilities))
-    for feature in function.outputs:
-        if labels and feature.name in (labels.label_output, labels.probabilities_output):
-            continue
-        if feature.name not in network.values:
-            raise ProgramError(f"the output '{feature.name}' is described, but no layer gives it")
-        value = network.tensor(network.values[feature.name], np.float32)
-        found.append(_output(network, _declared(network, value, feature), feature.name))
-    return labels, found
-
-
-def _output(network: Network, value: Tensor, name: str) -> tuple[Port, Tensor]:
-    return Port(name, TensorType(DataType.FLOAT32, value.shape), value.dtype), network.named(value, name)
-
-
-def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
-    """An output of rank 5 as the array that is described: without leading axes, then trailing ones, of size 1."""
-    if network.exact:
-        return value
-    if isinstance(feature.type, Image):
-        return network.Squeeze(value, [0]) if value.rank == 5 else value
-    if not isinstance(feature.type, MultiArray) or value.rank != 5:
-        return value
-    described = feature.type.shape
-    if described is not None and value.static_shape is not None and prod(described) == prod(value.static_shape):
-        return network.Reshape(value, list(described))
-    sizes = value.shape or ()
-    if sizes[:2] != (1, 1):
-        return value
-    rank = len(described) if described is not None else 1 if sizes[3:] == (1, 1) else 3
-    return network.Squeeze(value, [0, 1, 3, 4] if rank == 1 else [0, 1])
-
-
-def _probabilities(network: Network) -> str:
-    """The value that holds a classifier's probabilities: the one that is named, else what the last layer gives."""
-    named = network.message.labelProbabilityLayerName
-    if named in network.values:
-        return str(named)
-    for layer in network.message.layers:
-        if named and layer.name == named:
-            return str(layer.output[0])
-    return str(network.message.layers[-1].output[0])
-
-
-def _labels(network: Network, asset: Asset, function: FunctionDescription) -> Labels:
-    label = function.predicted_feature_name or function.outputs[0].name
-    classes = asset.description.class_labels or ()
-    described = {feature.name for feature in function.outputs}
-    probabilities = function.predicted_probabilities_name
-    return Labels(f"{label}/probabilities", classes, label, probabilities if probabilities in described else None)
+# Layers whose result is more than a function of their inputs.
+_NOT_FOLDED = frozenset({"branch", "loop", "custom", "categoricalDistribution"}) | {
+    f"random{kind}{how}" for kind in ("Normal", "Uniform", "Bernoulli") for how in ("Like", "Static", "Dynamic")
+}
+# Constants of more elements than this are left to the engine.
+_SMALL = 4096

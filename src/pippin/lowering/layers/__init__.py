@@ -1,4 +1,16 @@
 """Layers: one file for each family of neural-network layers; importing them fills the registry."""
 
+from . import activation as activation
+from . import constants as constants
+from . import control as control
 from . import convolution as convolution
 from . import elementwise as elementwise
+from . import indexing as indexing
+from . import linear as linear
+from . import normalization as normalization
+from . import pooling as pooling
+from . import recurrent as recurrent
+from . import reduction as reduction
+from . import resampling as resampling
+from . import shaping as shaping
+from . import slicing as slicing

@@ -1,6 +1,8 @@
 """Weights: the constants of a neural network, in whichever of its forms they are stored.
 
-Source: `WeightParams`, `QuantizationParams` in `NeuralNetwork.proto`.
+Source: `WeightParams`, `QuantizationParams` in `NeuralNetwork.proto`: float32, float16, integers of 1 to 8 bits packed
+from the highest bit on, with a scale and a bias for all or for each output channel, or with a table; and the int8
+weights of layers that quantize what they multiply with.
 """
 
 from __future__ import annotations
@@ -15,17 +17,52 @@ from ...errors import ProgramError
 
 
 def weights(params: Any, shape: Sequence[int], name: str = "weights") -> np.ndarray:
-    """The constant of a `WeightParams` message, float32, in the given shape.
+    """The constant of a `WeightParams` message, float32, in the given shape; the first axis is the output channel.
 
     Raises ProgramError where it has another number of elements.
     """
-    array = _stored(params)
-    if array.size != math.prod(shape):
-        raise ProgramError(f"{name} has {array.size} elements; the shape {tuple(shape)} needs {math.prod(shape)}")
-    return array.reshape(tuple(shape))
+    sizes = tuple(int(d) for d in shape)
+    array = stored(params, math.prod(sizes), sizes[0] if sizes else 1)
+    if array.size != math.prod(sizes):
+        raise ProgramError(f"{name} has {array.size} elements; the shape {sizes} needs {math.prod(sizes)}")
+    return array.reshape(sizes)
 
 
-def _stored(params: Any) -> np.ndarray:
+def stored(params: Any, count: int | None = None, channels: int = 1) -> np.ndarray:
+    """The elements of a `WeightParams` message, flat; `count` of them where they are packed in bits."""
     if params.float16Value:
         return np.frombuffer(params.float16Value, np.float16).astype(np.float32)
+    if params.int8RawValue:
+        return _scaled(np.frombuffer(params.int8RawValue, np.int8), params.quantization, channels)
+    if params.rawValue:
+        bits = int(params.quantization.numberOfBits)
+        if not 1 <= bits <= 8:
+            raise ProgramError(f"quantized weights have {bits} bits; 1 to 8 are possible")
+        codes = _unpacked(params.rawValue, bits)
+        return _scaled(codes if count is None else codes[:count], params.quantization, channels)
     return np.array(params.floatValue, np.float32)
+
+
+def _unpacked(data: bytes, bits: int) -> np.ndarray:
+    if bits == 8:
+        return np.frombuffer(data, np.uint8)
+    stream = np.unpackbits(np.frombuffer(data, np.uint8))
+    groups = stream[: len(stream) // bits * bits].reshape(-1, bits)
+    return (groups @ (1 << np.arange(bits - 1, -1, -1))).astype(np.uint8)
+
+
+def _scaled(codes: np.ndarray, quantization: Any, channels: int) -> np.ndarray:
+    if quantization.WhichOneof("QuantizationType") == "lookupTableQuantization":
+        table = np.array(quantization.lookupTableQuantization.floatValue, np.float32)
+        if codes.size and int(codes.max()) >= table.size:
+            raise ProgramError(f"the look-up table has {table.size} entries, but {int(codes.max())} is used")
+        return table[codes]
+    linear = quantization.linearQuantization
+    scale = np.array(linear.scale or [1.0], np.float32)
+    bias = np.array(linear.bias or [0.0], np.float32)
+    if scale.size == 1 and bias.size == 1:
+        return codes.astype(np.float32) * scale + bias
+    if codes.size % channels or any(v.size not in (1, channels) for v in (scale, bias)):
+        raise ProgramError(f"there are {scale.size} scales and {bias.size} biases for {channels} output channels")
+    rows = codes.reshape(channels, -1).astype(np.float32)
+    return (rows * scale.reshape(-1, 1) + bias.reshape(-1, 1)).reshape(-1)

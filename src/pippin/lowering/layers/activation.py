@@ -1,0 +1,76 @@
+"""Activation: the nonlinearities of a neural network, as layers and inside recurrent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ...errors import UnsupportedOperationError
+from ..graph import Tensor
+from ..layer_registry import layer
+from ..network import Network
+from .weights import stored
+
+
+@layer("activation")
+def activation(n: Network, p: Any, x: Tensor) -> Any:
+    kind = p.WhichOneof("NonlinearityType")
+    if kind not in _ACTIVATIONS:
+        raise UnsupportedOperationError(f"the activation '{kind}' is not known")
+    return _ACTIVATIONS[kind](n, getattr(p, kind), n.tensor(x))
+
+
+def _by_channel(n: Network, x: Tensor, values: np.ndarray) -> np.ndarray:
+    """Parameters of PReLU and the like stand beside the channels [..., C, H, W]."""
+    return values if values.size == 1 else values.reshape(-1, *[1] * min(x.rank - 1, 2))
+
+
+def _parametric_softplus(n: Network, p: Any, x: Tensor) -> Any:
+    alpha, beta = (_by_channel(n, x, stored(w)) for w in (p.alpha, p.beta))
+    return n.Mul(alpha, n.Softplus(n.Mul(beta, x)))
+
+
+def _prelu(n: Network, p: Any, x: Tensor) -> Any:
+    slope = _by_channel(n, x, stored(p.alpha))
+    return n.Add(n.Max(x, 0.0), n.Mul(slope, n.Min(x, 0.0)))
+
+
+_ACTIVATIONS: Mapping[str, Callable[[Network, Any, Tensor], Any]] = {
+    "linear": lambda n, p, x: n.Add(n.Mul(x, np.float32(p.alpha)), np.float32(p.beta)),
+    "ReLU": lambda n, p, x: n.Relu(x),
+    "leakyReLU": lambda n, p, x: n.LeakyRelu(x, alpha=p.alpha),
+    "thresholdedReLU": lambda n, p, x: n.mil("thresholded_relu", x=x, alpha=np.float32(p.alpha)),
+    "PReLU": _prelu,
+    "tanh": lambda n, p, x: n.Tanh(x),
+    "scaledTanh": lambda n, p, x: n.Mul(n.Tanh(n.Mul(x, np.float32(p.beta))), np.float32(p.alpha)),
+    "sigmoid": lambda n, p, x: n.Sigmoid(x),
+    "sigmoidHard": lambda n, p, x: n.HardSigmoid(x, alpha=p.alpha, beta=p.beta),
+    "ELU": lambda n, p, x: n.Elu(x, alpha=p.alpha),
+    "softsign": lambda n, p, x: n.Softsign(x),
+    "softplus": lambda n, p, x: n.Softplus(x),
+    "parametricSoftplus": _parametric_softplus,
+}
+
+# What MIL calls the activations that a recurrent layer can have, with the parameters that are implied.
+_RECURRENT: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "linear": ("linear", (1.0, 0.0)),
+    "ReLU": ("relu", ()),
+    "tanh": ("tanh", ()),
+    "scaledTanh": ("scaled_tanh", (1.0, 1.0)),
+    "sigmoid": ("sigmoid", ()),
+    "sigmoidHard": ("hard_sigmoid", (0.2, 0.5)),
+}
+
+
+def recurrent_name(p: Any) -> str:
+    """MIL's name of the activation of a recurrent layer. Raises UnsupportedOperationError for other parameters."""
+    kind = p.WhichOneof("NonlinearityType")
+    if kind not in _RECURRENT:
+        raise UnsupportedOperationError(f"the activation '{kind}' is not known in a recurrent layer")
+    name, implied = _RECURRENT[kind]
+    given = tuple(getattr(getattr(p, kind), field) for field in ("alpha", "beta")[: len(implied)])
+    if any(given) and not np.allclose(given, implied):
+        raise UnsupportedOperationError(f"the activation '{kind}' has the parameters {given}; {implied} is supported")
+    return name

@@ -1,0 +1,55 @@
+"""Linear: products with a matrix, and rows of one by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Tensor
+from ..layer_registry import layer
+from ..network import Network
+from .weights import weights
+
+
+@layer("innerProduct")
+def inner_product(n: Network, p: Any, x: Tensor) -> Any:
+    """x @ weights.T over the last axis, or over the channels of [.., C, 1, 1]."""
+    x = n.tensor(x)
+    weight = weights(p.weights, (p.outputChannels, p.inputChannels))
+    bias = weights(p.bias, (p.outputChannels,), "bias") if p.hasBias else None
+    sizes = x.shape or ()
+    channels_first = len(sizes) >= 3 and sizes[-2:] == (1, 1) and (not n.exact or int(p.inputChannels) != 1)
+    if not channels_first and n.exact:
+        return n.mil("linear", x=x, weight=weight, bias=bias)
+    rows = n.Reshape(x, n.shape(*n.sizes(x)[:-3], int(p.inputChannels)))  # a legacy image is flattened
+    return n.Unsqueeze(n.mil("linear", x=rows, weight=weight, bias=bias), [-2, -1])
+
+
+@layer("batchedMatmul")
+def batched_matmul(n: Network, p: Any, x: Any, y: Any = None) -> Any:
+    if y is not None:
+        return n.mil("matmul", x=x, y=y, transpose_x=bool(p.transposeA), transpose_y=bool(p.transposeB))
+    rows, columns = int(p.weightMatrixFirstDimension), int(p.weightMatrixSecondDimension)
+    matrix = weights(p.weights, (columns, rows)).T  # stored by columns
+    product = n.mil("matmul", x=x, y=matrix, transpose_x=bool(p.transposeA))
+    return n.Add(product, weights(p.bias, (columns,), "bias")) if p.hasBias else product
+
+
+@layer("embedding")
+def embedding(n: Network, p: Any, x: Tensor) -> Any:
+    """[.., 1, 1, 1] to [.., C, 1, 1]."""
+    found = _looked_up(n, p, n.Reshape(x, n.shape(*n.sizes(x)[:-3])), int(p.inputDim), int(p.outputChannels))
+    return n.Unsqueeze(found, [-2, -1])
+
+
+@layer("embeddingND")
+def embedding_nd(n: Network, p: Any, x: Any) -> Any:
+    """[.., 1] to [.., C]."""
+    return _looked_up(n, p, n.Squeeze(x, [-1]), int(p.vocabSize), int(p.embeddingSize))
+
+
+def _looked_up(n: Network, p: Any, numbers: Any, count: int, size: int) -> Any:
+    table = np.ascontiguousarray(weights(p.weights, (size, count)).T)
+    found = n.mil("gather", x=n.tensor(table), indices=n.integers(numbers), axis=0)
+    return n.Add(found, weights(p.bias, (size,), "bias")) if p.hasBias else found

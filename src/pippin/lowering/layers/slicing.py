@@ -1,0 +1,95 @@
+"""Slicing: parts of a tensor, cut out or cut apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Tensor
+from ..layer_registry import layer
+from ..network import Network
+
+_AXES = {"CHANNEL_AXIS": -3, "HEIGHT_AXIS": -2, "WIDTH_AXIS": -1}
+
+
+@layer("slice")
+def slice_(n: Network, p: Any, x: Tensor) -> Any:
+    """One of channel, height and width, from start to end; a negative end counts from behind."""
+    axis = _AXES[p.SliceAxis.Name(p.axis)]
+    end = int(p.endIndex) or np.iinfo(np.int64).max
+    return n.Slice(x, [int(p.startIndex)], [end], [axis], [int(p.stride) or 1])
+
+
+@layer("sliceStatic")
+def slice_static(n: Network, p: Any, x: Any) -> Any:
+    return _sliced(n, x, np.array(p.beginIds, np.int64), np.array(p.endIds, np.int64), np.array(p.strides), p)
+
+
+@layer("sliceDynamic")
+def slice_dynamic(
+    n: Network,
+    p: Any,
+    x: Any,
+    begin: Any,
+    end: Any = None,
+    strides: Any = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Any:
+    """Like sliceStatic; what is not an input stands in the layer, for as many axes as the largest rank."""
+    x = n.tensor(x)
+    last = np.array(p.endIds[: x.rank], np.int64) if end is None else n.integers(end)
+    steps = np.array(p.strides[: x.rank]) if strides is None else np.asarray(n.integers(strides))
+    masks = {
+        name: None if given is None else np.asarray(n.integers(given), bool)
+        for name, given in (("begin_mask", begin_mask), ("end_mask", end_mask), ("squeeze_mask", squeeze_mask))
+    }
+    return _sliced(n, x, n.integers(begin), last, steps, p, masks)
+
+
+def _sliced(n: Network, x: Any, begin: Any, end: Any, strides: Any, p: Any, given: Any = None) -> Any:
+    x = n.tensor(x)
+    masks = {"begin_mask": p.beginMasks, "end_mask": p.endMasks, "squeeze_mask": p.squeezeMasks}
+    arrays = {name: np.array(mask[: x.rank], bool) if len(mask) else None for name, mask in masks.items()}
+    arrays |= {name: mask for name, mask in (given or {}).items() if mask is not None}
+    return n.mil("slice_by_index", x=x, begin=begin, end=end, stride=np.asarray(strides, np.int64), **arrays)
+
+
+@layer("sliceBySize")
+def slice_by_size(n: Network, p: Any, x: Any, begin: Any) -> Any:
+    """`size` elements of one axis, from a position that is computed."""
+    first = n.Reshape(n.tensor(n.integers(begin)), [1])
+    return n.Slice(x, first, n.Add(first, np.int64(p.size)), [int(p.axis)])
+
+
+@layer("split")
+def split(n: Network, p: Any, x: Tensor) -> Any:
+    return n.Split(x, axis=-3, num_outputs=int(p.nOutputs), outputs=int(p.nOutputs))
+
+
+@layer("splitND")
+def split_nd(n: Network, p: Any, x: Any) -> Any:
+    x = n.tensor(x)
+    count = int(p.numSplits) or len(p.splitSizes)
+    sizes = np.array(p.splitSizes, np.int64) if p.splitSizes else None
+    return n.mil("split", x=x, axis=int(p.axis), num_splits=count, split_sizes=sizes)
+
+
+@layer("slidingWindows")
+def sliding_windows(n: Network, p: Any, x: Any) -> Any:
+    return n.mil("sliding_windows", x=n.tensor(x), axis=int(p.axis), size=int(p.windowSize), stride=int(p.step))
+
+
+@layer("crop")
+def crop(n: Network, p: Any, x: Tensor, like: Any = None) -> Any:
+    """The border of an image cut off; or, with a second input, an image of its size at `offset`."""
+    if like is not None:
+        top, left = (list(p.offset) or [0, 0])[:2]
+        begin = np.array([int(top), int(left)], np.int64)
+        size = n.Slice(n.shape_of(like), [-2], [np.iinfo(np.int64).max])
+        return n.Slice(x, begin, n.Add(size, begin), [-2, -1])
+    edges = [(int(e.startEdgeSize), int(e.endEdgeSize)) for e in p.cropAmounts.borderAmounts] or [(0, 0), (0, 0)]
+    ends = [-behind if behind else np.iinfo(np.int64).max for _, behind in edges]
+    return n.Slice(x, [before for before, _ in edges], ends, [-2, -1])

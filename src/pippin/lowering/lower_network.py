@@ -1,0 +1,160 @@
+"""Lower network: a neural network becomes an ONNX model: its way in, its layers, its way out."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ..errors import ProgramError, UnsupportedModelError
+from ..format.asset import Asset
+from ..format.description import (
+    ColorSpace,
+    Double,
+    EnumeratedShapes,
+    FeatureDescription,
+    FunctionDescription,
+    Image,
+    Int64,
+    MultiArray,
+    ShapeRange,
+)
+from ..types import DataType, Shape, TensorType
+from . import layers as layers  # registers every layer
+from .graph import Tensor
+from .lowered import Labels, Lowered, Port
+from .network import EXACT_MAPPING, Network
+
+
+def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
+    """Lower a neural network. Raises UnsupportedOperationError or ProgramError, naming the layer."""
+    message = getattr(asset.specification, asset.description.kind)
+    network = Network(message)
+    inputs = [_input(network, feature) for feature in function.inputs]
+    network.layers(message.layers)
+    labels, outputs = _outputs(network, asset, function)
+    model = network.model(function.name, [tensor for _, tensor in inputs], [tensor for _, tensor in outputs])
+    ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
+    return Lowered(function.name, model, *ports, states=(), written=(), labels=labels)
+
+
+def _input(network: Network, feature: FeatureDescription) -> tuple[Port, Tensor]:
+    """The port of an input; the network sees it preprocessed, and in the rank that it works in."""
+    shape = _port_shape(feature)
+    # Element types are for the caller: a network computes in float32.
+    port = Port(feature.name, TensorType(DataType.FLOAT32, shape), np.dtype(np.float32))
+    tensor = Tensor(feature.name, port.dtype, shape)
+    network.label = feature.name
+    value = tensor
+    if isinstance(feature.type, Image):
+        value = _preprocessed(network, feature, value)
+        if network.message.imageInputShapeMapping != EXACT_MAPPING:
+            value = network.Unsqueeze(value, [0])
+    elif not network.exact:
+        value = _of_rank_5(network, value)
+    network.values[feature.name] = value
+    return port, tensor
+
+
+def _port_shape(feature: FeatureDescription) -> Shape:
+    """The sizes that are the same at every prediction; None for the others."""
+    match feature.type:
+        case MultiArray(shape=shape, flexibility=None) if shape is not None:
+            return shape
+        case MultiArray(shape=shape, flexibility=ShapeRange(ranges)):
+            return tuple(r.lower if r.lower == r.upper else None for r in ranges)
+        case MultiArray(shape=shape, flexibility=EnumeratedShapes(shapes)):
+            columns = zip(*{*shapes, shape or shapes[0]}, strict=True)
+            return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in columns)
+        case Image(width, height, color, sizes):
+            channels = 3 if color in (ColorSpace.RGB, ColorSpace.BGR) else 1
+            return (1, channels, None, None) if sizes else (1, channels, height, width)
+        case Int64() | Double():
+            return (1,)
+    raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which a neural network does not take")
+
+
+def _of_rank_5(network: Network, x: Tensor) -> Tensor:
+    """[sequence, batch, channel, height, width], from [channel] or [channel, height, width]."""
+    axes = {1: [0, 1, 3, 4], 3: [0, 1], 2: [2, 3, 4], 4: [1], 5: []}.get(x.rank)
+    if axes is None:
+        raise UnsupportedModelError(f"the input '{x.name}' has rank {x.rank}; 1, 3 or 5 is needed")
+    return network.Unsqueeze(x, axes) if axes else x
+
+
+def _preprocessed(network: Network, feature: FeatureDescription, x: Tensor) -> Tensor:
+    """x * scale + bias by channel, or less the mean image, as the network asks for this input."""
+    color = feature.type.color if isinstance(feature.type, Image) else None
+    for message in network.message.preprocessing:
+        if message.featureName not in ("", feature.name):
+            continue
+        if message.WhichOneof("preprocessor") == "scaler":
+            scaler = message.scaler
+            bias = [scaler.redBias, scaler.greenBias, scaler.blueBias]
+            bias = bias[::-1] if color is ColorSpace.BGR else bias if color is ColorSpace.RGB else [scaler.grayBias]
+            scale = scaler.channelScale or 1.0  # absent in files that only have a bias
+            x = network.Add(network.Mul(x, scale), np.array(bias, np.float32).reshape(-1, 1, 1))
+        else:
+            mean = np.array(message.meanImage.meanImage, np.float32)
+            sizes = [1 if d is None else d for d in (x.shape or ())[1:]]
+            x = network.Sub(x, mean.reshape(sizes))
+    return x
+
+
+def _outputs(
+    network: Network, asset: Asset, function: FunctionDescription
+) -> tuple[Labels | None, list[tuple[Port, Tensor]]]:
+    labels, found = None, []
+    if asset.description.kind == "neuralNetworkClassifier":
+        labels = _labels(network, asset, function)
+        raw = network.tensor(network.values[_probabilities(network)])
+        found.append(_output(network, raw, labels.probabilities))
+    for feature in function.outputs:
+        if labels and feature.name in (labels.label_output, labels.probabilities_output):
+            continue
+        if feature.name not in network.values:
+            raise ProgramError(f"the output '{feature.name}' is described, but no layer gives it")
+        value = network.tensor(network.values[feature.name], np.float32)
+        found.append(_output(network, _declared(network, value, feature), feature.name))
+    return labels, found
+
+
+def _output(network: Network, value: Tensor, name: str) -> tuple[Port, Tensor]:
+    return Port(name, TensorType(DataType.FLOAT32, value.shape), value.dtype), network.named(value, name)
+
+
+def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
+    """An output of rank 5 as the array that is described: without leading axes, then trailing ones, of size 1."""
+    if network.exact:
+        return value
+    if isinstance(feature.type, Image):
+        return network.Squeeze(value, [0]) if value.rank == 5 else value
+    if not isinstance(feature.type, MultiArray) or value.rank != 5:
+        return value
+    described = feature.type.shape
+    if described is not None and value.static_shape is not None and prod(described) == prod(value.static_shape):
+        return network.Reshape(value, list(described))
+    sizes = value.shape or ()
+    if sizes[:2] != (1, 1):
+        return value
+    rank = len(described) if described is not None else 1 if sizes[3:] == (1, 1) else 3
+    return network.Squeeze(value, [0, 1, 3, 4] if rank == 1 else [0, 1])
+
+
+def _probabilities(network: Network) -> str:
+    """The value that holds a classifier's probabilities: the one that is named, else what the last layer gives."""
+    named = network.message.labelProbabilityLayerName
+    if named in network.values:
+        return str(named)
+    for layer in network.message.layers:
+        if named and layer.name == named:
+            return str(layer.output[0])
+    return str(network.message.layers[-1].output[0])
+
+
+def _labels(network: Network, asset: Asset, function: FunctionDescription) -> Labels:
+    label = function.predicted_feature_name or function.outputs[0].name
+    classes = asset.description.class_labels or ()
+    described = {feature.name for feature in function.outputs}
+    probabilities = function.predicted_probabilities_name
+    return Labels(f"{label}/probabilities", classes, label, probabilities if probabilities in described else None)
