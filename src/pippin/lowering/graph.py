@@ -188,6 +188,8 @@ class Graph:
 
     def named(self, tensor: Tensor, name: str) -> Tensor:
         """The tensor under the name it has outside; two outputs may be one value, or an input."""
+        if tensor.name == name:
+            return tensor
         self.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=name))
         return Tensor(name, tensor.dtype, tensor.shape)
 

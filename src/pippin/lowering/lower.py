@@ -58,11 +58,12 @@ def _port(value: Value, dtype: np.dtype[Any]) -> Port:
 
 
 def _outputs(builder: Builder, values: tuple[Value, ...], results: tuple[Any, ...]) -> tuple[list[Port], list[Tensor]]:
-    ports, tensors = [], []
+    ports: list[Port] = []
+    tensors: list[Tensor] = []
     classified = builder.classification.outputs if builder.classification else ()
     for value, result in zip(values, results, strict=True):
-        if value.name in classified:
-            continue
+        if value.name in classified or any(port.name == value.name for port in ports):
+            continue  # not a tensor, or a value that is returned twice
         tensor = builder.tensor(result)
         ports.append(_port(value, tensor.dtype))
         tensors.append(builder.named(tensor, value.name))

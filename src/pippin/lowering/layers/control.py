@@ -35,8 +35,7 @@ def branch(n: Network, p: Any, condition: Any) -> None:
     graphs = [n.subgraph(lambda part=part: build(part.layers)) for part in (p.ifBranch, p.elseBranch)]
     n.values = outer
     types = [(dtype, _common(shape, other)) for (dtype, shape), (_, other) in zip(*kinds, strict=True)]
-    flag = n.Reshape(n.truth(condition), np.zeros(0, np.int64))
-    results = n.If(flag, then_branch=graphs[0], else_branch=graphs[1], outputs=len(names), types=types)
+    results = n.If(_scalar(n, condition), then_branch=graphs[0], else_branch=graphs[1], outputs=len(names), types=types)
     n.values.update(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
 
 
@@ -86,7 +85,13 @@ def _flag(n: Network, p: Any) -> Tensor:
     """Whether to go on, as the scalar that ONNX takes."""
     if not p.conditionVar:
         return n.tensor(np.bool_(True))
-    flag: Tensor = n.Reshape(n.tensor(n.truth(n.values[p.conditionVar])), np.zeros(0, np.int64))
+    return _scalar(n, n.values[p.conditionVar])
+
+
+def _scalar(n: Network, condition: Any) -> Tensor:
+    """Whether a value is not 0; of an array, its first element."""
+    first = n.Slice(n.Reshape(condition, [-1]), [0], [1])
+    flag: Tensor = n.Reshape(n.truth(first), np.zeros(0, np.int64))
     return flag
 
 

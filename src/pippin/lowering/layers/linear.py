@@ -32,7 +32,7 @@ def batched_matmul(n: Network, p: Any, x: Any, y: Any = None) -> Any:
         return n.mil("matmul", x=x, y=y, transpose_x=bool(p.transposeA), transpose_y=bool(p.transposeB))
     rows, columns = int(p.weightMatrixFirstDimension), int(p.weightMatrixSecondDimension)
     matrix = weights(p.weights, (columns, rows)).T  # stored by columns
-    product = n.mil("matmul", x=x, y=matrix, transpose_x=bool(p.transposeA))
+    product = n.mil("matmul", x=x, y=matrix)  # transposeA and transposeB are for two inputs only
     return n.Add(product, weights(p.bias, (columns,), "bias")) if p.hasBias else product
 
 

@@ -162,7 +162,8 @@ def padding(n: Network, p: Any, x: Tensor) -> Any:
     amounts = np.array([0] * (x.rank - 2) + [top, left] + [0] * (x.rank - 2) + [bottom, right], np.int64)
     kind = p.WhichOneof("PaddingType")
     if kind == "reflection":
-        return n.Pad(x, amounts, mode="reflect")
+        pairs = np.reshape(amounts, (2, -1)).T.reshape(-1)
+        return n.mil("pad", x=x, pad=pairs, mode="reflect")
     if kind == "replication":
         return n.Pad(x, amounts, mode="edge")
     return n.Pad(x, amounts, np.float32(p.constant.value))

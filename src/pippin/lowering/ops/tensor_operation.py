@@ -116,8 +116,26 @@ def pad(g: Builder, x: Tensor, pad: Any, mode: str = "constant", constant_val: A
         whole = np.zeros((x.rank, 2), np.int64)
         whole[x.rank - len(pairs) :] = pairs
         amounts = whole.T.reshape(-1)
+        if mode == "reflect" and _reflects_twice(x, whole):
+            return _reflected(g, x, whole)
     value = None if mode != "constant" else g.cast(0 if constant_val is None else constant_val, x.dtype)
     return g.Pad(x, amounts, value, mode=_PAD_MODES[mode])
+
+
+def _reflects_twice(x: Tensor, pairs: np.ndarray) -> bool:
+    """Whether a border is wider than what there is to reflect; ONNX takes that for an error."""
+    return any(
+        size is not None and int(pair.max()) >= max(size, 1) for size, pair in zip(x.shape or (), pairs, strict=True)
+    )
+
+
+def _reflected(g: Builder, x: Tensor, pairs: np.ndarray) -> Tensor:
+    """Reflected to and fro, an axis at a time, by position."""
+    for axis, pair in enumerate(pairs):
+        if pair.any():
+            positions = np.pad(np.arange(x.static_size(axis)), tuple(pair), mode="reflect")
+            x = g.Gather(x, positions, axis=axis)
+    return x
 
 
 @lowers("range_1d")
