@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -18,6 +19,7 @@ from .suite import choose
 
 environment.prepare()
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _PREDICTS = pytest.StashKey[bool]()
 _running: list[pytest.Item] = []
 
@@ -54,6 +56,13 @@ def _noting(predict: Callable[..., Any]) -> Callable[..., Any]:
         return predict(*arguments, **named)
 
     return noted
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
+    """Names without the address of a function, which is another one in every process."""
+    text = str(val) if isinstance(val, tuple | list) or callable(val) else ""
+    return f"{argname}={_ADDRESS.sub('', text)}" if _ADDRESS.search(text) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

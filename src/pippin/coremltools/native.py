@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import numpy as np
 
@@ -95,9 +96,8 @@ class _MLModelProxy:
     def get_compiled_model_path(self) -> str | None:
         """The compiled model, there as long as this object; None where the model came from an asset."""
         if self._compiled is None and self._asset is not None:
-            folder, path = _compile(self._asset)
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            self._compiled = path
+            self._compiled = _compile(self._asset)
+            weakref.finalize(self, shutil.rmtree, self._compiled, ignore_errors=True)
         return None if self._compiled is None else str(self._compiled)
 
     def get_load_duration_in_nano_seconds(self) -> int | None:
@@ -122,7 +122,7 @@ class _MLModelProxy:
     def compileModel(path: str) -> str:
         """Compile into a temporary folder, which is the caller's to remove."""
         with _as_runtime_error():
-            return str(_compile(open_asset(_path(path)))[1])
+            return str(_compile(open_asset(_path(path))))
 
     @staticmethod
     def create_model_asset_from_path(path: str) -> Any:
@@ -243,13 +243,8 @@ def _path(path: str) -> Path:
     return Path(path.rstrip("/") or "/").expanduser()
 
 
-def _compile(asset: Asset) -> tuple[Path, Path]:
-    """A new temporary folder, and the compiled model in it."""
-    folder = Path(tempfile.mkdtemp(prefix="pippin-"))
-    path = folder / f"{Path(asset.name).stem}{_COMPILED}"
-    try:
-        save_compiled(asset, path)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return folder, path
+def _compile(asset: Asset) -> Path:
+    """The compiled model in a new temporary folder."""
+    path = Path(tempfile.gettempdir()) / f"{Path(asset.name).stem}-{uuid4().hex}{_COMPILED}"
+    save_compiled(asset, path)
+    return path

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..format.description import FeatureDescription, Image, MultiArray
+from ..errors import FeatureShapeError
+from ..format.description import EnumeratedShapes, FeatureDescription, Image, MultiArray, ShapeRange
 from ..model import Model
 
 
@@ -24,9 +25,23 @@ def to_features(model: Model, data: Mapping[str, Any]) -> dict[str, Any]:
 def _to_feature(feature: FeatureDescription | None, value: Any) -> Any:
     if feature is None or not isinstance(feature.type, MultiArray):
         return value
+    _check_shape(feature.type, np.shape(value))
     if isinstance(value, np.generic | np.ndarray) and feature.type.dtype.is_integer and value.dtype.kind in "fb":
         return np.trunc(value).astype(feature.type.dtype.numpy)
     return value
+
+
+def _check_shape(kind: MultiArray, shape: tuple[int, ...]) -> None:
+    """Flexible shapes, in the words of Core ML's own errors, which programs look for."""
+    if isinstance(kind.flexibility, EnumeratedShapes) and not kind.allows(shape):
+        given = " x ".join(map(str, shape))
+        raise FeatureShapeError(
+            f"MultiArray Shape ({given}) was not in enumerated set of allowed shapes: {kind.allowed}"
+        )
+    if isinstance(kind.flexibility, ShapeRange) and len(shape) == len(kind.flexibility.ranges):
+        for axis, (size, allowed) in enumerate(zip(shape, kind.flexibility.ranges, strict=True)):
+            if size not in allowed:
+                raise FeatureShapeError(f"Size ({size}) of dimension ({axis}) is not in allowed range ({allowed})")
 
 
 def from_outputs(model: Model, outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,5 +61,6 @@ def _from_output(value: Any, image: bool) -> Any:
 
 
 def from_array(array: np.ndarray) -> np.ndarray:
-    """An array as Apple's extension returns it: it has no float16."""
+    """An array as Apple's extension returns it: there is no float16, and no array without an axis."""
+    array = array.reshape(1) if array.ndim == 0 else array
     return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -49,6 +49,8 @@ class OpenVINO:
         graph = lowered.model.graph
         if any(port.dtype == np.float64 for port in (*lowered.inputs, *lowered.outputs)):
             return "float64, which it computes in float32"
+        if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
+            return "an output that is an input: it loses its name"
         return _refused(graph, {tensor.name for tensor in graph.initializer})
 
     def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOpenVINO:

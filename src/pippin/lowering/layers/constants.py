@@ -35,7 +35,7 @@ def fill_static(n: Network, p: Any) -> Any:
 
 @layer("fillDynamic")
 def fill_dynamic(n: Network, p: Any, shape: Any) -> Any:
-    return n.filled(n.integers(shape), p.value)
+    return n.filled(_vector(n, shape), p.value)
 
 
 @layer("broadcastToLike")
@@ -50,7 +50,13 @@ def broadcast_to_static(n: Network, p: Any, x: Any) -> Any:
 
 @layer("broadcastToDynamic")
 def broadcast_to_dynamic(n: Network, p: Any, x: Any, shape: Any) -> Any:
-    return _broadcast(n, x, n.integers(shape))
+    return _broadcast(n, x, _vector(n, shape))
+
+
+def _vector(n: Network, shape: Any) -> Any:
+    """A shape that is given as an input, with one axis."""
+    sizes = n.integers(shape)
+    return n.Reshape(sizes, [-1]) if isinstance(sizes, Tensor) else np.reshape(sizes, -1)
 
 
 def _broadcast(n: Network, x: Any, shape: Any) -> Any:
