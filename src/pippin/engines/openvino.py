@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import CompilationError, PredictionError
 from ..lowering import Lowered, readable
 from .base import Compiled
+from .openvino_defects import refused
 
 _DEVICE = "CPU"
 _importing = Lock()
@@ -46,12 +47,7 @@ class OpenVINO:
         return str(_openvino().__version__)
 
     def supports(self, lowered: Lowered) -> str | None:
-        graph = lowered.model.graph
-        if any(port.dtype == np.float64 for port in (*lowered.inputs, *lowered.outputs)):
-            return "float64, which it computes in float32"
-        if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
-            return "an output that is an input: it loses its name"
-        return _refused(graph, {tensor.name for tensor in graph.initializer})
+        return refused(lowered)
 
     def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOpenVINO:
         try:
@@ -74,36 +70,6 @@ class OpenVINO:
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_first_line(error)}") from error
         return CompiledOpenVINO(compiled)
-
-
-_TRUSTS_INDICES = {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
-_MOVES = {"Expand", "Reshape", "Transpose", "Unsqueeze"}
-
-
-def _bounded(name: str, makers: Mapping[str, Any], constants: set[str]) -> bool:
-    """Whether indices are constants, or what the lowering has brought between two bounds (`scatter_gather.bounded`)."""
-    while name in makers and makers[name].op_type in _MOVES:
-        name = makers[name].input[0]
-    maker = makers.get(name)
-    if maker is None:
-        return name in constants
-    inner = makers.get(maker.input[0]) if maker.op_type == "Max" else None
-    return inner is not None and inner.op_type == "Min"
-
-
-def _refused(graph: Any, constants: set[str]) -> str | None:
-    """Why a graph is not given to OpenVINO 2026.4 although it would take it: what it gets wrong (each with a test)."""
-    makers = {name: node for node in graph.node for name in node.output}
-    for node in graph.node:
-        if node.op_type in _TRUSTS_INDICES and not _bounded(node.input[1], makers, constants):
-            return f"{node.op_type} with computed indices: it does not check them, and leaves its memory"
-        if node.op_type == "LSTM" and len(node.input) > 7 and node.input[7]:
-            return "LSTM with peepholes: its results are wrong"
-        for attribute in node.attribute:
-            reason = _refused(attribute.g, constants) if attribute.HasField("g") else None
-            if reason is not None:
-                return reason
-    return None
 
 
 def _settings(threads: int | None) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""Openvino defects: what OpenVINO 2026.4 would take, and get wrong. Each has a test; such a model goes elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..lowering import Lowered
+
+
+def refused(lowered: Lowered) -> str | None:
+    """Why a model must not be given to OpenVINO; None where nothing is known against it."""
+    if any(port.dtype == np.float64 for port in (*lowered.inputs, *lowered.outputs)):
+        return "float64: it computes that in float32"
+    graph = lowered.model.graph
+    if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
+        return "an output that is an input: it loses its name"
+    return _refused(graph, {tensor.name: tensor for tensor in graph.initializer})
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    makers: Mapping[str, Any]
+    """The node that makes each value of the graph."""
+    constants: Mapping[str, Any]
+
+
+def _refused(graph: Any, constants: Mapping[str, Any]) -> str | None:
+    around = _Surroundings({name: node for node in graph.node for name in node.output}, constants)
+    for node in graph.node:
+        check = _CHECKS.get(node.op_type)
+        reason = check(node, around) if check else None
+        for attribute in node.attribute:
+            reason = reason or (_refused(attribute.g, constants) if attribute.HasField("g") else None)
+        if reason is not None:
+            return reason
+    return None
+
+
+_MOVES = frozenset({"Expand", "Reshape", "Transpose", "Unsqueeze"})
+
+
+def _indices(node: Any, around: _Surroundings) -> str | None:
+    """Indices must be constants, or what the lowering has brought between two bounds (`scatter_gather.bounded`)."""
+    name = node.input[1]
+    while name in around.makers and around.makers[name].op_type in _MOVES:
+        name = around.makers[name].input[0]
+    maker = around.makers.get(name)
+    if maker is None and name in around.constants:
+        return None
+    inner = around.makers.get(maker.input[0]) if maker is not None and maker.op_type == "Max" else None
+    if inner is not None and inner.op_type == "Min":
+        return None
+    return f"{node.op_type} with computed indices: it does not check them, and leaves its memory"
+
+
+def _peepholes(node: Any, around: _Surroundings) -> str | None:
+    return "LSTM with peepholes: its results are wrong" if len(node.input) > 7 and node.input[7] else None
+
+
+def _test_for_nan(node: Any, around: _Surroundings) -> str | None:
+    return "a test for NaN (x == x): it does not find one" if node.input[0] == node.input[1] else None
+
+
+def _product(node: Any, around: _Surroundings) -> str | None:
+    """Weights with a scale for each element of the sum: it takes the scales for those of the results."""
+    flipped = {a.name: a.i for a in node.attribute} if node.op_type == "Gemm" else {}
+    for side, (name, flag) in enumerate(zip(node.input[:2], ("transA", "transB"), strict=True)):
+        maker = around.makers.get(name)
+        turned = bool(flipped.get(flag))
+        if maker is not None and maker.op_type == "Transpose":
+            turned, maker = not turned, around.makers.get(maker.input[0])
+        if maker is None or maker.op_type != "DequantizeLinear":
+            continue
+        attributes = {a.name: a.i for a in maker.attribute}
+        data, scale = (around.constants.get(operand) for operand in maker.input[:2])
+        if "axis" not in attributes or "block_size" in attributes or data is None or scale is None:
+            continue
+        summed = len(data.dims) - (1 if (side == 0) != turned else 2)
+        if scale.dims and attributes["axis"] % len(data.dims) == summed:
+            return "a product with weights that have a scale for each element of the sum: it mixes up the scales"
+    return None
+
+
+_CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
+    "Equal": _test_for_nan,
+    "GatherElements": _indices,
+    "GatherND": _indices,
+    "Gemm": _product,
+    "LSTM": _peepholes,
+    "MatMul": _product,
+    "ScatterElements": _indices,
+    "ScatterND": _indices,
+}
