@@ -4,8 +4,11 @@ BIN := .venv/bin
 TORCH ?= torch==2.13.0
 # The package carries a Core ML model; what it depends on (TensorFlow) is not needed to run it here.
 BASIC_PITCH := basic-pitch==0.4.0
+# Its compiled half, which needs CUDA, is not used.
+TORCHVISION := torchvision==0.28.0
+CHECKED := src tests examples bench conformance
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test conformance lint bench clean
 
 setup: .venv/.installed
 
@@ -23,22 +26,28 @@ demo: setup .venv/.demo-installed
 	$(BIN)/python examples/transcribe.py
 
 .venv/.test-installed: .venv/.installed
-	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,test,lint]'
-	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH)
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,test,conformance,lint]'
+	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION)
 	touch $@
 
 test: setup .venv/.test-installed
 	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m conformance --cases 1 --total 120 --fresh
+
+# Two cases of each of coremltools' own tests; `python -m conformance --help` tells how to run more.
+conformance: setup .venv/.test-installed
+	$(BIN)/python -m conformance
 
 lint: setup .venv/.test-installed
-	$(BIN)/ruff check src tests examples bench
-	$(BIN)/ruff format --check src tests examples bench
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: setup .venv/.test-installed
 	$(BIN)/python bench/import_time.py
 	$(BIN)/python bench/predict_overhead.py
+	$(BIN)/python bench/threads.py
 
 clean:
 	rm -rf .venv out

@@ -24,7 +24,7 @@ def main(
     folder: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(FOLDERS)}; all by default.")] = None,
     only: Annotated[str, typer.Option(help="Only tests whose names match this, as for pytest -k.")] = "",
     cases: Annotated[int, typer.Option(help="Cases of each test function; 0: all of them.")] = 2,
-    total: Annotated[int, typer.Option(help="Tests in all, evenly of what `cases` leaves; 0: all.")] = 0,
+    total: Annotated[int, typer.Option(help="Tests of each folder, evenly of what `cases` leaves; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Which cases are chosen.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes side by side.")] = os.cpu_count() or 1,
     strict: Annotated[bool, typer.Option("--strict", help="With our own tolerances.")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import re
@@ -79,6 +80,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[_COLLECTED] = dict(counts)
     items[:] = [item for item in items if item.nodeid in chosen]
     config.hook.pytest_deselected(items=left)
+
+
+def pytest_collection_finish() -> None:
+    # Every conversion collects garbage; it need not walk tens of thousands of collected tests each time.
+    gc.collect()
+    gc.freeze()
 
 
 _COLLECTED = pytest.StashKey[dict[str, int]]()

@@ -6,6 +6,7 @@ beside the repository. A test that needs them is skipped, with this reason, wher
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -38,6 +39,12 @@ def model_paths() -> list[Path]:
     packages = sorted(FOLDER.rglob("*.mlpackage"))
     files = [path for path in sorted(FOLDER.rglob("*.mlmodel")) if not any(p in path.parents for p in packages)]
     return packages + files
+
+
+def pytest_collection_finish() -> None:
+    """Every conversion by coremltools collects garbage; it need not walk all collected tests each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -7,6 +7,7 @@ difference: a prediction does not hold the interpreter's lock, so that threads p
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -20,7 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from ..configuration import ComputeUnits, Configuration
-from ..errors import FormatError, PippinError, PredictionError, UnsupportedError
+from ..errors import ConfigurationError, FormatError, PippinError, PredictionError, UnsupportedError
 from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
 from ..model import Model, State, load
 from ..program import save_compiled
@@ -59,9 +60,7 @@ class _MLModelProxy:
         self._compiled: Path | None = None
         self._predicting: int | None = None
         with _as_runtime_error():
-            configuration = Configuration(
-                function_name=function_name or None, compute_units=ComputeUnits[compute_units]
-            )
+            configuration = _configuration(compute_units, function_name)
             if asset is not None:
                 opened = asset.asset
             else:
@@ -231,6 +230,19 @@ class _MLModelStructureProgramOperationProxy:
 
 class _MLModelStructureNeuralNetworkLayerProxy:
     """Identifies a layer to the plan."""
+
+
+def _configuration(compute_units: str, function_name: str) -> Configuration:
+    """coremltools has no words for the threads of a prediction and for the engine: the environment may say them."""
+    threads = os.environ.get("PIPPIN_THREADS")
+    if threads is not None and not threads.isdecimal():
+        raise ConfigurationError(f"the environment variable PIPPIN_THREADS is {threads!r}; a number is needed")
+    return Configuration(
+        function_name=function_name or None,
+        compute_units=ComputeUnits[compute_units],
+        threads=int(threads) if threads else None,
+        engine=os.environ.get("PIPPIN_ENGINE") or None,
+    )
 
 
 def _cpu() -> Any:

@@ -115,7 +115,7 @@ def _common(a: Shape | None, b: Shape | None) -> Shape | None:
 
 
 @layer("loopBreak", "loopContinue")
-def leave(n: Network, p: Any) -> Any:
+def leave(n: Network, p: Any, *x: Any) -> Any:
     raise UnsupportedOperationError("a loop that is left, or begun anew, from its middle is not supported")
 
 
