@@ -48,6 +48,7 @@ bench: setup .venv/.test-installed
 	$(BIN)/python bench/import_time.py
 	$(BIN)/python bench/predict_overhead.py
 	$(BIN)/python bench/threads.py
+	$(BIN)/python bench/quantized_activations.py
 
 clean:
 	rm -rf .venv out

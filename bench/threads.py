@@ -17,6 +17,7 @@ from threading import Barrier, Thread
 os.environ.setdefault("PIPPIN_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import pippin.coremltools  # noqa: F401, I001  installs itself, and so stands first
 import coremltools as ct
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb
