@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import coremltools as ct
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
@@ -135,6 +136,34 @@ def test_what_openvino_gets_wrong_goes_to_onnx_runtime(tmp_path):
     assert compile_model(lowered)[0].name == "onnxruntime"
     with pytest.raises(UnsupportedOperationError, match="LSTM with peepholes"):
         compile_model(lowered, "openvino")
+
+
+CODES = np.random.default_rng(1).integers(-9, 9, (5, 4)).astype(np.int8)
+SCALES = np.random.default_rng(2).uniform(0.5, 2, (5, 1)).astype(np.float32)
+
+
+def _summed_scales(x):
+    """Weights with a scale for each row, in a product that sums over the rows."""
+    weight = mb.constexpr_blockwise_shift_scale(data=CODES, scale=SCALES)
+    return mb.matmul(x=x, y=weight, name="y")
+
+
+DEFECTS = {
+    "product with weights": (_summed_scales, {"x": (3, 5)}, lambda x: x @ (CODES * SCALES)),
+    "a test for NaN": (lambda x: mb.cast(x=mb.equal(x=x, y=x), dtype="fp32", name="y"), {"x": (3,)}, lambda x: x == x),
+}
+
+
+@pytest.mark.parametrize("reason", DEFECTS)
+def test_openvino_defects_go_to_onnx_runtime(reason):
+    body, shapes, expect = DEFECTS[reason]
+    lowered = lowered_of(body, target=ct.target.iOS18, **shapes)
+    with pytest.raises(UnsupportedOperationError, match=reason):
+        compile_model(lowered, "openvino")
+    x = np.random.default_rng(0).standard_normal(shapes["x"]).astype(np.float32)
+    x.flat[1] = np.nan if "NaN" in reason else x.flat[1]
+    found = compile_model(lowered)[1].run({"x": x})["y"]
+    np.testing.assert_allclose(found, expect(x), rtol=1e-5, atol=1e-5)
 
 
 def test_an_unknown_engine(lowered):

@@ -250,6 +250,30 @@ CASES += [
 ]
 
 
+# What coremltools' own tests expect: resize takes the nearer element, the older operation the one before.
+COLUMN = np.array([-6.174, 9.371], np.float32).reshape(1, 1, 2, 1)
+CASES += [
+    case(
+        "resize",
+        x=COLUMN,
+        shape=const(np.array([1, 1, 3, 2], np.int32)),
+        resized_dims=np.uint32(2),
+        interpolation_mode="NEAREST_NEIGHBOR",
+        opset=17,
+        rtol=1e-3,
+        expect=lambda x, **_: np.repeat(x[:, :, [0, 1, 1]], 2, axis=3),
+    ),
+    case(
+        "resize_nearest_neighbor",
+        x=COLUMN,
+        target_size_height=3,
+        target_size_width=2,
+        rtol=1e-3,
+        expect=lambda x, **_: np.repeat(x[:, :, [0, 0, 1]], 2, axis=3),
+    ),
+]
+
+
 @rows(CASES)
 def test_image_resizing(row, engine, dtype):
     check(row, engine, dtype)

@@ -363,6 +363,46 @@ CASES += [
 ]
 
 
+# Positions half-way between two elements: the even one, after the reflection.
+SQUARE = np.array([11.0, 22.0, 33.0, 44.0], np.float32).reshape(1, 1, 2, 2)
+CASES += [
+    case(
+        "resample",
+        x=SQUARE,
+        coordinates=np.array([-1.0, -2.0, -3.7, -1.0, 0.0, 0.0, 3.5, 1.2], np.float32).reshape(1, 2, 2, 2),
+        sampling_mode="nearest",
+        padding_mode="symmetric",
+        padding_value=-1.0,
+        coordinates_mode="normalized_zero_to_one",
+        align_corners=False,
+        dtypes=["fp32"],
+        expect=np.array([22.0, 33.0, 11.0, 33.0]).reshape(1, 1, 2, 2),
+    ),
+    # A box turned inside out: the whole image, or an image that is turned.
+    case(
+        "crop_resize",
+        x=np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4),
+        roi=const(np.array([2, 2, 1, 1], np.float32).reshape(1, 1, 4, 1, 1)),
+        target_height=2,
+        target_width=2,
+        normalized_coordinates=True,
+        sampling_mode="UNALIGN_CORNERS",
+        dtypes=["fp32"],
+        expect=np.array([3.5, 5.5, 11.5, 13.5]).reshape(1, 1, 1, 2, 2),
+    ),
+    case(
+        "crop_resize",
+        x=np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4),
+        roi=const(np.array([2, 2, 1, 1], np.float32).reshape(1, 1, 4, 1, 1)),
+        target_height=2,
+        target_width=2,
+        sampling_mode="ALIGN_CORNERS",
+        dtypes=["fp32"],
+        expect=np.array([11.0, 10.0, 7.0, 6.0]).reshape(1, 1, 1, 2, 2),
+    ),
+]
+
+
 @rows(CASES)
 def test_image_sampling(row, engine, dtype):
     check(row, engine, dtype)

@@ -69,6 +69,24 @@ CASES += [
 ]
 
 
+# One constant in several products, transposed and not: OpenVINO 2026.4 mixes them up where a Transpose does it.
+SHARED = np.array([[1.0, -7.0], [-1.0, -8.0]], np.float32)
+CASES += [
+    case(
+        "matmul",
+        x=np.array([[-4.0, 13.0], [-3.0, 9.0]], np.float32),
+        dtypes=["fp32"],
+        label="one constant, turned each way",
+        build=lambda mb, x: [
+            mb.matmul(x=x, y=SHARED, transpose_x=tx, transpose_y=ty) for tx in (True, False) for ty in (True, False)
+        ],
+        expect=lambda x: [
+            (x.T if tx else x) @ (SHARED.T if ty else SHARED) for tx in (True, False) for ty in (True, False)
+        ],
+    )
+]
+
+
 @rows(CASES)
 def test_linear(row, engine, dtype):
     check(row, engine, dtype)

@@ -165,6 +165,7 @@ CASES += [
     for size in (1, 3, 5)
     for opset in (15, 17)
 ]
+CASES += [case("local_response_norm", x=f32(1, 6, 2, 3, 4), size=3, expect=_lrn)]
 CASES += [case("local_response_norm", x=f32(1, 6, 3, 3), size=3, alpha=0.5, beta=0.5, k=2.0, expect=_lrn)]
 
 

@@ -191,6 +191,9 @@ CASES += [
         (f32(1, 2, 4), [2, 2]),
     ]
 ]
+CASES += [  # to and fro
+    case("pad", x=f32(2, 3), pad=const(np.array([1, 2, 5, 4], np.int32)), mode="reflect", expect=_pad)
+]
 CASES += [
     case(
         "pad", x=f32(2, 3), pad=const(np.array([1, 1, 0, 2], np.int32)), mode="constant", constant_val=3.5, expect=_pad

@@ -18,9 +18,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
 from typing import Any
 
-MACOS_VERSION = (26, 0)
-"""The release whose Core ML reads specification version 10, the newest that is known."""
-
 _PACKAGE = "coremltools"
 _FLAG = "_IS_MACOS"
 _UTILS = "coremltools.models.utils"
@@ -107,6 +104,7 @@ def _is_macos() -> bool:
 
 
 def _macos_version() -> tuple[int, ...]:
+    """The release whose Core ML reads specification version 10, the newest that is known."""
     return (26, 0)
 
 

@@ -33,12 +33,13 @@ _COMPILED = ".mlmodelc"
 
 
 @contextmanager
-def _as_runtime_error() -> Iterator[None]:
+def _as_runtime_error(kind: str = "") -> Iterator[None]:
     """Core ML's errors arrive as RuntimeError, with the first words that its compiler and its runtime use."""
     try:
         yield
     except PredictionError as error:
-        raise RuntimeError(f"Unable to compute the prediction using ML Program. {error.report()}") from error
+        executed = "ML Program" if kind == "mlProgram" else "a neural network model"
+        raise RuntimeError(f"Unable to compute the prediction using {executed}. {error.report()}") from error
     except (FormatError, UnsupportedError) as error:
         raise RuntimeError(f'Error compiling model: "{error.report()}".') from error
     except PippinError as error:
@@ -83,7 +84,7 @@ class _MLModelProxy:
 
     def _timed(self, predict: Callable[[], T]) -> T:
         started = time.perf_counter_ns()
-        with _as_runtime_error():
+        with _as_runtime_error(self._model.description.kind):
             results = predict()
         self._predicting = time.perf_counter_ns() - started
         return results

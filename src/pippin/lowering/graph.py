@@ -290,6 +290,13 @@ class Graph:
         return self._constants[key]
 
 
+def common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
+    """What is known of a tensor that has either shape."""
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
+
+
 def value_info(t: Tensor) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(t.name, element_type(t.dtype), t.shape)
 

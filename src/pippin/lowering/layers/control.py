@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import UnsupportedOperationError
 from ...types import Shape
-from ..graph import Tensor
+from ..graph import Tensor, common_shape
 from ..layer_registry import layer
 from ..network import Network
 
@@ -34,7 +34,7 @@ def branch(n: Network, p: Any, condition: Any) -> None:
 
     graphs = [n.subgraph(lambda part=part: build(part.layers)) for part in (p.ifBranch, p.elseBranch)]
     n.values = outer
-    types = [(dtype, _common(shape, other)) for (dtype, shape), (_, other) in zip(*kinds, strict=True)]
+    types = [(dtype, common_shape(shape, other)) for (dtype, shape), (_, other) in zip(*kinds, strict=True)]
     results = n.If(_scalar(n, condition), then_branch=graphs[0], else_branch=graphs[1], outputs=len(names), types=types)
     n.values.update(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
 
@@ -55,7 +55,7 @@ def loop(n: Network, p: Any, count: Any = None) -> None:
         kinds = [(np.dtype(np.float32), shape) for shape in shapes]
         body = n.subgraph(turn.build, [(np.dtype(np.int64), ()), (np.dtype(np.bool_), ()), *kinds])
         n.values = dict(outer)
-        merged = [_common(a, b) for a, b in zip(shapes, turn.shapes, strict=True)]
+        merged = [common_shape(a, b) for a, b in zip(shapes, turn.shapes, strict=True)]
         if merged == shapes:
             break
         shapes = merged
@@ -106,12 +106,6 @@ def _written(layers: Any) -> Iterator[str]:
         elif kind == "loop":
             yield from _written(message.loop.bodyNetwork.layers)
             yield from _written(message.loop.conditionNetwork.layers)
-
-
-def _common(a: Shape | None, b: Shape | None) -> Shape | None:
-    if a is None or b is None or len(a) != len(b):
-        return None
-    return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
 
 
 @layer("loopBreak", "loopContinue")

@@ -10,7 +10,7 @@ import numpy as np
 from ...program.ir import Block, Value
 from ...types import ListType, Shape, TensorType
 from ..builder import Builder
-from ..graph import Tensor
+from ..graph import Tensor, common_shape
 from ..registry import Variadic, lowers
 
 
@@ -41,7 +41,7 @@ def cond(g: Builder, pred: Tensor) -> Any:
     for block in g.op.blocks:
         branches.append(g.subgraph(partial(build, block)))
         g.states = dict(before)
-    types = [(dtype, _common(shape, other)) for (dtype, shape), (_, other) in zip(*kinds, strict=True)]
+    types = [(dtype, common_shape(shape, other)) for (dtype, shape), (_, other) in zip(*kinds, strict=True)]
     results = g.If(
         g.Reshape(pred, []), then_branch=branches[0], else_branch=branches[1], outputs=len(types), types=types
     )
@@ -91,12 +91,6 @@ def _carried_shape(value: Value, initial: Tensor) -> Shape | None:
     if isinstance(value.type, ListType):
         return None if initial.shape is None else tuple([None] * len(initial.shape))
     return value.type.shape if isinstance(value.type, TensorType) else initial.shape
-
-
-def _common(a: Shape | None, b: Shape | None) -> Shape | None:
-    if a is None or b is None or len(a) != len(b):
-        return None
-    return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
 
 
 def _written_states(g: Builder, blocks: Any) -> list[str]:
