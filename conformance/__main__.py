@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import typer
 from . import report
 from .environment import write_digits
 from .plugin import read_results
-from .suite import FOLDERS, root
+from .suite import FOLDERS, Selection, root
 
 HOME = Path(__file__).parent.parent
 RESULTS = HOME / "out" / "conformance"
@@ -35,10 +34,12 @@ def main(
     names = folder or list(FOLDERS)
     if unknown := set(names) - FOLDERS.keys():
         raise typer.BadParameter(f"no folder {', '.join(sorted(unknown))} (there are: {', '.join(FOLDERS)})")
-    path = _results(names, only, cases, total, seed, strict)
+    selection = Selection(tuple(names), only, cases, total, seed, strict)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{selection.name}.jsonl"
     if fresh:
         path.unlink(missing_ok=True)
-    _run(path, names, only, cases, total, seed, workers, strict)
+    _run(selection, path, workers)
     collected, results = read_results(path)
     unexpected = report.show(report.summarize(collected, results, strict))
     if write:
@@ -46,29 +47,20 @@ def main(
     sys.exit(1 if unexpected or not results else 0)
 
 
-def _results(names: list[str], only: str, cases: int, total: int, seed: int, strict: bool) -> Path:
-    """The file of this very run: another selection has another one."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    key = "-".join([*([] if len(names) == len(FOLDERS) else names), f"cases{cases}", f"total{total}", f"seed{seed}"])
-    only = f"-{hashlib.sha256(only.encode()).hexdigest()[:8]}" if only else ""
-    return RESULTS / f"{key}{only}{'-strict' if strict else ''}.jsonl"
-
-
-def _run(
-    path: Path, names: list[str], only: str, cases: int, total: int, seed: int, workers: int, strict: bool
-) -> None:
+def _run(selection: Selection, path: Path, workers: int) -> None:
     tests = root()
     write_digits(tests / "test" / "optimize" / "torch" / "_test_data" / "mnist")
     command = [sys.executable, "-m", "pytest", "-p", "conformance.plugin", "-c", os.devnull, f"--rootdir={tests}"]
     command += ["-p", "no:cacheprovider", "-q", "-W", "ignore", "--tb=no", "--no-header", "--show-capture=no"]
     command += ["--continue-on-collection-errors", "--timeout=600", "-n", str(workers), "--dist", "worksteal"]
-    command += [f"--conformance-cases={cases}", f"--conformance-total={total}", f"--conformance-seed={seed}"]
-    command += [f"--conformance-results={path}", *(["--conformance-strict"] if strict else [])]
-    command += ["-k", only] if only else []
-    # Names of tests must be the same in every process; the engines' threads would fight over the cores.
+    command += [f"--conformance-results={path}", *selection.options]
+    # Names of tests must be the same in every process, and the processes must not fight over the cores.
     environment = {**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "PYTHONPATH": str(HOME)}
-    environment["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // workers, 1))
-    for name in names:  # a folder at a time: tests change coremltools for those that follow in the same process
+    threads = str(max((os.cpu_count() or 1) // workers, 1))
+    environment |= {"OMP_NUM_THREADS": threads, "PIPPIN_THREADS": threads}
+    if selection.strict:
+        environment["INCLUDE_MIL_FP32_UNIT_TESTS"] = "1"
+    for name in selection.folders:  # one at a time: tests change coremltools for those that follow in the process
         subprocess.run([*command, str(tests / FOLDERS[name])], cwd=RESULTS, env=environment, check=False)
 
 

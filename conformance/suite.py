@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 FOLDERS = {
@@ -18,6 +20,32 @@ FOLDERS = {
     "modelpackage": "test/modelpackage",
 }
 """The folders of coremltools that make up the suite, by the names of the command line."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a run runs: another selection has results of its own."""
+
+    folders: tuple[str, ...]
+    only: str
+    cases: int
+    total: int
+    seed: int
+    strict: bool
+
+    @property
+    def name(self) -> str:
+        folders = () if len(self.folders) == len(FOLDERS) else self.folders
+        only = (hashlib.sha256(self.only.encode()).hexdigest()[:8],) if self.only else ()
+        numbers = (f"cases{self.cases}", f"total{self.total}", f"seed{self.seed}")
+        return "-".join((*folders, *numbers, *only, *(("strict",) if self.strict else ())))
+
+    @property
+    def options(self) -> list[str]:
+        """For pytest, with the plugin."""
+        numbers = {"cases": self.cases, "total": self.total, "seed": self.seed}
+        options = [f"--conformance-{name}={number}" for name, number in numbers.items()]
+        return [*options, *(["--conformance-strict"] if self.strict else []), *(["-k", self.only] if self.only else [])]
 
 
 def root() -> Path:
