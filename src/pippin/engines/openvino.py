@@ -79,6 +79,8 @@ def _settings(threads: int | None) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "f32",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         "PERFORMANCE_HINT": "LATENCY",
+        # Pinned, the threads of two models share the first cores while the others idle.
+        "ENABLE_CPU_PINNING": False,
     }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
