@@ -32,7 +32,7 @@ demo: setup .venv/.demo-installed
 
 test: setup .venv/.test-installed
 	$(BIN)/python -m pytest -n auto --dist worksteal
-	$(BIN)/python -m conformance --cases 1 --total 120 --fresh
+	$(BIN)/python -m conformance --cases 1 --total 60 --fresh
 
 # Two cases of each of coremltools' own tests; `python -m conformance --help` tells how to run more.
 conformance: setup .venv/.test-installed

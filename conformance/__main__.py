@@ -28,9 +28,14 @@ def main(
     workers: Annotated[int, typer.Option(help="Processes side by side.")] = os.cpu_count() or 1,
     strict: Annotated[bool, typer.Option("--strict", help="With our own tolerances.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an interrupted run has done.")] = False,
-    write: Annotated[Path | None, typer.Option(help="Write the report of all kept runs into this file.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Run nothing: write the report of all kept runs into this file.")
+    ] = None,
 ) -> None:
     """Run coremltools' own tests through the drop-in. Exit status 1 where one fails that is not expected to."""
+    if write:
+        report.write(write, RESULTS)
+        return
     names = folder or list(FOLDERS)
     if unknown := set(names) - FOLDERS.keys():
         raise typer.BadParameter(f"no folder {', '.join(sorted(unknown))} (there are: {', '.join(FOLDERS)})")
@@ -42,8 +47,6 @@ def main(
     _run(selection, path, workers)
     collected, results = read_results(path)
     unexpected = report.show(report.summarize(collected, results, strict))
-    if write:
-        report.write(write, RESULTS)
     sys.exit(1 if unexpected or not results else 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Row:
 
     def cells(self) -> list[str]:
         c = self.counts
-        shown = f"{100 * self.share:.1f} %" if c["reached"] else ""
+        shown = f"{100 * self.share:.2f} %" if c["reached"] else ""
         return [*map(str, (self.collected, self.ran, c["passed"], c["failed"], c["skipped"], c["reached"])), shown]
 
 
@@ -97,12 +98,18 @@ def write(path: Path, results: Path) -> None:
     """Write the report of every run whose results are kept in a folder: the loose ones together, the strict ones."""
     loose = _merged(p for p in sorted(results.glob("*.jsonl")) if not p.stem.endswith("-strict"))
     strict = _merged(results.glob("*-strict.jsonl"))
-    lines = ["# Conformance", "", _INTRODUCTION, "## With coremltools' tolerances", ""]
+    runs = [f"    {p.stem}" for p in sorted(results.glob("*.jsonl"))]
+    lines = ["# Conformance", "", _INTRODUCTION, *runs, "", _versions(), "", "## With coremltools' tolerances", ""]
     lines += _tables(summarize(*loose, strict=False))
     if strict[1]:
         lines += ["## With our own tolerances", "", _STRICT, ""]
         lines += _strict_lines(summarize(*strict, strict=True), loose[1])
     path.write_text("\n".join(lines) + "\n")
+
+
+def _versions() -> str:
+    names = ("coremltools", "torch", "openvino", "onnxruntime", "numpy")
+    return f"Versions: {', '.join(f'{name} {version(name)}' for name in names)}."
 
 
 def _merged(paths: Iterable[Path]) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
@@ -152,7 +159,7 @@ _INTRODUCTION = """\
 coremltools ships its own tests with its wheel. Their expected values come from numpy, torch and scikit-learn; on a Mac
 they are compared with what Core ML predicts, here with what Pippin predicts, through `import pippin.coremltools`.
 `make conformance` runs a sample, `python -m conformance --help` says how to run more; this page is what
-`python -m conformance --write docs/conformance.md` makes of the runs whose results are kept in `out/conformance`.
+`python -m conformance --write docs/conformance.md` made of these runs (their results are kept in `out/conformance`):
 """
 
 _STRICT = """\
