@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from coremltools.converters.mil.mil import types
 
 from lowering.harness import case, check, const, dynamic, f32, i32, rows
 
@@ -271,6 +272,27 @@ CASES += [
         rtol=1e-3,
         expect=lambda x, **_: np.repeat(x[:, :, [0, 0, 1]], 2, axis=3),
     ),
+]
+
+
+CASES += [  # an image that is a constant of the program, beside an input
+    case(
+        op,
+        x=f32(2, 3),
+        label="constant image",
+        build=lambda mb, x, op=op: mb.add(
+            x=mb.reduce_sum(x=x),
+            y=getattr(mb, op)(
+                x=X.astype(types.nptype_from_builtin(x.dtype)), scale_factor_height=2, scale_factor_width=2
+            ),
+        ),
+        atol=2e-2,
+        expect=lambda x, f=f: x.astype(np.float64).sum() + f(X, 10, 12),
+    )
+    for op, f in [
+        ("upsample_nearest_neighbor", _nearest),
+        ("upsample_bilinear", lambda x, h, w: _bilinear(x, h, w, "STRICT_ALIGN_CORNERS")),
+    ]
 ]
 
 

@@ -140,6 +140,7 @@ def _vector(g: Builder, sizes: Sequence[Any]) -> Any:
 
 
 def _bilinear(g: Builder, x: Tensor, sizes: Sequence[Any], mode: str) -> Tensor:
+    x = g.tensor(x)
     if x.dtype.kind in "iu":
         x = g.cast(x, np.float32)
     if mode == "OFFSET_CORNERS":
@@ -161,6 +162,7 @@ def _single(is_single: bool) -> str:
 def _nearest(g: Builder, x: Tensor, sizes: Sequence[Any], mode: str, default_rounding: str = "floor") -> Tensor:
     """The element at each grid point. `resize` of iOS 17 takes the nearer one in DEFAULT too; older operations take
     the one before it (source: the expected values of coremltools' tests)."""
+    x = g.tensor(x)
     if mode == "OFFSET_CORNERS":
         raise UnsupportedOperationError("sampling_mode 'OFFSET_CORNERS' is only known for linear interpolation")
     transformation = _TRANSFORMATIONS[mode]

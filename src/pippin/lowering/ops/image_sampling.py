@@ -39,6 +39,7 @@ def resample(
     coordinates_mode: str,
     align_corners: bool,
 ) -> Tensor:
+    x = g.tensor(x)
     positions = g.cast(coordinates, x.dtype)
     size = _size(g, x)
     if coordinates_mode == "normalized_zero_to_one":
@@ -70,7 +71,7 @@ def affine(
             f"coordinates_mode '{coordinates_mode}' with align_corners={bool(align_corners)}; only"
             " 'normalized_minus_one_to_one' with align_corners is defined"
         )
-    height, width = int(output_height), int(output_width)
+    x, height, width = g.tensor(x), int(output_height), int(output_width)
     columns, rows = np.meshgrid(_ends(width), _ends(height))
     grid = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(1, -1, 3).astype(x.dtype)
     matrix = g.Transpose(g.Reshape(transform_matrix, [-1, 2, 3]), perm=[0, 2, 1])
@@ -98,7 +99,7 @@ def crop_resize(
 ) -> Tensor:
     """Boxes cut out of images and brought to one size. iOS 15 and 16 take `roi` (N, 1, 4 or 5, 1, 1), where the
     fifth number is the index of the image; iOS 17 takes `boxes` (N, 4) and `box_indices` (N)."""
-    target = (int(target_height), int(target_width))
+    x, target = g.tensor(x), (int(target_height), int(target_width))
     all_images = False
     if roi is not None:
         width = g.tensor(roi).static_size(2)
