@@ -1,9 +1,15 @@
 """Recurrent layers against a plain numpy loop over the formulas of coremltools' documentation, and against torch."""
 
+import coremltools as ct
 import numpy as np
+import pytest
 import torch
+from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import get_new_symbol
 
+import pippin
 from lowering.harness import case, check, const, dynamic, f32, rows
+from pippin.errors import PredictionError
 
 ACTIVATIONS = {
     "tanh": np.tanh,
@@ -404,3 +410,28 @@ CASES += [
 @rows(CASES)
 def test_recurrent(row, engine, dtype):
     check(row, engine, dtype)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_a_state_of_another_batch_is_an_error(kind):
+    """The batch of x is only known at the prediction; OpenVINO would read beyond the end of the state."""
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[kind]
+    names = ("initial_h", "initial_c") if kind == "lstm" else ("initial_h",)
+    states = {name: np.zeros((3, 6), np.float32) for name in names}
+    weights = {"weight_ih": f32(gates * 6, 4), "weight_hh": f32(gates * 6, 6)}
+
+    @mb.program(input_specs=[mb.TensorSpec((5, get_new_symbol(), 4))])
+    def program(x):
+        return getattr(mb, kind)(x=x, **states, **weights)[0]
+
+    model = ct.convert(
+        program,
+        convert_to="mlprogram",
+        compute_precision=ct.precision.FLOAT32,
+        inputs=[ct.TensorType(name="x", shape=(5, ct.RangeDim(1, 20), 4))],
+    )
+    loaded = pippin.load(model.get_spec(), weights=model.weights_dir)
+    (name,) = (feature.name for feature in loaded.description.function().outputs)
+    assert np.isfinite(loaded.predict({"x": f32(5, 3, 4)})[name]).all()
+    with pytest.raises(PredictionError):
+        loaded.predict({"x": f32(5, 10, 4)})
