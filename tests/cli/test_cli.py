@@ -283,6 +283,6 @@ def test_errors_are_one_message(arguments, status, message, package, pippin):
 
 
 def test_a_defect_is_one_message(package, pippin, monkeypatch):
-    monkeypatch.setattr("pippin.session.read_program", lambda asset: 1 / 0)
+    monkeypatch.setattr("pippin.lowering.model.read_program", lambda asset: 1 / 0)
     status, _, err = pippin("predict", package, "--input", "x=ones")
     assert status == 1 and "ZeroDivisionError" in err and "Traceback" not in err

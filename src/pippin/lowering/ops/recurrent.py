@@ -56,14 +56,14 @@ def lstm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     both = direction == "bidirectional"
     x = _in_order(g, x, direction)
-    initial = [_by_direction(g, x, g.cast(h, x.dtype), both) for h in (initial_h, initial_c)]
+    hidden = int(weight_hh.shape[1])
+    initial = [_by_direction(g, x, g.cast(h, x.dtype), hidden, both) for h in (initial_h, initial_c)]
     sides = [(weight_ih, weight_hh, bias, peephole)]
     if both:
         sides.append((weight_ih_back, weight_hh_back, bias_back, peephole_back))
     names = [recurrent_activation, cell_activation, activation]
     if clip is not None:
         return _clipped(g, x, initial, sides, names, float(clip), bool(output_sequence))
-    hidden = int(weight_hh.shape[1])
     weights = [_stacked(g, [_gates(g, side[i], _LSTM_GATES, hidden) for side in sides]) for i in (0, 1)]
     outputs = g.LSTM(
         x,
@@ -101,7 +101,7 @@ def gru(
     x = _in_order(g, x, direction)
     hidden = int(weight_hh.shape[1])
     weights = [_stacked(g, [_gates(g, w, _GRU_GATES, hidden)]) for w in (weight_ih, weight_hh)]
-    initial = _by_direction(g, x, g.cast(initial_h, x.dtype), False)
+    initial = _by_direction(g, x, g.cast(initial_h, x.dtype), hidden, False)
     y, h = g.GRU(
         x,
         *weights,
@@ -136,7 +136,7 @@ def rnn(
         *weights,
         _biases(g, [(bias, None)], [0], hidden, x),
         None,
-        _by_direction(g, x, g.cast(initial_h, x.dtype), False),
+        _by_direction(g, x, g.cast(initial_h, x.dtype), hidden, False),
         hidden_size=hidden,
         outputs=2,
         **_activations([activation], 1),
@@ -202,17 +202,17 @@ def _activations(names: Sequence[str], directions: int) -> dict[str, Any]:
     }
 
 
-def _by_direction(g: Builder, x: Tensor, h: Any, both: bool) -> Tensor:
+def _by_direction(g: Builder, x: Tensor, h: Any, hidden: int, both: bool) -> Tensor:
     """An initial state (batch, directions * hidden) as (directions, batch, hidden)."""
     batch, given = x.static_size(1) if x.shape and x.shape[1] is not None else None, h.shape[0]
     if batch is None or given is None:
         # OpenVINO does not compare the two, and reads beyond the end of a smaller state: a Reshape fails instead.
-        h = g.Reshape(h, g.Concat(g.Slice(g.Shape(x), [1], [2]), np.array([int(h.shape[1])]), axis=0))
+        width = np.array([2 * hidden if both else hidden])
+        h = g.Reshape(h, g.Concat(g.Slice(g.shape_of(x), [1], [2]), width, axis=0))
     elif batch != given:
         raise UnsupportedOperationError(f"x has a batch of {batch}, but its initial state one of {given}")
     if not both:
         return g.Unsqueeze(h, [0])
-    hidden = int(h.shape[1]) // 2
     return g.Transpose(g.Reshape(h, [-1, 2, hidden]), perm=[1, 0, 2])
 
 
