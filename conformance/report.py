@@ -128,7 +128,7 @@ def _tables(summary: Summary) -> list[str]:
     lines += [f"- **{kind}**: {meaning}." for kind, meaning in KINDS.items()]
     lines += ["", "| tests | failed | kind | reason |", "|---|---|---|---|"]
     for entry, nodes in sorted(summary.expected, key=lambda item: item[0].test):
-        where = f"`{entry.test}`" + (f" where `{entry.cases.replace('|', chr(92) + '|')}`" if entry.cases else "")
+        where = f"`{entry.test}`" + (f" where `{_cell(entry.cases)}`" if entry.cases else "")
         lines.append(f"| {where} | {len(nodes)} | {entry.kind} | {entry.reason} |")
     if summary.unexpected:
         lines += ["", f"{len(summary.unexpected)} more failed that are not on the list.", ""]
@@ -141,7 +141,10 @@ def _strict_lines(summary: Summary, loose: Mapping[str, Mapping[str, Any]]) -> l
     for entry, nodes in sorted(summary.expected, key=lambda item: item[0].test):
         only = [node for node in nodes if loose.get(node, {}).get("outcome", "passed") == "passed"]
         if only and entry.kind == "tolerance":
-            lines.append(f"| `{entry.test}` | {len(only)} | {entry.reason} |")
+            where = f"`{entry.test}`" + (f" where `{_cell(entry.cases)}`" if entry.cases else "")
+            lines.append(f"| {where} | {len(only)} | {entry.reason} |")
+    if summary.unexpected:
+        lines += ["", "Without a known cause:", "", *(f"- `{node}`" for node, _ in summary.unexpected)]
     return lines
 
 
@@ -149,6 +152,10 @@ def _markdown(first: str, rows: Iterable[Row]) -> list[str]:
     header = [first, *HEADER]
     lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * len(HEADER) + "|"]
     return lines + ["| " + " | ".join([row.name, *row.cells()]) + " |" for row in rows]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _first_line(text: str) -> str:
