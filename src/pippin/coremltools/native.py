@@ -25,6 +25,9 @@ from ..errors import ConfigurationError, FormatError, PippinError, PredictionErr
 from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
 from ..model import Model, State, load
 from ..program import save_compiled
+from .structure import Plan, model_structure
+from .structure import _MLModelStructureNeuralNetworkLayerProxy as _MLModelStructureNeuralNetworkLayerProxy
+from .structure import _MLModelStructureProgramOperationProxy as _MLModelStructureProgramOperationProxy
 from .values import from_array, from_outputs, to_features
 
 T = TypeVar("T")
@@ -140,16 +143,12 @@ class _MLModelProxy:
 
     @staticmethod
     def get_model_structure(path: str) -> Any:
-        from .structure import model_structure
-
         with _as_runtime_error():
             return model_structure(open_asset(_path(path)))
 
     @staticmethod
     def get_compute_plan(path: str, compute_units: str) -> Any:
         from coremltools.models.compute_plan import MLComputePlan
-
-        from .structure import Plan
 
         with _as_runtime_error():
             return MLComputePlan(_MLComputePlanProxy(Plan(open_asset(_path(path)), _cpu)))
@@ -220,17 +219,6 @@ class _MLComputePlanProxy:
 
     def get_estimated_cost_for_mlprogram_operation(self, operation: Any) -> Any:
         return None if self._plan is None else self._plan.cost(operation)
-
-
-class _MLModelStructureProgramOperationProxy:
-    """Identifies an operation to the plan; `share` is its part of the whole model's estimated cost."""
-
-    def __init__(self, share: float | None) -> None:
-        self.share = share
-
-
-class _MLModelStructureNeuralNetworkLayerProxy:
-    """Identifies a layer to the plan."""
 
 
 def _configuration(compute_units: str, function_name: str) -> Configuration:

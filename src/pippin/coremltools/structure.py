@@ -10,7 +10,6 @@ from ..errors import UnsupportedModelError
 from ..format.asset import Asset
 from ..program import Block, Function, Literal, Operation, Value, read_program
 from ..program.cost import is_constant, relative_costs
-from . import native
 
 _PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 _NETWORKS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
@@ -30,6 +29,17 @@ _LAYER_TYPES = {
     "batchedMatmul": "batch_matmul",
     "pooling": "pool",
 }
+
+
+class _MLModelStructureProgramOperationProxy:
+    """Identifies an operation to the plan; `share` is its part of the whole model's estimated cost."""
+
+    def __init__(self, share: float | None) -> None:
+        self.share = share
+
+
+class _MLModelStructureNeuralNetworkLayerProxy:
+    """Identifies a layer to the plan."""
 
 
 def model_structure(asset: Asset) -> Any:
@@ -71,9 +81,7 @@ def _operation(operation: Operation, shares: dict[int, float]) -> Any:
         operator_name=operation.kind,
         outputs=_values(operation.outputs),
         blocks=[_block(block, shares) for block in operation.blocks],
-        __proxy__=native._MLModelStructureProgramOperationProxy(
-            None if is_constant(operation) else shares[id(operation)]
-        ),
+        __proxy__=_MLModelStructureProgramOperationProxy(None if is_constant(operation) else shares[id(operation)]),
     )
 
 
@@ -104,7 +112,7 @@ def _layer(layer: Any) -> Any:
         type=_ELEMENTWISE if broadcasts else _LAYER_TYPES.get(kind, kind),
         input_names=list(layer.input),
         output_names=list(layer.output),
-        __proxy__=native._MLModelStructureNeuralNetworkLayerProxy(),
+        __proxy__=_MLModelStructureNeuralNetworkLayerProxy(),
     )
 
 
@@ -123,7 +131,7 @@ class Plan:
         """The devices for an operation or a layer; None where nothing is computed, as for a constant."""
         from coremltools.models.compute_plan import MLComputePlanDeviceUsage
 
-        if isinstance(part.__proxy__, native._MLModelStructureProgramOperationProxy) and part.__proxy__.share is None:
+        if isinstance(part.__proxy__, _MLModelStructureProgramOperationProxy) and part.__proxy__.share is None:
             return None
         cpu = self._cpu()
         return MLComputePlanDeviceUsage(preferred_compute_device=cpu, supported_compute_devices=[cpu])
