@@ -38,23 +38,23 @@ def make_decoders(
 
 
 def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
-    name = feature.name
+    name, tensor = feature.name, port.tensor
     match feature.type:
         case Image(color=color):
-            return lambda arrays: decode_image(name, arrays[name], color)
+            return lambda arrays: decode_image(name, arrays[tensor], color)
         case Int64() | Double():
             number = int if isinstance(feature.type, Int64) else float
-            return lambda arrays: number(arrays[name].reshape(-1)[0])
+            return lambda arrays: number(arrays[tensor].reshape(-1)[0])
         case MultiArray(dtype=dtype, shape=shape):
             # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
             one = shape == (1,) and port.type.shape == ()
-            return _array_decoder(name, dtype.numpy, (1,) if one else None)
-    return lambda arrays: arrays[name]
+            return _array_decoder(tensor, dtype.numpy, (1,) if one else None)
+    return lambda arrays: arrays[tensor]
 
 
-def _array_decoder(name: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
     def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        array = arrays[name]
+        array = arrays[tensor]
         if array.dtype != dtype:
             with np.errstate(over="ignore"):  # beyond float16 is infinity, as it would be on the device
                 array = array.astype(dtype)

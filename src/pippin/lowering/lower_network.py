@@ -22,7 +22,7 @@ from ..format.description import (
 from ..types import DataType, Shape, TensorType
 from . import layers as layers  # registers every layer
 from .graph import Tensor
-from .lowered import Labels, Lowered, Port
+from .lowered import Labels, Lowered, Port, output_name
 from .network import EXACT_MAPPING, Network
 
 
@@ -32,7 +32,7 @@ def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
     network = Network(message)
     inputs = [_input(network, feature) for feature in function.inputs]
     network.layers(message.layers)
-    labels, outputs = _outputs(network, asset, function)
+    labels, outputs = _outputs(network, asset, function, [port for port, _ in inputs])
     model = network.model(function.name, [tensor for _, tensor in inputs], [tensor for _, tensor in outputs])
     ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
     return Lowered(function.name, model, *ports, states=(), written=(), labels=labels)
@@ -102,25 +102,26 @@ def _preprocessed(network: Network, feature: FeatureDescription, x: Tensor) -> T
 
 
 def _outputs(
-    network: Network, asset: Asset, function: FunctionDescription
+    network: Network, asset: Asset, function: FunctionDescription, inputs: list[Port]
 ) -> tuple[Labels | None, list[tuple[Port, Tensor]]]:
     labels, found = None, []
     if asset.description.kind == "neuralNetworkClassifier":
         labels = _labels(network, asset, function)
         raw = network.tensor(network.values[_probabilities(network)])
-        found.append(_output(network, raw, labels.probabilities))
+        found.append(_output(network, raw, labels.probabilities, inputs))
     for feature in function.outputs:
         if labels and feature.name in (labels.label_output, labels.probabilities_output):
             continue
         if feature.name not in network.values:
             raise ProgramError(f"the output '{feature.name}' is described, but no layer gives it")
         value = network.tensor(network.values[feature.name], np.float32)
-        found.append(_output(network, _declared(network, value, feature), feature.name))
+        found.append(_output(network, _declared(network, value, feature), feature.name, inputs))
     return labels, found
 
 
-def _output(network: Network, value: Tensor, name: str) -> tuple[Port, Tensor]:
-    return Port(name, TensorType(DataType.FLOAT32, value.shape), value.dtype), network.named(value, name)
+def _output(network: Network, value: Tensor, name: str, inputs: list[Port]) -> tuple[Port, Tensor]:
+    port = Port(name, TensorType(DataType.FLOAT32, value.shape), value.dtype, output_name(name, inputs))
+    return port, network.named(value, port.tensor)
 
 
 def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:

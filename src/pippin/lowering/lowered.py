@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,12 @@ class Port:
     """What the program declares."""
     dtype: np.dtype[Any]
     """What the engine computes in."""
+    tensor: str = ""
+    """Its ONNX name: its own, but for an output with the name of an input, which ONNX cannot name twice."""
+
+    def __post_init__(self) -> None:
+        if not self.tensor:
+            object.__setattr__(self, "tensor", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,11 @@ class Lowered:
     written: tuple[str, ...]
     """States that the function writes: the output `written_name(state)` is the new value."""
     labels: Labels | None
+
+
+def output_name(name: str, inputs: Iterable[Port]) -> str:
+    """The ONNX output that carries an output of the model."""
+    return f"{name}/output" if any(port.name == name for port in inputs) else name
 
 
 def written_name(state: str) -> str:

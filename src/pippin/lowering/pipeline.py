@@ -13,7 +13,7 @@ from ..errors import SpecificationError, UnsupportedModelError
 from ..format.description import FunctionDescription
 from ..types import Shape
 from .graph import IR_VERSION, OPSET, Tensor, element_type, value_info
-from .lowered import Labels, Lowered, Port
+from .lowered import Labels, Lowered, Port, output_name
 
 
 def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescription, Lowered]]) -> Lowered:
@@ -43,12 +43,12 @@ class _Pipeline:
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
         model = compose.add_prefix(part.model, prefix, inplace=True)
         for port, shape in _with_shapes(part.inputs, model.graph.input):
-            tensor = Tensor(prefix + port.name, port.dtype, shape)
+            tensor = Tensor(prefix + port.tensor, port.dtype, shape)
             self._connect(self._value(port, tensor, described), tensor)
         self.graph.node.extend(model.graph.node)
         self.graph.initializer.extend(model.graph.initializer)
         for port, shape in _with_shapes(part.outputs, model.graph.output):
-            self.values[port.name] = (port, Tensor(prefix + port.name, port.dtype, shape))
+            self.values[port.name] = (port, Tensor(prefix + port.tensor, port.dtype, shape))
         if part.labels is not None:
             self._add_labels(part.labels)
 
@@ -62,9 +62,12 @@ class _Pipeline:
             outputs.append(self.values[name])
         if self.labels:
             outputs.append(self.values[self.labels.probabilities])
+        ports = []
         for port, tensor in outputs:
-            self.graph.node.add().CopyFrom(helper.make_node("Identity", [tensor.name], [port.name]))
-            self.graph.output.append(value_info(replace(tensor, name=port.name)))
+            name = output_name(port.name, (taken for taken, _ in self.inputs.values()))
+            self.graph.node.add().CopyFrom(helper.make_node("Identity", [tensor.name], [name]))
+            self.graph.output.append(value_info(replace(tensor, name=name)))
+            ports.append(replace(port, tensor=name))
         self.graph.input.extend(value_info(tensor) for _, tensor in self.inputs.values())
         model = onnx.ModelProto(
             ir_version=IR_VERSION, producer_name="pippin", opset_import=[helper.make_opsetid("", OPSET)]
@@ -74,7 +77,7 @@ class _Pipeline:
             name=self.function.name,
             model=model,
             inputs=tuple(port for port, _ in self.inputs.values()),
-            outputs=tuple(port for port, _ in outputs),
+            outputs=tuple(ports),
             states=(),
             written=(),
             labels=self.labels,

@@ -195,6 +195,8 @@ ROWS = [
     row("oneHot", lambda b: b.add_one_hot("l", ["x"], "y", one_hot_vector_size=3, axis=-1, on_value=2.0, off_value=-1.0), {"x": I2}, lambda x: np.where(np.eye(3)[x.astype(int)] == 1, 2, -1)),
     row("cumSum", lambda b: b.add_cumsum("l", ["x"], "y", axis=2), {"x": X}, lambda x: x.cumsum(2)),
     row("cumSum", lambda b: b.add_cumsum("l", ["x"], "y", axis=2, reverse=True, exclusive=True), {"x": X}, lambda x: x[..., ::-1].cumsum(2)[..., ::-1] - x, label="exclusive, reversed"),
+    row("activation", lambda b: b.add_activation("l", "LINEAR", "x", "y", [2, 1]), {"x": X}, lambda x: (x, 2 * x + 1), outputs=("x", "y"), label="an output that is an input"),
+    row("activation", lambda b: b.add_activation("l", "LINEAR", "x", "x", [2, 1]), {"x": X}, lambda x: 2 * x + 1, outputs=("x",), label="an output with the name of an input"),
 ]  # fmt: skip
 
 
