@@ -5,12 +5,16 @@ outputs = model.predict({"image": "cat.png"})
 """
 
 from . import errors as errors
+from . import trace as trace
 from .configuration import ComputeUnits as ComputeUnits
 from .configuration import Configuration as Configuration
+from .configuration import Hints as Hints
 from .errors import PippinError as PippinError
 from .features.image_input import ImageInput as ImageInput
 from .model import Model as Model
 from .model import State as State
 from .model import load as load
+from .model import load_async as load_async
+from .model import specialize as specialize
 
 __version__ = "0.1.0"

@@ -18,6 +18,8 @@
     │   ├── FeatureShapeError           wrong rank, or a size outside what the model allows
     │   └── FeatureValueError           right kind and shape, but a value that cannot be used
     ├── StateError                  a state that was not made for this model, or not given
+    ├── CacheError                  the cache cannot do what it was asked to (a load goes on without it)
+    ├── SpecializationCancelled     whoever waited for a load has cancelled it
     └── EngineError                 an engine failed
         ├── CompilationError            while it compiled the model
         └── PredictionError             while it computed a prediction
@@ -103,6 +105,14 @@ class FeatureValueError(FeatureError):
 
 class StateError(PippinError):
     pass
+
+
+class CacheError(PippinError):
+    code = "io"
+
+
+class SpecializationCancelled(PippinError):
+    code = "predictionCancelled"
 
 
 class EngineError(PippinError):

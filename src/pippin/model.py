@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,13 @@ from .configuration import Configuration
 from .errors import ConfigurationError, FeatureShapeError, FeatureTypeError, PippinError, StateError
 
 if TYPE_CHECKING:  # what these import is only needed once a model is loaded
+    from .cache.store import Cache
     from .format.asset import Asset
     from .format.description import ModelDescription
+    from .loading import Loaded
+    from .plan import ComputePlan
     from .session import Session
+    from .specialize.progress import Cancellation, Progress
 
 
 def load(
@@ -22,20 +26,84 @@ def load(
     configuration: Configuration | None = None,
     *,
     weights: Mapping[str, bytes] | os.PathLike[str] | None = None,
+    cache: Cache | os.PathLike[str] | str | bool = True,
+    lazy: bool = False,
+    progress: Callable[[Progress], object] | None = None,
+    cancellation: Cancellation | None = None,
 ) -> Model:
     """Open a model and specialize it for this machine.
 
     `source` is the path of an `.mlpackage` or `.mlmodel`, or a specification in memory (bytes or a protobuf
     message) whose weight files are `weights`: {"weights/weight.bin": bytes}, or the folder that holds them.
-    Raises FormatError where the file is unsound, UnsupportedError where it cannot be executed here,
-    ConfigurationError for options that do not fit it, CompilationError where an engine fails.
+    `cache` is where specializations are kept: the user's cache (True), another folder, or nowhere (False). A `lazy`
+    model is loaded at its first prediction. `progress` is called with reports, in the thread that loads; a
+    `cancellation` that is set stops the specialization. Raises FormatError where the file is unsound, UnsupportedError
+    where it cannot be executed here, ConfigurationError for options that do not fit it, CompilationError where an
+    engine fails, SpecializationCancelled.
     """
-    from .format.asset import open_asset
-    from .session import specialize
+    from .loading import Source
+    from .specialize.progress import Stages
+
+    def load_now() -> Loaded:
+        from .loading import load_model
+
+        return load_model(Source(source, weights), configuration, _cache(cache), Stages(progress, cancellation))
 
     configuration = configuration or Configuration()
-    asset = open_asset(source, weights)
-    return Model(asset.description, configuration, specialize(asset, configuration))
+    model = Model(configuration, load_now)
+    if not lazy:
+        model.load()
+    return model
+
+
+async def load_async(
+    source: str | os.PathLike[str] | bytes | Asset | Any,
+    configuration: Configuration | None = None,
+    *,
+    weights: Mapping[str, bytes] | os.PathLike[str] | None = None,
+    cache: Cache | os.PathLike[str] | str | bool = True,
+    progress: Callable[[Progress], object] | None = None,
+) -> Model:
+    """`load` in a thread, on asyncio or trio. `progress` is called in that thread.
+
+    Cancelling the task cancels the specialization at its next step, and leaves nothing behind; an engine's compilation
+    that is under way is waited for by the thread alone.
+    """
+    from functools import partial
+
+    from anyio import get_cancelled_exc_class, to_thread
+
+    from .specialize.progress import Cancellation
+
+    cancellation = Cancellation()
+    work = partial(
+        load, source, configuration, weights=weights, cache=cache, progress=progress, cancellation=cancellation
+    )
+    try:
+        return await to_thread.run_sync(work, abandon_on_cancel=True)
+    except get_cancelled_exc_class():
+        cancellation.cancel()
+        raise
+
+
+def specialize(
+    source: str | os.PathLike[str],
+    configurations: Iterable[Configuration] = (Configuration(),),
+    *,
+    cache: Cache | os.PathLike[str] | str | bool = True,
+    progress: Callable[[Progress], object] | None = None,
+) -> None:
+    """Fill the cache with a model for some configurations, so that later loads are cached. Raises what `load` does."""
+    for configuration in configurations:
+        load(source, configuration, cache=cache, progress=progress).close()
+
+
+def _cache(given: Cache | os.PathLike[str] | str | bool) -> Cache | None:
+    from .cache.store import Cache, default_cache
+
+    if isinstance(given, bool):
+        return default_cache() if given else None
+    return given if isinstance(given, Cache) else Cache(given)
 
 
 class State:
@@ -85,12 +153,52 @@ class State:
 class Model:
     """A loaded model. Any thread may predict; `close` (or leaving a `with` block) gives its memory back."""
 
-    def __init__(self, description: ModelDescription, configuration: Configuration, session: Session) -> None:
-        self.description = description
+    def __init__(self, configuration: Configuration, load_now: Callable[[], Loaded]) -> None:
+        from threading import Lock
+
         self.configuration = configuration
-        self._session: Session | None = session
-        self.function_name = session.function.name
-        self.engine = session.engine
+        self._load_now: Callable[[], Loaded] | None = load_now
+        self._loaded: Loaded | None = None
+        self._session: Session | None = None
+        self._loading = Lock()
+
+    def load(self) -> None:
+        """Load now what was to be loaded at the first prediction, or was unloaded. Raises what `pippin.load` does."""
+        with self._loading:  # a second thread waits for the first one's
+            if self._load_now is None:
+                raise ConfigurationError("the model is closed")
+            if self._session is None:
+                self._loaded = self._load_now()
+                self._session = self._loaded.session
+
+    def unload(self) -> None:
+        """Give back the engine's memory; the next prediction loads the model again."""
+        with self._loading:
+            self._loaded = self._session = None
+
+    @property
+    def description(self) -> ModelDescription:
+        """What the model takes and gives."""
+        return self._opened().description
+
+    @property
+    def function_name(self) -> str:
+        return self._opened().session.function.name
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs the model; several, joined by "+", where it is in segments of several."""
+        return "+".join(dict.fromkeys(part.engine for part in self._opened().parts))
+
+    @property
+    def compute_plan(self) -> ComputePlan:
+        """What runs where, and why. Raises CacheError where the cache entry it lies in was removed."""
+        return self._opened().compute_plan()
+
+    @property
+    def load_label(self) -> str:
+        """ "cached" where it came from the cache, else "prepare and cache"."""
+        return self._opened().label
 
     def predict(self, features: Mapping[str, Any], *, state: State | None = None) -> dict[str, Any]:
         """One prediction: {input name: value} to {output name: value}.
@@ -135,7 +243,8 @@ class Model:
 
     def close(self) -> None:
         """Give back the engine's memory; later predictions raise ConfigurationError."""
-        self._session = None
+        with self._loading:
+            self._load_now = self._loaded = self._session = None
 
     def __enter__(self) -> Model:
         return self
@@ -144,9 +253,17 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
+        if self._loaded is None:
+            return "<pippin.Model, not loaded>"
         return f"<pippin.Model {self.function_name!r} on {self.engine}>"
 
     def _open(self) -> Session:
-        if self._session is None:
-            raise ConfigurationError("the model is closed")
-        return self._session
+        session = self._session
+        return session if session is not None else self._opened().session
+
+    def _opened(self) -> Loaded:
+        while True:
+            loaded = self._loaded
+            if loaded is not None:
+                return loaded
+            self.load()

@@ -8,36 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .configuration import Configuration
-from .engines import Compiled, compile_model
-from .errors import MissingFeatureError, PippinError, SpecificationError, UnexpectedFeatureError
+from .engines import Compiled
+from .errors import MissingFeatureError, SpecificationError, UnexpectedFeatureError
 from .features.decode import Decoder, make_decoders
 from .features.encode import Encoder, default_value, make_encoder
-from .format.asset import Asset
 from .format.description import FunctionDescription
-from .lowering import Lowered, Port, lower_model, written_name
-
-
-def specialize(asset: Asset, configuration: Configuration) -> Session:
-    """Read, lower and compile one function of a model.
-
-    Raises the errors of FormatError, UnsupportedError, ConfigurationError and CompilationError.
-    """
-    description = asset.description.function(configuration.function_name)
-    lowered = lower_function(asset, configuration)
-    engine, compiled = compile_model(lowered, configuration.engine, configuration.threads)
-    return Session(description, lowered, compiled, engine.name)
-
-
-def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
-    """The ONNX model of the configured function, before any engine sees it."""
-    description = asset.description.function(configuration.function_name)
-    try:
-        precision = np.float16 if configuration.precision == "float16" else np.float32
-        return lower_model(asset, description, precision)
-    except PippinError as error:
-        error.add_note(f"in {asset.name}")
-        raise
+from .lowering.lowered import Lowered, Port, written_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +26,8 @@ class Input:
 class Session:
     """Encoders, the compiled function, decoders. Nothing changes after construction: any thread may `run` it."""
 
-    def __init__(self, function: FunctionDescription, lowered: Lowered, compiled: Compiled, engine: str) -> None:
+    def __init__(self, function: FunctionDescription, lowered: Lowered, compiled: Compiled) -> None:
         self.function = function
-        self.engine = engine
         self.states: tuple[Port, ...] = lowered.states
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)

@@ -14,7 +14,7 @@ from model.small import converted
 from pippin.engines import all_engines, compile_model
 from pippin.errors import CompilationError, ConfigurationError, PredictionError, UnsupportedOperationError
 from pippin.format.asset import open_asset
-from pippin.lowering import lower
+from pippin.lowering.lower import lower
 from pippin.program import read_program
 
 ENGINES = list(all_engines().values())

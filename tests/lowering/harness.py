@@ -27,7 +27,7 @@ from coremltools.converters.mil.mil import get_new_symbol, types
 from pippin.engines import all_engines
 from pippin.errors import CompilationError
 from pippin.format.asset import open_asset
-from pippin.lowering import lower
+from pippin.lowering.lower import lower
 from pippin.program.read import read_program
 
 ENGINES = ("openvino", "onnxruntime")

@@ -8,7 +8,7 @@ from coremltools.converters.mil.backend.mil.helper import create_list_scalarvalu
 from lowering.harness import ENGINES, case, f32, program_of
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
-from pippin.lowering import lower
+from pippin.lowering.lower import lower
 from pippin.program.read import read_program
 
 LABELS = {"string": ["cat", "dog", "bird"], "int64": [10, 20, 30]}

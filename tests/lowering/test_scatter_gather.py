@@ -6,7 +6,7 @@ import pytest
 from lowering.harness import ENGINES, case, check, const, dynamic, f32, i32, program_of, rows, run
 from pippin.errors import PredictionError, ProgramError, UnsupportedOperationError
 from pippin.format.asset import open_asset
-from pippin.lowering import lower
+from pippin.lowering.lower import lower
 from pippin.program.read import read_program
 
 

@@ -10,7 +10,8 @@ from coremltools.converters.mil.mil import types
 from lowering.harness import ENGINES, case
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
-from pippin.lowering import lower, written_name
+from pippin.lowering.lower import lower
+from pippin.lowering.lowered import written_name
 from pippin.program.read import read_program
 
 

@@ -6,7 +6,7 @@ import pytest
 from lowering.harness import booleans, case, check, const, dynamic, f32, i32, program_of, rows
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
-from pippin.lowering import lower
+from pippin.lowering.lower import lower
 from pippin.program.read import read_program
 
 

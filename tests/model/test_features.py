@@ -14,7 +14,7 @@ from pippin.errors import PredictionError
 from pippin.features.decode import make_decoders
 from pippin.features.images import encode_image
 from pippin.format.description import ColorSpace, Dictionary, FeatureDescription, Image, String
-from pippin.lowering import Labels
+from pippin.lowering.lowered import Labels
 
 NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3) - 2
 

@@ -46,7 +46,7 @@ def export(
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
     """Aside first, then under its name; the weights of a large model before the model that refers to them."""
-    from ..lowering import is_large, write_weights
+    from ..lowering.storage import is_large, write_weights
 
     aside, weights_aside = (path.with_name(f".{path.name}{suffix}.{os.getpid()}") for suffix in ("", ".data"))
     weights = path.with_name(f"{path.name}.data")

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 
-from ..lowering import Lowered
+from ..lowering.lowered import Lowered
+
+FloatPrecision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an engine compiles for."""
+
+    device: str = "cpu"
+    """ "cpu", "gpu" or "neuralEngine"."""
+    precision: FloatPrecision = "float32"
+    """What the engine computes float32 values of the graph in."""
+    threads: int | None = None
+    """Threads of one prediction on the CPU; None: the engine's own choice, usually one for each core."""
+
+    def __str__(self) -> str:
+        threads = "" if self.threads is None else f", {self.threads} threads"
+        return f"{self.precision} on {self.device}{threads}"
 
 
 class Compiled(Protocol):
@@ -22,22 +42,50 @@ class Engine(Protocol):
     """A library that executes ONNX models on a compute device."""
 
     name: str
+    package: str
+    """What to install for it."""
 
     @property
-    def version(self) -> str: ...
+    def installed(self) -> bool: ...
 
-    def supports(self, lowered: Lowered) -> str | None:
-        """Why this engine must not run the model, as far as a look at the graph tells; None where it may try."""
+    @property
+    def version(self) -> str:
+        """The version of the installed package; asking does not import it."""
         ...
 
-    def compile(self, lowered: Lowered, threads: int | None = None) -> Compiled:
-        """Compile for the CPU, with this many threads (None: the engine's own choice). Raises CompilationError."""
+    def device_name(self, kind: str) -> str | None:
+        """What this engine calls its device of a kind ("cpu", "gpu", "neuralEngine"); None where it reaches none."""
         ...
 
-    def export(self, lowered: Lowered, compiled: Compiled) -> bytes:
-        """What this engine compiled, for `load` of the same engine and version on the same kind of machine."""
+    def absence(self, kind: str) -> str:
+        """Why it reaches no device of this kind, and what would help."""
         ...
 
-    def load(self, artifact: bytes, threads: int | None = None) -> Compiled:
-        """What `export` gave. Raises CompilationError where it is not that."""
+    def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
+        """What it can compute in on a device, faster than in float32; float32 itself is not named."""
+        ...
+
+    def declined(self, lowered: Lowered) -> Mapping[str, str]:
+        """The operations that it must not run, as far as a look at the graph tells: {node name: reason}.
+
+        The name is "" for what concerns the model as a whole.
+        """
+        ...
+
+    def compile(self, source: bytes | Path, settings: Settings = Settings()) -> Compiled:
+        """Compile an ONNX model: its bytes, or a file with its weights beside it. Raises CompilationError."""
+        ...
+
+    def save(self, source: bytes | Path, compiled: Compiled, settings: Settings, folder: Path) -> None:
+        """Write what was compiled of `source` into a folder, for `load` by the same version on the same machine."""
+        ...
+
+    def load(self, folder: Path, settings: Settings = Settings()) -> Compiled:
+        """What `save` wrote. Raises CompilationError where it is not that."""
+        ...
+
+    def profile(
+        self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, float] | None:
+        """Seconds of each node in one prediction, by name; what was fused stands under one of the names."""
         ...

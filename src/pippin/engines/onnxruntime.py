@@ -1,23 +1,34 @@
-"""ONNX Runtime: the CPU engine with the lightest dispatch and every ONNX operator."""
+"""ONNX Runtime: the CPU engine with the lightest dispatch and every ONNX operator; CUDA and NPUs by its providers."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import CompilationError, PredictionError
-from ..lowering import Lowered, is_large, readable
-from .base import Compiled
+from ..lowering.lowered import Lowered
+from .base import FloatPrecision, Settings
+from .distribution import installed_version
 
-_PROVIDERS = ["CPUExecutionProvider"]
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
+# The providers that reach a kind of device, the preferred one first; the CPU stands behind each of them.
+_PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "gpu": ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider"),
+    "neuralEngine": ("QNNExecutionProvider", "VitisAIExecutionProvider", "CANNExecutionProvider"),
+}
+_NVIDIA = Path("/dev/nvidiactl")
 _SEVERITY_ERROR = 3  # warnings of the optimizer say nothing to a user
+_ARTIFACT = "model.onnx"
+_WEIGHTS = "weights.bin"
+_SMALLEST_IN_WEIGHTS = "1024"  # bytes; the rest stays in the model file
 
 
 def _onnxruntime() -> Any:
@@ -28,48 +39,100 @@ def _onnxruntime() -> Any:
 
 class OnnxRuntime:
     name = "onnxruntime"
+    package = "onnxruntime"
 
-    @cached_property
+    @property
+    def installed(self) -> bool:
+        return bool(self.version)
+
+    @property
     def version(self) -> str:
-        return str(_onnxruntime().__version__)
+        return installed_version(*_PACKAGES)
 
-    def supports(self, lowered: Lowered) -> str | None:
-        return None  # every operator that the lowering emits has a CPU kernel; a test holds it to that
+    def device_name(self, kind: str) -> str | None:
+        if kind == "cpu":
+            return "CPU"
+        if not _NVIDIA.exists() and not installed_version(*_PACKAGES[1:]):
+            return None  # the plain package has the CPU alone: not worth an import
+        provider = self._provider(kind)
+        if provider is None or (provider.startswith("CUDA") and not _NVIDIA.exists()):
+            return None
+        return provider.removesuffix("ExecutionProvider")
 
-    def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOnnxRuntime:
-        with readable(lowered.model) as source:
-            return self._session(source, _options(threads))
+    def absence(self, kind: str) -> str:
+        if not self.installed:
+            return "not installed (pip install onnxruntime)"
+        if kind == "gpu":
+            if not _NVIDIA.exists():
+                return f"no NVIDIA driver: there is no {_NVIDIA}"
+            return "its CUDA provider is not installed (pip install onnxruntime-gpu, in place of onnxruntime)"
+        return "no NPU provider is installed (for Qualcomm's: pip install onnxruntime-qnn, in place of onnxruntime)"
 
-    def export(self, lowered: Lowered, compiled: Compiled) -> bytes:
-        """The model after ONNX Runtime's own graph optimizations, in ONNX format. Raises CompilationError for a model
-        of over 2 GiB, which that format has in one piece no more."""
-        if is_large(lowered.model):
-            raise CompilationError("ONNX Runtime cannot export a model of over 2 GiB in one piece")
-        with tempfile.TemporaryDirectory(prefix="pippin-") as folder, readable(lowered.model) as source:
-            path = Path(folder) / "optimized.onnx"
-            options = _options(None)
-            options.optimized_model_filepath = str(path)
-            self._session(source, options)
-            return path.read_bytes()
+    def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
+        return ()  # its CPU kernels for 16-bit floats are slower than those for float32
 
-    def load(self, artifact: bytes, threads: int | None = None) -> CompiledOnnxRuntime:
-        return self._session(artifact, _options(threads))
+    def declined(self, lowered: Lowered) -> Mapping[str, str]:
+        return {}  # every operator that the lowering emits has a CPU kernel; a test holds it to that
 
-    def _session(self, source: bytes | str, options: Any) -> CompiledOnnxRuntime:
+    def compile(self, source: bytes | Path, settings: Settings = Settings()) -> CompiledOnnxRuntime:
+        return self._session(source, _options(settings), settings.device)
+
+    def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
+        """The model after ONNX Runtime's own optimizations, its weights in a file of their own, which is then mapped."""
+        options = _options(settings)
+        options.optimized_model_filepath = str(folder / _ARTIFACT)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_min_size_in_bytes", _SMALLEST_IN_WEIGHTS
+        )
+        options.add_session_config_entry("session.disable_prepacking", "1")  # nothing is run in this session
+        self._session(source, options, settings.device)
+
+    def load(self, folder: Path, settings: Settings = Settings()) -> CompiledOnnxRuntime:
+        options = _options(settings)
+        options.graph_optimization_level = _onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._session(folder / _ARTIFACT, options, settings.device)
+
+    def profile(
+        self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, float] | None:
+        with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
+            options = _options(settings)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            compiled = self._session(source, options, settings.device)
+            compiled.run(inputs)  # the first one is slower
+            compiled.run(inputs)
+            events = json.loads(Path(compiled.session.end_profiling()).read_text(encoding="utf-8"))
+        runs = [event for event in events if event.get("name") == "model_run"]
+        seconds: dict[str, float] = {}
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time") and event["ts"] >= runs[-1]["ts"]:
+                name = event["name"].removesuffix("_kernel_time")
+                seconds[name] = seconds.get(name, 0.0) + event["dur"] / 1e6
+        return seconds
+
+    def _provider(self, kind: str) -> str | None:
+        there = _onnxruntime().get_available_providers()
+        return next((provider for provider in _PROVIDERS[kind] if provider in there), None)
+
+    def _session(self, source: bytes | Path, options: Any, device: str) -> CompiledOnnxRuntime:
+        providers = list(dict.fromkeys([self._provider(device) or "CPUExecutionProvider", *_PROVIDERS["cpu"]]))
         try:
-            session = _onnxruntime().InferenceSession(source, options, providers=_PROVIDERS)
+            model = source if isinstance(source, bytes) else str(source)
+            session = _onnxruntime().InferenceSession(model, options, providers=providers)
         except Exception as error:  # the library's exceptions share no base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
         return CompiledOnnxRuntime(session)
 
 
-def _options(threads: int | None) -> Any:
+def _options(settings: Settings) -> Any:
     options = _onnxruntime().SessionOptions()
     options.log_severity_level = _SEVERITY_ERROR
     # float32 is a promise: by default products with 4- and 8-bit weights quantize their other side as well.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    if settings.threads is not None:
+        options.intra_op_num_threads = settings.threads
     return options
 
 

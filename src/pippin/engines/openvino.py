@@ -1,90 +1,132 @@
-"""OpenVINO: the CPU engine with the fastest convolution, matrix product, 16-bit and 8-bit kernels."""
+"""OpenVINO: the CPU engine with the fastest convolution, matrix product, 16-bit and 8-bit kernels; Intel GPU, NPU."""
 
 from __future__ import annotations
 
-import importlib
 import io
-import sys
+import mmap
 from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
-from threading import Lock
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import CompilationError, PredictionError
-from ..lowering import Lowered, readable
-from .base import Compiled
+from ..lowering.lowered import Lowered
+from .base import FloatPrecision, Settings
+from .distribution import installed_version
 from .openvino_defects import refused
+from .openvino_import import openvino
 
-_DEVICE = "CPU"
-_importing = Lock()
-
-
-def _openvino() -> Any:
-    """The library, imported without its telemetry: on import it would report itself over the network and keep a
-    counter in the home folder. It has a stub of its own for where the package is not installed."""
-    with _importing:
-        if "openvino" in sys.modules or "openvino_telemetry" in sys.modules:
-            return importlib.import_module("openvino")
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-        try:
-            return importlib.import_module("openvino")
-        finally:
-            del sys.modules["openvino_telemetry"]
+_DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
+# Without these device files there is no such device: asking the library takes 50 ms.
+_DEVICE_FILES = {"gpu": Path("/dev/dri"), "neuralEngine": Path("/dev/accel")}
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_ARTIFACT = "openvino.blob"
 
 
 class OpenVINO:
     name = "openvino"
+    package = "openvino"
 
     @cached_property
     def core(self) -> Any:
-        return _openvino().Core()
+        return openvino().Core()
 
-    @cached_property
+    @property
+    def installed(self) -> bool:
+        return bool(self.version)
+
+    @property
     def version(self) -> str:
-        return str(_openvino().__version__)
+        return installed_version("openvino")
 
-    def supports(self, lowered: Lowered) -> str | None:
+    def device_name(self, kind: str) -> str | None:
+        if kind == "cpu":
+            return "CPU"
+        if not _DEVICE_FILES[kind].exists():
+            return None
+        found = [device for device in self.core.available_devices if device.startswith(_DEVICES[kind])]
+        return str(self.core.get_property(found[0], "FULL_DEVICE_NAME")) if found else None
+
+    def absence(self, kind: str) -> str:
+        if not self.installed:
+            return "not installed (pip install openvino)"
+        file = _DEVICE_FILES.get(kind)
+        if file is not None and not file.exists():
+            return f"no Intel {'GPU' if kind == 'gpu' else 'NPU'}: there is no {file}"
+        driver = "intel-opencl-icd" if kind == "gpu" else "the Intel NPU driver"
+        return f"{file} is there, but no Intel device that OpenVINO knows; for Intel hardware install {driver}"
+
+    def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
+        offered = self.core.get_property(_DEVICES[device], "OPTIMIZATION_CAPABILITIES")
+        return tuple(p for p, word in _CAPABILITIES if word in offered)
+
+    def declined(self, lowered: Lowered) -> Mapping[str, str]:
         return refused(lowered)
 
-    def compile(self, lowered: Lowered, threads: int | None = None) -> CompiledOpenVINO:
+    def compile(self, source: bytes | Path, settings: Settings = Settings()) -> CompiledOpenVINO:
+        return self._compile(source, _properties(settings), settings.device)
+
+    def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
+        """OpenVINO's own compiled blob."""
+        stream = io.BytesIO()
+        compiled.compiled.export_model(stream)
+        (folder / _ARTIFACT).write_bytes(stream.getbuffer())
+
+    def load(self, folder: Path, settings: Settings = Settings()) -> CompiledOpenVINO:
+        """The weights stay in the mapped file."""
         try:
-            with readable(lowered.model) as source:
-                model = self.core.read_model(source)
-                compiled = self.core.compile_model(model, _DEVICE, _settings(threads))
+            with (folder / _ARTIFACT).open("rb") as file:
+                # Private: the library wants memory that it could write.
+                mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+            tensor = openvino().Tensor(np.frombuffer(mapped, np.uint8), shared_memory=True)
+            compiled = self.core.import_model(tensor, _DEVICES[settings.device], _properties(settings))
+        except Exception as error:
+            raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_first_line(error)}") from error
+        return CompiledOpenVINO(compiled, mapped)
+
+    def profile(
+        self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, float] | None:
+        compiled = self._compile(source, _properties(settings) | {"PERF_COUNT": True}, settings.device)
+        compiled.run(inputs)
+        request = compiled.take()
+        compiled.infer(request, inputs)
+        seconds: dict[str, float] = {}
+        for info in request.profiling_info:
+            took = info.real_time.total_seconds()
+            if took:
+                seconds[info.node_name] = seconds.get(info.node_name, 0.0) + took
+        return seconds
+
+    def _compile(self, source: bytes | Path, properties: dict[str, Any], device: str) -> CompiledOpenVINO:
+        try:
+            model = self.core.read_model(source if isinstance(source, bytes) else str(source))
+            compiled = self.core.compile_model(model, _DEVICES[device], properties)
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot compile the model: {_first_line(error)}") from error
         return CompiledOpenVINO(compiled)
 
-    def export(self, lowered: Lowered, compiled: Compiled) -> bytes:
-        """OpenVINO's own compiled blob."""
-        stream = io.BytesIO()
-        compiled.compiled.export_model(stream)  # type: ignore[attr-defined]
-        return stream.getvalue()
 
-    def load(self, artifact: bytes, threads: int | None = None) -> CompiledOpenVINO:
-        try:
-            compiled = self.core.import_model(artifact, _DEVICE, _settings(threads))
-        except Exception as error:
-            raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_first_line(error)}") from error
-        return CompiledOpenVINO(compiled)
+_CAPABILITIES: tuple[tuple[FloatPrecision, str], ...] = (("bfloat16", "BF16"), ("float16", "FP16"))
 
 
-def _settings(threads: int | None) -> dict[str, Any]:
+def _properties(settings: Settings) -> dict[str, Any]:
     # float32 is a promise: by default the plugin computes in bfloat16 where the machine has it, and quantizes
     # what it multiplies with compressed weights.
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    properties: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[settings.precision],
         "PERFORMANCE_HINT": "LATENCY",
-        # Pinned, the threads of two models share the first cores while the others idle.
-        "ENABLE_CPU_PINNING": False,
     }
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    return settings
+    if settings.device == "cpu":
+        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
+        # Pinned, the threads of two models share the first cores while the others idle.
+        properties["ENABLE_CPU_PINNING"] = False
+        if settings.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = settings.threads
+    return properties
 
 
 def _first_line(error: Exception) -> str:
@@ -96,28 +138,37 @@ def _first_line(error: Exception) -> str:
 class CompiledOpenVINO:
     """An infer request serves one prediction at a time: idle ones wait in a pool, which grows when all are busy."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, mapped: Any = None) -> None:
         self.compiled = compiled
+        self._mapped = mapped  # the memory that the weights lie in
         # Outputs that are one tensor share their names.
         self._outputs = [tuple(port.names) for port in compiled.outputs]
         # An input that nothing depends on is not an input any more.
         self._inputs = {name: index for index, port in enumerate(compiled.inputs) for name in port.names}
-        self._tensor = _openvino().Tensor
+        self._tensor = openvino().Tensor
         self._idle: deque[Any] = deque()  # append and pop are atomic
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        request = self.take()
+        values = self.infer(request, inputs)
+        self._idle.append(request)
+        return values
+
+    def take(self) -> Any:
+        """An infer request that nobody else has."""
         try:
-            request = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            request = self.compiled.create_infer_request()
+            return self.compiled.create_infer_request()
+
+    def infer(self, request: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             for name, array in inputs.items():
                 index = self._inputs.get(name)
                 if index is not None:
                     request.set_input_tensor(index, self._tensor(array, shared_memory=array.flags.writeable))
             # Not shared: the request's own buffers are overwritten by the next prediction.
-            values = request.infer(share_outputs=False, decode_strings=False).values()
+            values = request.infer({}, False, False).values()
         except Exception as error:
             raise PredictionError(f"OpenVINO failed: {_first_line(error)}") from error
-        self._idle.append(request)
         return {name: value for names, value in zip(self._outputs, values, strict=True) for name in names}

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..lowering import Lowered
+from ..lowering.lowered import Lowered
 
 
-def refused(lowered: Lowered) -> str | None:
-    """Why a model must not be given to OpenVINO; None where nothing is known against it."""
+def refused(lowered: Lowered) -> dict[str, str]:
+    """What must not be given to OpenVINO: {node name: reason}, "" for the model as a whole."""
     if any(port.dtype == np.float64 for port in (*lowered.inputs, *lowered.outputs)):
-        return "float64: it computes that in float32"
+        return {"": "float64: it computes that in float32"}
     graph = lowered.model.graph
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
-        return "an output that is an input: it loses its name"
-    return _refused(graph, {tensor.name: tensor for tensor in graph.initializer})
+        return {"": "an output that is an input: it loses its name"}
+    return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,16 @@ class _Surroundings:
     constants: Mapping[str, Any]
 
 
-def _refused(graph: Any, constants: Mapping[str, Any]) -> str | None:
+def _refused(graph: Any, constants: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     around = _Surroundings({name: node for node in graph.node for name in node.output}, constants)
     for node in graph.node:
         check = _CHECKS.get(node.op_type)
         reason = check(node, around) if check else None
         for attribute in node.attribute:
-            reason = reason or (_refused(attribute.g, constants) if attribute.HasField("g") else None)
+            if reason is None and attribute.HasField("g"):
+                reason = next((inner for _, inner in _refused(attribute.g, constants)), None)
         if reason is not None:
-            return reason
-    return None
+            yield node.name or node.output[0], reason
 
 
 _MOVES = frozenset({"Expand", "Reshape", "Transpose", "Unsqueeze"})

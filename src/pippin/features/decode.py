@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import PredictionError, SpecificationError
 from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
-from ..lowering import Labels, Port
+from ..lowering.lowered import Labels, Port
 from .images import decode_image
 
 Decoder: TypeAlias = Callable[[Mapping[str, np.ndarray]], Any]

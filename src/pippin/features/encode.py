@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import FeatureTypeError, UnsupportedModelError
 from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
-from ..lowering import Port
+from ..lowering.lowered import Port
 from .arrays import check_shape, to_array
 from .images import encode_image
 

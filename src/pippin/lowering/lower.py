@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
-from ..program.ir import Program, Value
+from ..program.ir import Function, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
 from .builder import Builder
@@ -47,6 +47,18 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
         states=tuple(port for port, state in zip(ports, is_state, strict=True) if state),
         written=written,
         labels=_labels(builder),
+        computes=_computes(function),
+    )
+
+
+def _computes(function: Function) -> frozenset[DataType]:
+    """The float types of all results; a cast only carries a value from one to the other."""
+    return frozenset(
+        output.type.dtype
+        for operation in function.block.walk()
+        if operation.kind not in ("const", "cast") and not operation.kind.startswith("constexpr_")
+        for output in operation.outputs
+        if isinstance(output.type, TensorType) and output.type.dtype.is_float
     )
 
 

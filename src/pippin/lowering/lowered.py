@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
-from ..types import TensorType
+from ..types import DataType, TensorType
+
+if TYPE_CHECKING:  # a model from the cache needs its ports, and no ONNX
+    import onnx
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,15 @@ class Lowered:
 
     name: str
     model: onnx.ModelProto
+    """Empty where the model comes from the cache."""
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     states: tuple[Port, ...]
     written: tuple[str, ...]
     """States that the function writes: the output `written_name(state)` is the new value."""
     labels: Labels | None
+    computes: frozenset[DataType] = frozenset({DataType.FLOAT32})
+    """The float types that the program declares for what it computes."""
 
 
 def output_name(name: str, inputs: Iterable[Port]) -> str:

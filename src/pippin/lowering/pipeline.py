@@ -11,7 +11,7 @@ from onnx import compose, helper
 
 from ..errors import SpecificationError, UnsupportedModelError
 from ..format.description import FunctionDescription
-from ..types import Shape
+from ..types import DataType, Shape
 from .graph import IR_VERSION, OPSET, Tensor, element_type, value_info
 from .lowered import Labels, Lowered, Port, output_name
 
@@ -38,9 +38,11 @@ class _Pipeline:
         self.values: dict[str, tuple[Port, Tensor]] = {}
         """The port of the model that gives a feature, and its tensor in the joined graph."""
         self.labels: Labels | None = None
+        self.computes: frozenset[DataType] = frozenset()
         self._given = {feature.name for feature in function.inputs}
 
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
+        self.computes |= part.computes
         model = compose.add_prefix(part.model, prefix, inplace=True)
         for port, shape in _with_shapes(part.inputs, model.graph.input):
             tensor = Tensor(prefix + port.tensor, port.dtype, shape)
@@ -81,6 +83,7 @@ class _Pipeline:
             states=(),
             written=(),
             labels=self.labels,
+            computes=self.computes,
         )
 
     def _value(self, port: Port, wanted: Tensor, described: FunctionDescription) -> Tensor:

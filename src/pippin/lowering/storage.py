@@ -20,7 +20,7 @@ def is_large(model: onnx.ModelProto) -> bool:
 
 
 @contextmanager
-def readable(model: onnx.ModelProto) -> Iterator[bytes | str]:
+def readable(model: onnx.ModelProto) -> Iterator[bytes | Path]:
     """What an engine reads the model from: its bytes, or for a large one the path of a temporary file."""
     if not is_large(model):
         yield model.SerializeToString()
@@ -28,7 +28,7 @@ def readable(model: onnx.ModelProto) -> Iterator[bytes | str]:
     with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
         path, weights = Path(folder) / "model.onnx", Path(folder) / "weights.bin"
         path.write_bytes(write_weights(model, weights, weights.name).SerializeToString())
-        yield str(path)
+        yield path
 
 
 def write_weights(model: onnx.ModelProto, path: Path, location: str) -> onnx.ModelProto:

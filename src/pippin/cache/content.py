@@ -1,0 +1,155 @@
+"""Content: the digest of a model's files, wherever they lie, and an index that spares hashing them again.
+
+The index remembers size, times and inode of each file beside its digest. A file that changed less than two seconds
+before it was hashed is hashed again the next time: its times could be the same after another change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import PackageError
+from ..format.package import open_package
+
+_UNSURE = 2_000_000_000  # nanoseconds
+_MANIFEST = "Manifest.json"
+
+Stamp = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A model's files at one moment."""
+
+    digest: str
+    stamps: Mapping[str, Stamp]
+    """Size, times and inode of each file, to see later whether one has changed."""
+
+    def unchanged(self) -> bool:
+        return all(_stamp(Path(path)) == stamp for path, stamp in self.stamps.items())
+
+
+def content_of(path: Path, weights: Path | None, index: Path | None) -> Content:
+    """The digest of a model on disk: of its specification and weights, by their paths inside the model.
+
+    The manifest is left out: it has random identifiers. `index` is the folder of the index; None: always hash.
+    Raises PackageError for what is no model.
+    """
+    files = dict(_files(path, weights))
+    known = _read(index, path)
+    now = _now(index, path)
+    lines, stamps, remembered = [], {}, {}
+    for name, file in sorted(files.items()):
+        stamp = _stamp(file)
+        if stamp is None:
+            raise PackageError(f"{file}: cannot be read")
+        stamps[str(file)] = stamp
+        found = known.get(str(file))
+        if found is not None and tuple(found[0]) == stamp:
+            digest = found[1]
+        else:
+            digest = _hash(file)
+        lines.append(f"{digest}  {name}\n")
+        if now is not None and max(stamp[1], stamp[2]) + _UNSURE < now:
+            remembered[str(file)] = [list(stamp), digest]
+    if remembered != known and index is not None:
+        _write(index, path, remembered)
+    return Content(hashlib.sha256("".join(lines).encode()).hexdigest(), stamps)
+
+
+def content_of_bytes(parts: Iterable[tuple[str, bytes | memoryview]]) -> Content:
+    """The digest of a model in memory, by the names of its parts."""
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(parts)]
+    return Content(hashlib.sha256("".join(lines).encode()).hexdigest(), {})
+
+
+def _files(path: Path, weights: Path | None) -> Iterable[tuple[str, Path]]:
+    if (path / _MANIFEST).is_file():
+        package = open_package(path)
+        yield "model", package.specification
+        for item in package.items:
+            yield from _below(item.path, item.name or item.path.name)
+        yield from _below(package.specification.parent / "weights", "beside")
+    elif path.is_dir():
+        yield from _below(path, "compiled")
+    else:
+        yield "model", path
+        for folder in (weights,) if weights is not None else (path.parent / "weights",):
+            yield from _below(folder, "weights")
+        if weights is None:
+            yield from ((f"beside/{file.name}", file) for file in path.parent.glob("*.bin"))
+
+
+def _below(folder: Path, name: str) -> Iterable[tuple[str, Path]]:
+    if folder.is_file():
+        yield name, folder
+    for root, _, files in os.walk(folder):
+        for file in files:
+            at = Path(root) / file
+            yield f"{name}/{at.relative_to(folder).as_posix()}", at
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _entry(index: Path, path: Path) -> Path:
+    return index / hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:32]
+
+
+def _read(index: Path | None, path: Path) -> dict[str, Any]:
+    """The remembered files; empty where nothing, or nothing sound, is remembered."""
+    if index is None:
+        return {}
+    try:
+        check, _, text = _entry(index, path).read_text(encoding="utf-8").partition("\n")
+        if check != hashlib.sha256(text.encode()).hexdigest():
+            return {}
+        found = json.loads(text)
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _now(index: Path | None, path: Path) -> int | None:
+    """The time by the clock that stamps files, as a file written now would have it; None where none can be written."""
+    if index is None:
+        return None
+    try:
+        probe = index / f".{os.getpid()}"
+        probe.write_bytes(b"")
+        try:
+            return probe.stat().st_mtime_ns
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError:
+        return None
+
+
+def _write(index: Path, path: Path, remembered: dict[str, Any]) -> None:
+    text = json.dumps(remembered)
+    target = _entry(index, path)
+    aside = target.with_name(f".{target.name}-{os.getpid()}")
+    try:
+        aside.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
+        aside.replace(target)
+    except OSError:
+        aside.unlink(missing_ok=True)  # an index that cannot be written only costs time

@@ -1,0 +1,49 @@
+"""Key: the named ingredients of a specialization. Where one differs, the entry is another, and `explain` names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..configuration import Configuration
+from ..devices import ComputeDevice
+
+LAYOUT = 1
+"""The version of what an entry holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What a specialization depends on, by name."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        text = json.dumps(self.values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+    def changed(self, other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """What differs from another entry: {ingredient: (its value there, its value here)}."""
+        names = dict.fromkeys([*other, *self.values])
+        pairs = {name: (other.get(name), self.values.get(name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def ingredients(digest: str, configuration: Configuration, devices: tuple[ComputeDevice, ...]) -> Ingredients:
+    """The ingredients of a model of this content, for these devices."""
+    from .. import __version__
+
+    found: dict[str, Any] = {"model": digest, "function": configuration.function_name or ""}
+    options = asdict(configuration)
+    options["compute_units"] = configuration.compute_units.value
+    hints = options.pop("hints")
+    del options["function_name"]
+    found |= {f"configuration.{name}": value for name, value in (options | hints).items()}
+    for device in devices:
+        found[f"device.{device.kind}"] = [device.name, device.cores, list(device.instruction_sets), device.driver]
+        found |= {f"engine.{name}": version for name, version in device.engines.items()}
+    return Ingredients(found | {"pippin": f"{__version__} layout {LAYOUT}"})

@@ -1,0 +1,7 @@
+"""Devices: the compute devices of this machine, and for what is absent the reason."""
+
+from .detect import all_compute_devices as all_compute_devices
+from .detect import available_compute_devices as available_compute_devices
+from .detect import devices_of as devices_of
+from .device import ComputeDevice as ComputeDevice
+from .device import DeviceKind as DeviceKind

@@ -1,0 +1,61 @@
+"""Detect: which devices there are, by asking the engines. Nothing is detected before somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ..configuration import ComputeUnits
+from ..engines import all_engines
+from . import cpu
+from .device import ComputeDevice, DeviceKind
+
+_ALLOWED: Mapping[ComputeUnits, tuple[DeviceKind, ...]] = {
+    ComputeUnits.ALL: ("cpu", "gpu", "neuralEngine"),
+    ComputeUnits.CPU_ONLY: ("cpu",),
+    ComputeUnits.CPU_AND_GPU: ("cpu", "gpu"),
+    ComputeUnits.CPU_AND_NE: ("cpu", "neuralEngine"),
+}
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@cache
+def all_compute_devices() -> tuple[ComputeDevice, ...]:
+    """The CPU, a GPU and a Neural Engine, whether they are there or not."""
+    return (_cpu(), _other("gpu", "GPU"), _other("neuralEngine", "Neural Engine (NPU)"))
+
+
+def available_compute_devices() -> tuple[ComputeDevice, ...]:
+    """The devices that a model can be run on here."""
+    return tuple(device for device in all_compute_devices() if device.available)
+
+
+def devices_of(units: ComputeUnits) -> tuple[ComputeDevice, ...]:
+    """The devices that compute units allow. Asks no engine for devices that are not allowed."""
+    if units is ComputeUnits.CPU_ONLY:
+        return (_cpu(),)
+    return tuple(device for device in available_compute_devices() if device.kind in _ALLOWED[units])
+
+
+@cache
+def _cpu() -> ComputeDevice:
+    versions = {name: engine.version for name, engine in all_engines().items() if engine.installed}
+    absent = {name: engine.absence("cpu") for name, engine in all_engines().items() if not engine.installed}
+    return ComputeDevice(
+        "cpu", cpu.name(), versions, absent, cores=cpu.cores(), instruction_sets=cpu.instruction_sets()
+    )
+
+
+def _other(kind: DeviceKind, called: str) -> ComputeDevice:
+    reached, absent, name = {}, {}, called
+    for engine in all_engines().values():
+        found = engine.device_name(kind) if engine.installed else None
+        if found is None:
+            absent[engine.name] = engine.absence(kind)
+        else:
+            reached[engine.name], name = engine.version, found
+    driver = ""
+    if kind == "gpu" and _NVIDIA_DRIVER.is_file():
+        driver = _NVIDIA_DRIVER.read_text(errors="replace").splitlines()[0]
+    return ComputeDevice(kind, name, reached, absent, driver=driver)

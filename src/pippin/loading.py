@@ -1,0 +1,238 @@
+"""Loading: from a model's path to a session: from the cache where it is there, else prepared and cached."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import trace
+from .cache.content import Content, content_of, content_of_bytes
+from .cache.key import Ingredients, ingredients
+from .cache.store import Cache, Entry, log
+from .configuration import Configuration
+from .devices import devices_of
+from .engines import Compiled
+from .errors import CacheError, EngineError, PackageError
+from .format.description import FunctionDescription, ModelDescription
+from .lowering.lowered import Lowered
+from .plain import from_json, to_json
+from .plan import ComputePlan
+from .session import Session
+from .specialize.parts import Part, load_parts
+from .specialize.progress import Stages
+
+if TYPE_CHECKING:
+    from .format.asset import Asset
+    from .specialize import Specialized
+
+_ATTEMPTS = 3
+_NOTHING: Any = None
+_COMPILED = "specializations"
+"""The folder of a compiled model in which its own specializations lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `Model` holds."""
+
+    description: ModelDescription
+    session: Session
+    parts: tuple[Part, ...]
+    label: str
+    """ "cached" or "prepare and cache"."""
+    plan: ComputePlan | None
+    entry: Entry | None
+
+    def compute_plan(self) -> ComputePlan:
+        """Raises CacheError where the entry it came from is gone."""
+        if self.plan is not None:
+            return self.plan
+        assert self.entry is not None
+        return _read_plan(self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a model is loaded from: a path, or something in memory."""
+
+    given: Any
+    weights: Any = None
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies; None for what `open_asset` has to look at first."""
+        return Path(self.given) if isinstance(self.given, str | os.PathLike) else None
+
+    @property
+    def name(self) -> str:
+        return self.path.name if self.path is not None else "model in memory"
+
+    def open(self) -> Asset:
+        from .format.asset import open_asset
+
+        return open_asset(self.given, self.weights)
+
+    def content(self, index: Path | None) -> Content | None:
+        """None where it cannot be told without opening it, or is no model: opening it then tells why."""
+        path = self.path
+        if path is not None and not isinstance(self.weights, Mapping):
+            weights = None if self.weights is None else Path(self.weights)
+            try:
+                return content_of(path, weights, index) if path.exists() else None
+            except PackageError:
+                return None
+        if isinstance(self.given, bytes) and (self.weights is None or isinstance(self.weights, Mapping)):
+            return content_of_bytes([("model", self.given), *dict(self.weights or {}).items()])
+        return None
+
+
+def load_model(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
+    """The load that the traces show. Raises what `pippin.load` tells."""
+    with trace.span("load", model=source.name) as span:
+        loaded = _load(source, configuration, cache, stages)
+        span.label = loaded.label
+        stages.tell("done")
+        return loaded
+
+
+def key_of(source: Source, configuration: Configuration, index: Path | None) -> tuple[Ingredients, Content] | None:
+    """What the cache calls this load; None for a source whose content cannot be told."""
+    content = source.content(index)
+    if content is None:
+        return None
+    return ingredients(content.digest, configuration, devices_of(configuration.compute_units)), content
+
+
+def _load(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
+    if cache is not None and not cache.prepare() and not cache.folder.is_dir():
+        cache = None
+    for _ in range(_ATTEMPTS):
+        found = key_of(source, configuration, cache.index if cache else None) if cache or _compiled(source) else None
+        if found is None:
+            return _fresh(_specialized(source, configuration, stages, None))
+        wanted, content = found
+        loaded = _beside(source, wanted.key, stages) or (_cached(cache, wanted.key, source, stages) if cache else None)
+        if loaded is not None:
+            return loaded
+        if cache is None:
+            return _fresh(_specialized(source, configuration, stages, None))
+        loaded = _prepared(source, configuration, cache, wanted, content, stages)
+        if loaded is not None:
+            return loaded
+    raise PackageError(f"{source.name}: it is being written: its files changed while it was loaded, {_ATTEMPTS} times")
+
+
+def _prepared(
+    source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages
+) -> Loaded | None:
+    """Specialize and store; None where the source changed meanwhile."""
+    with cache.lock(wanted.key, waiting=lambda: stages.tell("wait")) as held:
+        if held:
+            loaded = _cached(cache, wanted.key, source, stages)  # another process may have been faster
+            if loaded is not None:
+                return loaded
+        with ExitStack() as stack:
+            folder = None
+            try:
+                folder = cache.begin(wanted.key) if held else None
+                stack.callback(cache.abandon, wanted.key) if held else None
+            except OSError as error:
+                log.warning("%s: not cached: %s", cache.folder, error.strerror)
+            made = _specialized(source, configuration, stages, folder)
+            if not content.unchanged():
+                return None
+            if folder is not None and not made[1].unsaved:
+                try:
+                    with stages.stage("store"):
+                        cache.commit(wanted, _session_json(*made), to_json(made[1].plan), source.path)
+                except (OSError, CacheError) as error:
+                    log.warning("%s: not cached: %s", cache.folder, error)
+            return _fresh(made)
+
+
+def _specialized(
+    source: Source, configuration: Configuration, stages: Stages, folder: Path | None
+) -> tuple[ModelDescription, Specialized]:
+    from .specialize.specializer import specialize
+
+    with stages.stage("read"):
+        asset = source.open()
+        description = asset.description
+    made = specialize(asset, configuration, stages, folder)
+    if made.unsaved:
+        log.warning("not cached: %s", made.unsaved)
+    return description, made
+
+
+def _fresh(made: tuple[ModelDescription, Specialized]) -> Loaded:
+    description, specialized = made
+    session = Session(description.function(specialized.lowered.name), specialized.lowered, specialized.compiled)
+    return Loaded(description, session, specialized.parts, "prepare and cache", specialized.plan, None)
+
+
+def _cached(cache: Cache, key: str, source: Source, stages: Stages) -> Loaded | None:
+    entry = cache.get(key)
+    if entry is None:
+        return None
+    with stages.stage("load"):
+        try:
+            loaded = _from_entry(entry)
+        except (EngineError, OSError, ValueError, KeyError, CacheError) as error:
+            log.warning("%s: cannot be loaded: %s; the model is specialized again", entry.folder, error)
+            cache.remove(key)
+            return None
+    if source.path is not None:
+        cache.note_source(entry, source.path)
+    return loaded
+
+
+def _compiled(source: Source) -> bool:
+    return source.path is not None and (source.path / _COMPILED).is_dir()
+
+
+def _beside(source: Source, key: str, stages: Stages) -> Loaded | None:
+    """A specialization that lies in the compiled model itself."""
+    if not _compiled(source) or source.path is None:
+        return None
+    return _cached(Cache(source.path / _COMPILED), key, Source(None), stages)
+
+
+def _from_entry(entry: Entry) -> Loaded:
+    found = from_json(entry.read("session.json"))
+    lowered = Lowered(
+        found["name"], _NOTHING, tuple(found["inputs"]), tuple(found["outputs"]), tuple(found["states"]),
+        tuple(found["written"]), found["labels"],
+    )  # fmt: skip
+    parts = tuple(Part.from_plain(part) for part in found["parts"])
+    compiled: Compiled = load_parts(entry.folder, parts, found["arrays"])
+    description: ModelDescription = found["description"]
+    function: FunctionDescription = description.function(found["name"])
+    return Loaded(description, Session(function, lowered, compiled), parts, "cached", None, entry)
+
+
+def _session_json(description: ModelDescription, made: Specialized) -> str:
+    lowered = made.lowered
+    session = {
+        "description": description,
+        "name": lowered.name,
+        "inputs": lowered.inputs,
+        "outputs": lowered.outputs,
+        "states": lowered.states,
+        "written": lowered.written,
+        "labels": lowered.labels,
+        "parts": [part.to_plain() for part in made.parts],
+        "arrays": [info.name for info in lowered.model.graph.output],
+    }
+    return to_json(session)
+
+
+def _read_plan(entry: Entry) -> ComputePlan:
+    try:
+        plan: ComputePlan = from_json(entry.read("plan.json"))
+    except ValueError as error:
+        raise CacheError(f"{entry.folder}: its plan cannot be read: {error}") from None
+    return plan

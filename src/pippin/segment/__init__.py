@@ -1,0 +1,13 @@
+"""Segment: give each run of operations to the unit that finishes the whole soonest."""
+
+from .calibrate import Machine as Machine
+from .calibrate import machine as machine
+from .cost import Unit as Unit
+from .cost import estimate as estimate
+from .cut import Segment as Segment
+from .cut import cut as cut
+from .cut import run_numbers as run_numbers
+from .partition import Partition as Partition
+from .partition import Problem as Problem
+from .partition import Transfer as Transfer
+from .partition import partition as partition

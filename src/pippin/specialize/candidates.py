@@ -1,0 +1,202 @@
+"""Candidates: the ways to run a model on one device, tried on the real graph, so that the best is kept."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..devices import cpu
+from ..engines import Compiled, Engine, Settings
+from ..errors import EngineError, PippinError
+from ..plan import Candidate
+from .precision import ENOUGH, signal_to_noise
+from .progress import Stages
+
+# Two candidates this near are level: then the one stands that compiles faster, and so loads faster.
+_LEVEL = 0.04
+_LONGEST = 2.0  # seconds of measuring, with the default strategy
+_ROUNDS = {"default": 7, "fast_prediction": 31}
+
+Inputs = list[dict[str, np.ndarray]]
+
+
+@dataclass(slots=True)
+class Tried:
+    engine: Engine
+    settings: Settings
+    compiled: Compiled | None = None
+    compilation: float | None = None
+    times: list[float] = field(default_factory=list)
+    throughput: float | None = None
+    noise: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        return statistics.median(self.times) if self.times else None
+
+    def described(self) -> Candidate:
+        s = self.settings
+        return Candidate(
+            self.engine.name, s.device, s.precision, s.threads, self.seconds, self.throughput, self.compilation,
+            {name: min(value, 999.0) for name, value in self.noise.items()}, self.note,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    best: Tried
+    tried: tuple[Tried, ...]
+
+
+def candidates(engines: list[Engine], device: str, threads: int | None, sixteen: str, thorough: bool) -> list[Tried]:
+    """The rows to try. `sixteen` is "auto" for what engines are fast in, a precision to be used, or "" for float32."""
+    rows = []
+    for engine in engines:
+        offered = engine.precisions(device) if sixteen else ()
+        precisions = ["float32", *(p for p in offered if sixteen in ("auto", p))]
+        counts = [threads]
+        if thorough and threads is None and cpu.cores() > 1:
+            counts += [1] if cpu.cores() == 2 else [1, cpu.cores() // 2]
+        rows += [Tried(engine, Settings(device, p, n)) for p in precisions for n in counts]  # type: ignore[arg-type]
+    return rows
+
+
+def choose(
+    rows: list[Tried], source: bytes | Path, inputs: Callable[[], Inputs], strategy: str, wanted: str, stages: Stages,
+    outputs: list[str],
+) -> Choice:  # fmt: skip
+    """Compile and time the rows, and choose. `wanted` is the precision that was asked for; "auto": what keeps 40 dB.
+
+    Raises the CompilationError of the first row where no row can be compiled.
+    """
+    failures = _compile(rows, source, strategy, wanted, stages)
+    usable = [row for row in rows if row.compiled is not None]
+    if not usable:
+        raise failures[0]
+    if len(usable) > 1 and strategy != "fast_load":
+        with stages.stage("measure"):
+            try:
+                made = inputs()
+                usable = _precise(usable, made, wanted, outputs)
+                _time(usable, made[0], strategy, sum(row.compilation or 0.0 for row in rows), stages)
+            except PippinError as error:
+                for row in usable:
+                    row.note = row.note or f"not measured: {error}"
+                usable = [row for row in usable if row.settings.precision == "float32" or wanted != "auto"]
+    best = _best(usable)
+    for row in rows:
+        if row is not best and not row.note:
+            row.note = _why(row, best)
+        if row is not best:
+            row.compiled = None
+    return Choice(best, tuple(rows))
+
+
+def _compile(rows: list[Tried], source: bytes | Path, strategy: str, wanted: str, stages: Stages) -> list[EngineError]:
+    failures: list[EngineError] = []
+    with stages.stage("compile"):
+        for number, row in enumerate(rows):
+            stages.tell("compile", detail=f"{row.engine.name}, {row.settings}", share=number / len(rows))
+            started = time.perf_counter()
+            try:
+                row.compiled = row.engine.compile(source, row.settings)
+            except EngineError as error:
+                row.note = str(error)
+                failures.append(error)
+                continue
+            row.compilation = time.perf_counter() - started
+            if strategy == "fast_load":
+                for other in rows[number + 1 :]:
+                    other.note = "not tried: the load was to be fast"
+                break
+    return failures
+
+
+def _precise(rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str]) -> list[Tried]:
+    """The rows that compute well enough; the others get a note."""
+    sixteen = [row for row in rows if row.settings.precision != "float32"]
+    if not sixteen:
+        return rows
+    reference = next((row for row in rows if row.settings.precision == "float32"), None)
+    kept = [row for row in rows if row.settings.precision == "float32"]
+    for row in sixteen:
+        if reference is None:
+            row.note, keep = "no float32 run to compare with", wanted != "auto"
+        else:
+            for arrays in inputs:
+                expected, found = _run(reference, arrays), _run(row, arrays)
+                for name, value in signal_to_noise(expected, found, outputs).items():
+                    row.noise[name] = min(value, row.noise.get(name, np.inf))
+            name, worst = min(row.noise.items(), key=lambda item: item[1], default=("", np.inf))
+            keep = worst >= ENOUGH or wanted != "auto"
+            if not keep:
+                row.note = f"'{name}' keeps {worst:.1f} dB over the noise; {ENOUGH:.0f} are needed"
+        if keep:
+            kept.append(row)
+    if wanted not in ("auto", "float32"):
+        return [row for row in kept if row.settings.precision == wanted] or kept
+    return kept
+
+
+def _run(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    assert row.compiled is not None
+    return row.compiled.run(arrays)
+
+
+def _time(rows: list[Tried], arrays: dict[str, np.ndarray], strategy: str, compilation: float, stages: Stages) -> None:
+    """Runs of all rows, interleaved, until the time is up; a row that is far behind after two runs drops out."""
+    allowed = float("inf") if strategy == "fast_prediction" else min(compilation, _LONGEST)
+    started = time.perf_counter()
+    racing = list(rows)
+    for number in range(_ROUNDS[strategy]):
+        for row in racing:
+            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / _ROUNDS[strategy])
+            before = time.perf_counter()
+            _run(row, arrays)
+            row.times.append(time.perf_counter() - before)
+        if number == 0:
+            if time.perf_counter() - started > allowed / 2:
+                break
+            for row in racing:  # the first run is slower
+                row.times.clear()
+            continue
+        fastest = min(min(row.times) for row in racing)
+        racing = [row for row in racing if number < 2 or min(row.times) < 1.5 * fastest]
+        if time.perf_counter() - started > allowed or len(racing) == 1:
+            break
+    if strategy == "fast_prediction":
+        for row in rows:
+            row.throughput = _throughput(row, arrays)
+
+
+def _throughput(row: Tried, arrays: dict[str, np.ndarray]) -> float:
+    """Predictions in a second, one in flight on each core."""
+    count = max(4, min(64, int(0.2 / max(row.seconds or 0.01, 1e-5))))
+    with ThreadPoolExecutor(cpu.cores()) as pool:
+        started = time.perf_counter()
+        list(pool.map(lambda _: _run(row, arrays), range(count)))
+        return count / (time.perf_counter() - started)
+
+
+def _best(rows: list[Tried]) -> Tried:
+    measured = [row for row in rows if row.seconds is not None]
+    if not measured:
+        return rows[0]
+    fastest = min(row.seconds or 0.0 for row in measured)
+    level = [row for row in measured if (row.seconds or 0.0) <= fastest * (1 + _LEVEL)]
+    return min(level, key=lambda row: row.compilation or 0.0)
+
+
+def _why(row: Tried, best: Tried) -> str:
+    if row.seconds is None or best.seconds is None:
+        return "another engine comes first"
+    if row.seconds <= best.seconds * (1 + _LEVEL):
+        return f"level with {best.engine.name}, which loads faster"
+    return f"{row.seconds / best.seconds:.2f} times as long as {best.engine.name} {best.settings.precision}"

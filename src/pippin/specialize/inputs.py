@@ -1,0 +1,46 @@
+"""Inputs: seeded values of the kind that a model's description asks for, to measure it with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..features.encode import make_encoder
+from ..format.description import ColorSpace, Double, FunctionDescription, Image, Int64, MultiArray
+from ..lowering.lowered import Lowered
+
+# Integers are often indices: small ones exist everywhere.
+_INDICES = 4
+# The size of an axis that nothing tells.
+_UNKNOWN = 8
+
+
+def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 0) -> dict[str, np.ndarray]:
+    """One array for each input and state, as an engine takes it; floats are normally distributed.
+
+    Raises UnsupportedError for an input of a kind that no value can be made up for.
+    """
+    random = np.random.default_rng(seed)
+    ports = {port.name: port for port in lowered.inputs}
+    arrays = {}
+    for feature in function.inputs:
+        match feature.type:
+            case Image(width=width, height=height, color=color):
+                channels = () if color in (ColorSpace.GRAYSCALE, ColorSpace.GRAYSCALE_FLOAT16) else (3,)
+                value: object = random.integers(0, 256, (height, width, *channels)).astype(np.uint8)
+            case MultiArray(dtype=dtype, shape=shape):
+                sizes = shape if shape is not None else ports[feature.name].type.shape or ()
+                known = tuple(_UNKNOWN if d is None else d for d in sizes)
+                value = (
+                    random.standard_normal(known) if dtype.is_float else random.integers(0, _INDICES, known)
+                ).astype(dtype.numpy)
+            case Int64():
+                value = int(random.integers(0, _INDICES))
+            case Double():
+                value = float(random.standard_normal())
+            case _:
+                raise UnsupportedError(f"no value can be made up for '{feature.name}', a {feature.type}")
+        arrays[feature.name] = make_encoder(feature, ports[feature.name])(value)
+    for port in lowered.states:
+        arrays[port.name] = np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype)
+    return arrays

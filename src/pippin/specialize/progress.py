@@ -1,0 +1,79 @@
+"""Progress: what a specialization is at, for people who wait; and the way to stop it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+
+from .. import trace
+from ..errors import SpecializationCancelled
+
+# The stages in order, with the share of the whole that each is expected to take.
+_SHARES = {"read": 0.03, "lower": 0.15, "segment": 0.02, "compile": 0.4, "measure": 0.25, "store": 0.15}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One report. `share` of the specialization is done, 0 to 1; `seconds_left` is an estimate from the pace so far."""
+
+    stage: str
+    """ "wait" (another process specializes the same model), "read", "lower", "segment", "compile", "measure",
+    "store", "load" (from the cache), "done"."""
+    share: float
+    seconds_left: float | None
+    segment: int = 0
+    segments: int = 1
+    detail: str = ""
+
+
+class Cancellation:
+    """Set by whoever waits, looked at between the stages and between the candidates. Any thread may do either."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+
+    def cancel(self) -> None:
+        self._event.set()
+
+    def check(self) -> None:
+        """Raises SpecializationCancelled once it is cancelled."""
+        if self._event.is_set():
+            raise SpecializationCancelled("the specialization was cancelled")
+
+
+class Stages:
+    """Goes through the stages: reports each, notes its time, records it in the trace, stops where it is cancelled."""
+
+    def __init__(
+        self, report: Callable[[Progress], object] | None = None, cancellation: Cancellation | None = None
+    ) -> None:
+        self.seconds: dict[str, float] = {}
+        self._report = report
+        self._cancellation = cancellation
+        self._started = time.perf_counter()
+        self._done = 0.0
+
+    @contextmanager
+    def stage(self, name: str, segments: int = 1) -> Iterator[None]:
+        self.tell(name, segments=segments)
+        started = time.perf_counter()
+        try:
+            with trace.span(name):
+                yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+            self._done = min(self._done + _SHARES.get(name, 0.0), 1.0)
+
+    def tell(self, stage: str, segment: int = 0, segments: int = 1, detail: str = "", share: float = 0.0) -> None:
+        """Report; `share` of the stage itself is done. Raises SpecializationCancelled."""
+        if self._cancellation is not None:
+            self._cancellation.check()
+        if self._report is None:
+            return
+        done = 1.0 if stage == "done" else self._done + share * _SHARES.get(stage, 0.0)
+        spent = time.perf_counter() - self._started
+        left = 0.0 if stage == "done" else spent * (1 - done) / done if done > 0 else None
+        self._report(Progress(stage, done, left, segment, segments, detail))

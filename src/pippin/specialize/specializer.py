@@ -1,0 +1,212 @@
+"""Specializer: read, lower, segment, compile, measure: one function of a model for the devices that it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ..configuration import Configuration
+from ..devices import ComputeDevice, devices_of
+from ..engines import Compiled, Engine, all_engines
+from ..errors import ConfigurationError, EngineError, PippinError, UnsupportedOperationError
+from ..format.asset import Asset
+from ..format.description import FunctionDescription
+from ..lowering.lowered import Lowered
+from ..lowering.model import lower_model
+from ..lowering.storage import readable
+from ..plan import ComputePlan, PlannedSegment
+from ..segment import cut, estimate, machine, partition
+from ..types import DataType
+from .candidates import Choice, Tried, candidates, choose
+from .inputs import example_inputs
+from .operations import planned_operations
+from .parts import Part, folder_of, join
+from .progress import Stages
+
+_SEEDS = (0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Specialized:
+    lowered: Lowered
+    parts: tuple[Part, ...]
+    compiled: Compiled
+    plan: ComputePlan
+    unsaved: str = ""
+    """Why its artifacts could not be written, where they were to be."""
+
+
+def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
+    """The ONNX model of the configured function, before any engine sees it."""
+    description = asset.description.function(configuration.function_name)
+    try:
+        precision = np.float16 if configuration.precision == "float16" else np.float32
+        return lower_model(asset, description, precision)
+    except PippinError as error:
+        error.add_note(f"in {asset.name}")
+        raise
+
+
+def specialize(asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None = None) -> Specialized:
+    """Specialize one function of a model; the artifacts are written into `folder`, for `load_parts`.
+
+    Raises the errors of FormatError, UnsupportedError, ConfigurationError and CompilationError, and
+    SpecializationCancelled.
+    """
+    engines = _engines(configuration.engine)
+    with stages.stage("lower"):
+        function = asset.description.function(configuration.function_name)
+        lowered = lower_function(asset, configuration)
+    with stages.stage("segment"):
+        devices = devices_of(configuration.compute_units)
+        declined = {engine.name: engine.declined(lowered) for engine in engines}
+        segments = _segments(lowered, engines, devices, declined)
+    made: list[tuple[Part, Choice]] = []
+    unsaved = ""
+    for number, segment in enumerate(segments):
+        stages.tell("compile", number, len(segments))
+        with readable(segment.model) as source:
+            choice = _choose(segment, source, function, configuration, lowered, stages)
+            best = choice.best
+            if folder is not None and not unsaved:
+                with stages.stage("store"):
+                    unsaved = _saved(best, source, folder_of(folder, number))
+        made.append((Part(best.engine.name, best.settings, segment.inputs, segment.outputs), choice))
+    outputs = [info.name for info in lowered.model.graph.output]
+    compiled = join([(part, choice.best.compiled) for part, choice in made if choice.best.compiled], outputs)
+    plan = ComputePlan(
+        function=function.name,
+        segments=tuple(_described(part, segment) for (part, _), segment in zip(made, segments, strict=True)),
+        candidates=tuple(row.described() for _, choice in made for row in choice.tried),
+        operations=planned_operations(asset, function, lowered, segments, [p for p, _ in made], declined),
+        precision=_sixteen(configuration, lowered)[1],
+        stages=stages.seconds,
+    )
+    return Specialized(lowered, tuple(part for part, _ in made), compiled, plan, unsaved)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A segment before it is compiled: the engines that may run it, on one device."""
+
+    device: str
+    engines: tuple[Engine, ...]
+    model: onnx.ModelProto
+    nodes: frozenset[str] | None
+    """The names of its nodes; None where it is the whole model."""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+def _saved(best: Tried, source: bytes | Path, folder: Path) -> str:
+    """Write an artifact; returns why it could not be written, which costs the cache, not the load."""
+    try:
+        folder.mkdir(mode=0o700)
+        best.engine.save(source, best.compiled, best.settings, folder)
+    except (OSError, RuntimeError, EngineError) as error:
+        return f"{best.engine.name} could not write its artifact: {error}"
+    return ""
+
+
+def _engines(name: str | None) -> list[Engine]:
+    if name is None:
+        return [engine for engine in all_engines().values() if engine.installed]
+    if name not in all_engines():
+        raise ConfigurationError(f"no engine '{name}' (there are: {', '.join(all_engines())})")
+    engine = all_engines()[name]
+    if not engine.installed:
+        raise ConfigurationError(f"the engine '{name}' is not installed (pip install {engine.package})")
+    return [engine]
+
+
+def _segments(
+    lowered: Lowered,
+    engines: Sequence[Engine],
+    devices: Sequence[ComputeDevice],
+    declined: Mapping[str, Mapping[str, str]],
+) -> list[Planned]:
+    """The model in one piece where there is one device and an engine for all of it; else as the partition says."""
+    kinds = [d.kind for d in devices]
+    whole = [engine for engine in engines if not declined[engine.name]]
+    if kinds == ["cpu"] and whole:
+        return [Planned("cpu", tuple(whole), lowered.model, None)]
+    reachable = {d.kind: {e.name: e.version for e in engines if e.name in d.engines} for d in devices}
+    units = machine(reachable).units
+    problem = estimate(lowered.model, units, [declined[unit.engine] for unit in units])
+    found = partition(problem)
+    if not np.isfinite(found.cost):
+        reasons = [f"{name}: {reason}" for name, why in declined.items() for reason in dict.fromkeys(why.values())]
+        raise UnsupportedOperationError("no engine can run this model\n  " + "\n  ".join(reasons))
+    used = set(found.units[:-1])  # the last one is the caller
+    if len(used) == 1:
+        unit = units[used.pop()]
+        same = [e for e in whole if e.name in reachable[unit.device]] or [all_engines()[unit.engine]]
+        return [Planned(unit.device, tuple(same), lowered.model, None)]
+    planned = []
+    for segment in cut(lowered.model, found.units[:-1]):
+        unit = units[segment.unit]
+        names = frozenset(lowered.model.graph.node[i].name for i in segment.nodes)
+        engine = all_engines()[unit.engine]
+        planned.append(Planned(unit.device, (engine,), segment.model, names, segment.inputs, segment.outputs))
+    return planned
+
+
+def _choose(
+    segment: Planned,
+    source: bytes | Path,
+    function: FunctionDescription,
+    configuration: Configuration,
+    lowered: Lowered,
+    stages: Stages,
+) -> Choice:
+    strategy = configuration.hints.specialization_strategy
+    wanted, _ = _sixteen(configuration, lowered)
+    whole = segment.nodes is None
+    if strategy == "fast_load" or not whole:  # a piece cannot be judged alone
+        wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
+    rows = candidates(
+        list(segment.engines), segment.device, configuration.threads, wanted, strategy == "fast_prediction"
+    )
+    if wanted not in ("", "auto") and strategy == "fast_load":
+        rows.sort(key=lambda row: row.settings.precision != wanted)
+    names = [port.tensor for port in lowered.outputs]
+    return choose(
+        rows,
+        source,
+        lambda: [example_inputs(function, lowered, seed) for seed in _SEEDS],
+        strategy if whole else "fast_load",
+        wanted or "float32",
+        stages,
+        names,
+    )
+
+
+def _sixteen(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
+    """Which 16-bit precisions may be tried ("auto", one by name, or "" for none), and why, for people."""
+    if configuration.precision == "float32":
+        return "", "float32, as configured"
+    if configuration.precision == "bfloat16":
+        return "bfloat16", "bfloat16 where an engine has it, as configured"
+    if configuration.precision == "float16":
+        return "", "float16 itself, as configured"
+    if lowered.computes == {DataType.FLOAT16}:
+        return "auto", "declared float16: 16 bits where 40 dB are kept"
+    if DataType.FLOAT16 in lowered.computes:
+        return "", "float32: the program computes partly in float32"
+    return "", "float32, as declared"
+
+
+def _described(part: Part, segment: Planned) -> PlannedSegment:
+    settings = part.settings
+    return PlannedSegment(
+        settings.device,
+        part.engine,
+        all_engines()[part.engine].version,
+        settings.precision,
+        settings.threads,
+        len(segment.model.graph.node),
+    )
