@@ -202,7 +202,9 @@ def _unet() -> Any:
 def _encoder() -> Any:
     from torch import nn
 
-    layers = [nn.TransformerEncoderLayer(384, 6, 1536, 0.0, "gelu", batch_first=True, norm_first=True) for _ in range(6)]
+    layers = [
+        nn.TransformerEncoderLayer(384, 6, 1536, 0.0, "gelu", batch_first=True, norm_first=True) for _ in range(6)
+    ]
     return nn.Sequential(_block(nn.Embedding(1000, 384), "position", 128), *layers, nn.LayerNorm(384))
 
 

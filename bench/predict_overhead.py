@@ -18,13 +18,14 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import coremltools as ct
 import numpy as np
+import openvino
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
 import pippin
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
-from pippin.session import lower_function
+from pippin.specialize.specializer import lower_function
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
 random = np.random.default_rng(0)
@@ -66,8 +67,9 @@ def contestants(make) -> dict[str, Callable[[], object]]:
         calls[f"pippin on {engine}"] = lambda loaded=loaded, name=name: loaded.predict({name: x})
     lowered = lower_function(open_asset(spec, folder), pippin.Configuration())
     (name,) = (port.name for port in lowered.inputs)
-    request = all_engines()["openvino"].compile(lowered).compiled.create_infer_request()
-    session = all_engines()["onnxruntime"].compile(lowered).session
+    source = lowered.model.SerializeToString()
+    request = openvino.Core().compile_model(openvino.Core().read_model(source), "CPU").create_infer_request()
+    session = all_engines()["onnxruntime"].compile(source).session
     calls["bare openvino"] = lambda: request.infer({name: x}, share_inputs=True, share_outputs=True)
     calls["bare onnxruntime"] = lambda: session.run(None, {name: x})
     return calls

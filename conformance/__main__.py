@@ -61,6 +61,8 @@ def _run(selection: Selection, path: Path, workers: int) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "PYTHONPATH": str(HOME)}
     threads = str(max((os.cpu_count() or 1) // workers, 1))
     environment |= {"OMP_NUM_THREADS": threads, "PIPPIN_THREADS": threads}
+    # Each test has a model of its own, predicted once.
+    environment["PIPPIN_CACHE"] = "off"
     if selection.strict:
         environment["INCLUDE_MIL_FP32_UNIT_TESTS"] = "1"
     for name in selection.folders:  # one at a time: tests change coremltools for those that follow in the process

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+# What tests load is not kept in the user's cache; those about the cache name a folder.
+os.environ["PIPPIN_CACHE"] = "off"
+
 FOLDER = Path(os.environ.get("PIPPIN_SHARED_MODELS") or Path(__file__).parents[2] / "shared" / "models")
 ABSENT = f"no shared models in {FOLDER} (set PIPPIN_SHARED_MODELS)"
 

@@ -16,5 +16,4 @@ from .model import State as State
 from .model import load as load
 from .model import load_async as load_async
 from .model import specialize as specialize
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__

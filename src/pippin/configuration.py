@@ -53,8 +53,8 @@ class Configuration:
     compute_units: ComputeUnits = ComputeUnits.ALL
     """Which devices may be used. Every choice includes the CPU."""
     precision: Precision = "auto"
-    """What float16 values are computed in: "float32", "bfloat16", or "float16" itself; "auto": in a 16-bit type where an
-    engine has faster kernels for it and every output keeps 40 dB over the noise, measured. What a program declares
+    """What float16 values are computed in: "float32", "bfloat16", or "float16" itself; "auto": in a 16-bit type where
+    an engine has faster kernels for it and every output keeps 40 dB over the noise, measured. What a program declares
     float32 is computed in float32, unless "bfloat16" is asked for."""
     engine: str | None = None
     """ "openvino" or "onnxruntime"; None: the one that is measured to be the fastest for this model here."""

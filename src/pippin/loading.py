@@ -27,7 +27,7 @@ from .specialize.progress import Stages
 
 if TYPE_CHECKING:
     from .format.asset import Asset
-    from .specialize import Specialized
+    from .specialize.specializer import Specialized
 
 _ATTEMPTS = 3
 _NOTHING: Any = None
@@ -65,7 +65,10 @@ class Source:
     @property
     def path(self) -> Path | None:
         """Where it lies; None for what `open_asset` has to look at first."""
-        return Path(self.given) if isinstance(self.given, str | os.PathLike) else None
+        if isinstance(self.given, str | os.PathLike):
+            return Path(self.given)
+        found = getattr(self.given, "path", None)  # an Asset that was opened from there
+        return found if isinstance(found, Path) and self.weights is None else None
 
     @property
     def name(self) -> str:

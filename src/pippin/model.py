@@ -47,10 +47,10 @@ def load(
     def load_now() -> Loaded:
         from .loading import load_model
 
-        return load_model(Source(source, weights), configuration, _cache(cache), Stages(progress, cancellation))
+        return load_model(Source(source, weights), chosen, _cache(cache), Stages(progress, cancellation))
 
-    configuration = configuration or Configuration()
-    model = Model(configuration, load_now)
+    chosen = configuration or Configuration()
+    model = Model(chosen, load_now)
     if not lazy:
         model.load()
     return model

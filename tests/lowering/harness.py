@@ -24,10 +24,11 @@ from coremltools.converters.mil.backend.mil.load import MILProtoExporter
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import get_new_symbol, types
 
-from pippin.engines import all_engines
+from pippin.engines import Compiled, Settings, all_engines
 from pippin.errors import CompilationError
 from pippin.format.asset import open_asset
 from pippin.lowering.lower import lower
+from pippin.lowering.lowered import Lowered
 from pippin.program.read import read_program
 
 ENGINES = ("openvino", "onnxruntime")
@@ -116,18 +117,23 @@ def check(row: Case, engine: str, dtype: str) -> None:
         )
 
 
+def compiled_on(engine: str, lowered: Lowered) -> Compiled:
+    """A lowered model on one engine, in float32, on one thread."""
+    return all_engines()[engine].compile(lowered.model.SerializeToString(), Settings(threads=1))
+
+
 def run(row: Case, arguments: dict[str, Any], engine: str) -> list[np.ndarray]:
     """The outputs of the row's program, in the program's order."""
     inputs = {name: v for name, v in arguments.items() if isinstance(v, np.ndarray | Dynamic)}
     with tempfile.TemporaryDirectory(prefix="pippin-test-") as folder:
         lowered = lower(read_program(open_asset(program_of(row, arguments, inputs, folder), weights=folder)), "main")
     chosen = all_engines()[engine]
-    reason = chosen.supports(lowered)
-    if reason is not None:
-        assert engine == "openvino", f"ONNX Runtime must run everything: {reason}"
-        pytest.skip(f"{engine}: {reason}")
+    reasons = chosen.declined(lowered)
+    if reasons:
+        assert engine == "openvino", f"ONNX Runtime must run everything: {reasons}"
+        pytest.skip(f"{engine}: {next(iter(reasons.values()))}")
     try:
-        compiled = chosen.compile(lowered, threads=1)
+        compiled = compiled_on(engine, lowered)
     except CompilationError as error:
         assert engine == "openvino", f"ONNX Runtime must run everything: {error}"
         pytest.skip(str(error))

@@ -5,8 +5,7 @@ import pytest
 from coremltools import proto
 from coremltools.converters.mil.backend.mil.helper import create_list_scalarvalue
 
-from lowering.harness import ENGINES, case, f32, program_of
-from pippin.engines import all_engines
+from lowering.harness import ENGINES, case, compiled_on, f32, program_of
 from pippin.format.asset import open_asset
 from pippin.lowering.lower import lower
 from pippin.program.read import read_program
@@ -47,6 +46,6 @@ def test_classify(row, engine, tmp_path):
     assert lowered.labels is not None
     assert lowered.labels.classes == tuple(row.expect)
     assert (lowered.labels.label_output, lowered.labels.probabilities_output) == ("label", "scores")
-    found = all_engines()[engine].compile(lowered).run({"x": row.arguments["x"]})[lowered.labels.probabilities]
+    found = compiled_on(engine, lowered).run({"x": row.arguments["x"]})[lowered.labels.probabilities]
     e = np.exp(row.arguments["x"])
     np.testing.assert_allclose(found, e / e.sum(-1, keepdims=True), rtol=1e-5)

@@ -7,7 +7,7 @@ from coremltools.converters.mil.backend.mil.load import MILProtoExporter
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
-from lowering.harness import ENGINES, case
+from lowering.harness import ENGINES, case, compiled_on
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
 from pippin.lowering.lower import lower
@@ -77,9 +77,9 @@ def test_states(name, engine, tmp_path):
     model = ct.proto.Model_pb2.Model(specificationVersion=9, mlProgram=exported)
     lowered = lower(read_program(open_asset(model, weights=tmp_path)), "main")
     assert [port.name for port in lowered.states] == ["memory"]
-    reason = all_engines()[engine].supports(lowered)
-    if reason:
-        pytest.skip(reason)
-    outputs = all_engines()[engine].compile(lowered).run({"memory": S.astype(np.float32), "x": x.astype(np.float32)})
+    reasons = all_engines()[engine].declined(lowered)
+    if reasons:
+        pytest.skip(next(iter(reasons.values())))
+    outputs = compiled_on(engine, lowered).run({"memory": S.astype(np.float32), "x": x.astype(np.float32)})
     np.testing.assert_allclose(outputs[lowered.outputs[0].name], output, rtol=1e-5)
     np.testing.assert_allclose(outputs[written_name("memory")], state, rtol=1e-5)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from lowering.harness import booleans, case, check, const, dynamic, f32, i32, program_of, rows
-from pippin.engines import all_engines
+from lowering.harness import booleans, case, check, compiled_on, const, dynamic, f32, i32, program_of, rows
 from pippin.format.asset import open_asset
 from pippin.lowering.lower import lower
 from pippin.program.read import read_program
@@ -542,6 +541,6 @@ def test_topk_of_minus_one_is_all_elements(x, engine, tmp_path):
     (k,) = (o for o in main.block_specializations[main.opset].operations if o.outputs[0].name.endswith("_k_0"))
     k.attributes["val"].immediateValue.tensor.ints.values[0] = -1
     lowered = lower(read_program(open_asset(model, weights=str(tmp_path))), "main")
-    found = all_engines()[engine].compile(lowered, threads=1).run({"x": DISTINCT})
+    found = compiled_on(engine, lowered).run({"x": DISTINCT})
     for port, expected in zip(lowered.outputs, _topk(DISTINCT, 3, 1), strict=True):
         np.testing.assert_array_equal(found[port.name], expected)

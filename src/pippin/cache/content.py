@@ -51,10 +51,7 @@ def content_of(path: Path, weights: Path | None, index: Path | None) -> Content:
             raise PackageError(f"{file}: cannot be read")
         stamps[str(file)] = stamp
         found = known.get(str(file))
-        if found is not None and tuple(found[0]) == stamp:
-            digest = found[1]
-        else:
-            digest = _hash(file)
+        digest = found[1] if found is not None and tuple(found[0]) == stamp else _hash(file)
         lines.append(f"{digest}  {name}\n")
         if now is not None and max(stamp[1], stamp[2]) + _UNSURE < now:
             remembered[str(file)] = [list(stamp), digest]
@@ -112,7 +109,7 @@ def _hash(path: Path) -> str:
 
 
 def _entry(index: Path, path: Path) -> Path:
-    return index / hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:32]
+    return index / hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
 
 
 def _read(index: Path | None, path: Path) -> dict[str, Any]:

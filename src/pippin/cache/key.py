@@ -10,6 +10,7 @@ from typing import Any
 
 from ..configuration import Configuration
 from ..devices import ComputeDevice
+from ..version import __version__
 
 LAYOUT = 1
 """The version of what an entry holds."""
@@ -35,8 +36,6 @@ class Ingredients:
 
 def ingredients(digest: str, configuration: Configuration, devices: tuple[ComputeDevice, ...]) -> Ingredients:
     """The ingredients of a model of this content, for these devices."""
-    from .. import __version__
-
     found: dict[str, Any] = {"model": digest, "function": configuration.function_name or ""}
     options = asdict(configuration)
     options["compute_units"] = configuration.compute_units.value

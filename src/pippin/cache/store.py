@@ -10,8 +10,8 @@
 
 Any number of threads and processes may use one cache. An entry is written aside and renamed, and removed by renaming it
 away first; whoever reads one checks every byte, so that a damaged or half-removed entry is a miss. What lies aside
-belongs to the holder of the lock: whoever gets the lock may remove it. Locks are the operating system's (flock), which a
-killed process cannot leave behind. Nothing in an entry is unpickled or executed.
+belongs to the holder of the lock: whoever gets the lock may remove it. Locks are the operating system's (flock), which
+a killed process cannot leave behind. Nothing in an entry is unpickled or executed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,7 @@ class Entry:
     @cached_property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(size for size, _ in self.manifest["files"].values()) + len(json.dumps(self.manifest))
+        return sum(int(size) for size, _ in self.manifest["files"].values()) + len(json.dumps(self.manifest))
 
     @property
     def used(self) -> float:
@@ -102,7 +102,7 @@ class Entry:
 class Cache:
     """A folder of specializations. Its files are private to the user."""
 
-    def __init__(self, folder: Path | str, limit: int = DEFAULT_LIMIT, wait: float = 120.0) -> None:
+    def __init__(self, folder: os.PathLike[str] | str, limit: int = DEFAULT_LIMIT, wait: float = 120.0) -> None:
         """`limit`: bytes that the entries may have; `wait`: seconds to wait for another process's specialization."""
         self.folder = Path(folder)
         self.limit = limit
@@ -138,10 +138,8 @@ class Cache:
         if damage is not None:
             self._report_damage(key, damage)
             return None
-        try:
+        with suppress(OSError):  # a cache that cannot be written to is still read
             os.utime(folder / _ENTRY)
-        except OSError:
-            pass  # a cache that cannot be written to is still read
         return entry
 
     def entries(self) -> list[Entry]:
@@ -220,10 +218,8 @@ class Cache:
 
     def note_source(self, entry: Entry, source: Path) -> None:
         """Remember another path that the model of an entry was loaded from."""
-        try:
+        with suppress(OSError):  # it only spares the entry when the first path is gone
             _note_source(entry.folder, source)
-        except OSError:
-            pass  # it only spares the entry when the first path is gone
 
     def remove(self, key: str) -> bool:
         return self._remove(self.folder / "entries" / key)
@@ -234,7 +230,7 @@ class Cache:
             folders = list((self.folder / "entries").iterdir())
         except OSError:
             return 0
-        count = sum(self._remove(folder) for folder in folders)
+        count = sum(1 for folder in folders if self._remove(folder))
         for file in self.index.iterdir():
             file.unlink(missing_ok=True)
         self._sweep()
@@ -244,7 +240,8 @@ class Cache:
         """Remove what is of no use any more: {key: reason}. `versions` are the engines' installed ones; `unchanged`
         says whether a source of an entry is still there as it was."""
         removed = {}
-        for folder in list((self.folder / "entries").iterdir()) if (self.folder / "entries").is_dir() else []:
+        entries = self.folder / "entries"
+        for folder in list(entries.iterdir()) if entries.is_dir() else []:
             manifest = _read_manifest(folder)
             reason = "its manifest is damaged" if manifest is None else None
             if manifest is not None:
@@ -334,7 +331,7 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _note_source(folder: Path, source: Path) -> None:
-    path = os.path.abspath(source)
+    path = str(source.absolute())
     file = folder / _SOURCES / _checksum(path.encode())
     if not file.exists():
         file.write_text(path, encoding="utf-8")

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from ..configuration import ComputeUnits, Configuration
+from ..configuration import ComputeUnits, Configuration, Hints
 from ..errors import ConfigurationError, FormatError, PippinError, PredictionError, UnsupportedError
 from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
 from ..model import Model, State, load
@@ -64,7 +64,7 @@ class _MLModelProxy:
         self._compiled: Path | None = None
         self._predicting: int | None = None
         with _as_runtime_error():
-            configuration = _configuration(compute_units, function_name)
+            configuration = _configuration(compute_units, function_name, optimization_hints)
             if asset is not None:
                 opened = asset.asset
             else:
@@ -221,7 +221,9 @@ class _MLComputePlanProxy:
         return None if self._plan is None else self._plan.cost(operation)
 
 
-def _configuration(compute_units: str, function_name: str) -> Configuration:
+def _configuration(
+    compute_units: str, function_name: str, optimization_hints: Mapping[str, str] | None = None
+) -> Configuration:
     """coremltools has no words for the threads of a prediction and for the engine: the environment may say them."""
     threads = os.environ.get("PIPPIN_THREADS")
     if threads is not None and not threads.isdecimal():
@@ -231,7 +233,22 @@ def _configuration(compute_units: str, function_name: str) -> Configuration:
         compute_units=ComputeUnits[compute_units],
         threads=int(threads) if threads else None,
         engine=os.environ.get("PIPPIN_ENGINE") or None,
+        hints=_hints(optimization_hints or {}),
     )
+
+
+def _hints(given: Mapping[str, str]) -> Hints:
+    """coremltools' names for the hints; PIPPIN_SPECIALIZATION says the strategy where the script does not.
+
+    Scripts of coremltools check conversions: each model is loaded once, and its numbers are looked at. So by default
+    nothing is measured, and everything is computed in float32.
+    """
+    strategy = os.environ.get("PIPPIN_SPECIALIZATION") or "fast_load"
+    strategy = {"FastPrediction": "fast_prediction", "Default": strategy}.get(
+        given.get("specializationStrategy", "Default"), strategy
+    )
+    frequency = "infrequent" if given.get("reshapeFrequency") == "Infrequent" else "frequent"
+    return Hints(specialization_strategy=strategy, reshape_frequency=frequency)  # type: ignore[arg-type]
 
 
 def _cpu() -> Any:

@@ -30,6 +30,9 @@ class Settings:
         return f"{self.precision} on {self.device}{threads}"
 
 
+PLAIN = Settings()
+
+
 class Compiled(Protocol):
     """A model compiled by an engine. `run` may be called from several threads at once."""
 
@@ -72,7 +75,7 @@ class Engine(Protocol):
         """
         ...
 
-    def compile(self, source: bytes | Path, settings: Settings = Settings()) -> Compiled:
+    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> Compiled:
         """Compile an ONNX model: its bytes, or a file with its weights beside it. Raises CompilationError."""
         ...
 
@@ -80,7 +83,7 @@ class Engine(Protocol):
         """Write what was compiled of `source` into a folder, for `load` by the same version on the same machine."""
         ...
 
-    def load(self, folder: Path, settings: Settings = Settings()) -> Compiled:
+    def load(self, folder: Path, settings: Settings = PLAIN) -> Compiled:
         """What `save` wrote. Raises CompilationError where it is not that."""
         ...
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import Lowered
-from .base import FloatPrecision, Settings
+from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
@@ -74,11 +74,11 @@ class OnnxRuntime:
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
         return {}  # every operator that the lowering emits has a CPU kernel; a test holds it to that
 
-    def compile(self, source: bytes | Path, settings: Settings = Settings()) -> CompiledOnnxRuntime:
+    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         return self._session(source, _options(settings), settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
-        """The model after ONNX Runtime's own optimizations, its weights in a file of their own, which is then mapped."""
+        """The model after ONNX Runtime's own optimizations; its weights in a file of their own, which is then mapped."""
         options = _options(settings)
         options.optimized_model_filepath = str(folder / _ARTIFACT)
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
@@ -88,7 +88,7 @@ class OnnxRuntime:
         options.add_session_config_entry("session.disable_prepacking", "1")  # nothing is run in this session
         self._session(source, options, settings.device)
 
-    def load(self, folder: Path, settings: Settings = Settings()) -> CompiledOnnxRuntime:
+    def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         options = _options(settings)
         options.graph_optimization_level = _onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
         return self._session(folder / _ARTIFACT, options, settings.device)

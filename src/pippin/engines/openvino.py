@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import Lowered
-from .base import FloatPrecision, Settings
+from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
 from .openvino_defects import refused
 from .openvino_import import openvino
@@ -66,7 +66,7 @@ class OpenVINO:
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
         return refused(lowered)
 
-    def compile(self, source: bytes | Path, settings: Settings = Settings()) -> CompiledOpenVINO:
+    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOpenVINO:
         return self._compile(source, _properties(settings), settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
@@ -75,7 +75,7 @@ class OpenVINO:
         compiled.compiled.export_model(stream)
         (folder / _ARTIFACT).write_bytes(stream.getbuffer())
 
-    def load(self, folder: Path, settings: Settings = Settings()) -> CompiledOpenVINO:
+    def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOpenVINO:
         """The weights stay in the mapped file."""
         try:
             with (folder / _ARTIFACT).open("rb") as file:

@@ -12,17 +12,23 @@ from onnx import helper
 
 _LIMIT = 2**31 - 2**20  # a message has less than 2 GiB; some room for what is not weights
 _ALIGNMENT = 4096  # so that an engine can map each tensor
+_SMALL = 1024  # bytes of a tensor that stays in the message: shapes and axes must be known to those who read it
+_WORTH_A_FILE = 1 << 20  # bytes of weights from which on a file, which engines map, is faster than one message
 
 
 def is_large(model: onnx.ModelProto) -> bool:
     """Whether the model has more weights than one protobuf message can hold."""
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LIMIT
+    return _weight_bytes(model) > _LIMIT
+
+
+def _weight_bytes(model: onnx.ModelProto) -> int:
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
 
 
 @contextmanager
 def readable(model: onnx.ModelProto) -> Iterator[bytes | Path]:
-    """What an engine reads the model from: its bytes, or for a large one the path of a temporary file."""
-    if not is_large(model):
+    """What an engine reads the model from: its bytes, or where it has many weights the path of a temporary file."""
+    if _weight_bytes(model) < _WORTH_A_FILE:
         yield model.SerializeToString()
         return
     with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
@@ -36,7 +42,7 @@ def write_weights(model: onnx.ModelProto, path: Path, location: str) -> onnx.Mod
     tensors = []
     with path.open("wb") as file:
         for tensor in model.graph.initializer:
-            if not tensor.raw_data:
+            if len(tensor.raw_data) < _SMALL:
                 tensors.append(tensor)
                 continue
             file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)

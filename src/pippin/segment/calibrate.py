@@ -29,11 +29,7 @@ def machine(devices: Mapping[str, Mapping[str, str]]) -> Machine:
 
     Three models are timed: a product of two matrices, a sum of two long vectors, and a chain of tiny sums.
     """
-    units = []
-    for kind, engines in devices.items():
-        for name in engines:
-            units.append(_unit(all_engines()[name], kind))
-    return Machine(tuple(units))
+    return Machine(tuple(_unit(all_engines()[name], kind) for kind, engines in devices.items() for name in engines))
 
 
 def _unit(engine: Engine, device: str) -> Unit:

@@ -55,7 +55,7 @@ def cut(model: onnx.ModelProto, units: Sequence[int]) -> list[Segment]:
         asked |= {name for name in read_by(node) if name in made and made[name] != runs[i]}
     types = typed(model)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    segments = []
+    segments: list[Segment] = []
     for key in sorted(groups):
         nodes = [model.graph.node[i] for i in groups[key]]
         inner = {name for node in nodes for name in node.output}

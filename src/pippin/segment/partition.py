@@ -4,9 +4,9 @@ The cost of an assignment is the sum of what each operation costs on its unit, a
 from the unit that makes it to every other unit that reads it (once, however many read it there). That is a sum of
 factors over few variables each, and its minimum is found exactly by eliminating one variable after the other (bucket
 elimination: R. Dechter, "Bucket elimination: A unifying framework for reasoning", 1999). A value with several readers
-gets a variable of its own, the set of units that have it, so that a wide fan-out stays a matter of pairs. The work grows
-with the width of the graph, not with its length; where a graph is too wide, its widest variables are fixed at what looks
-best, and the result says that it is not proved to be the cheapest.
+gets a variable of its own, the set of units that have it, so that a wide fan-out stays a matter of pairs. The work
+grows with the width of the graph, not with its length; where a graph is too wide, its widest variables are fixed at
+what looks best, and the result says that it is not proved to be the cheapest.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..devices import cpu
 from ..engines import Compiled, Engine, Settings
-from ..errors import EngineError, PippinError
+from ..errors import EngineError, PippinError, UnsupportedOperationError
 from ..plan import Candidate
 from .precision import ENOUGH, signal_to_noise
 from .progress import Stages
@@ -21,7 +21,10 @@ from .progress import Stages
 # Two candidates this near are level: then the one stands that compiles faster, and so loads faster.
 _LEVEL = 0.04
 _LONGEST = 2.0  # seconds of measuring, with the default strategy
-_ROUNDS = {"default": 7, "fast_prediction": 31}
+_ROUNDS = {"default": 5, "fast_prediction": 20}
+_IN_A_ROW = 5
+_SHORT = 0.02  # seconds; a longer prediction is run once in a row
+_FAR_BEHIND = 1.3
 
 Inputs = list[dict[str, np.ndarray]]
 
@@ -64,7 +67,7 @@ def candidates(engines: list[Engine], device: str, threads: int | None, sixteen:
         counts = [threads]
         if thorough and threads is None and cpu.cores() > 1:
             counts += [1] if cpu.cores() == 2 else [1, cpu.cores() // 2]
-        rows += [Tried(engine, Settings(device, p, n)) for p in precisions for n in counts]  # type: ignore[arg-type]
+        rows += [Tried(engine, Settings(device, p, n)) for p in precisions for n in counts]
     return rows
 
 
@@ -74,12 +77,12 @@ def choose(
 ) -> Choice:  # fmt: skip
     """Compile and time the rows, and choose. `wanted` is the precision that was asked for; "auto": what keeps 40 dB.
 
-    Raises the CompilationError of the first row where no row can be compiled.
+    Raises UnsupportedOperationError, with every engine's reason, where no row can be compiled.
     """
-    failures = _compile(rows, source, strategy, wanted, stages)
+    _compile(rows, source, strategy, stages)
     usable = [row for row in rows if row.compiled is not None]
     if not usable:
-        raise failures[0]
+        raise cannot_run({row.engine.name: row.note for row in rows})
     if len(usable) > 1 and strategy != "fast_load":
         with stages.stage("measure"):
             try:
@@ -99,8 +102,13 @@ def choose(
     return Choice(best, tuple(rows))
 
 
-def _compile(rows: list[Tried], source: bytes | Path, strategy: str, wanted: str, stages: Stages) -> list[EngineError]:
-    failures: list[EngineError] = []
+def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
+    """The error for a model that each engine refuses."""
+    lines = [f"{name}: {reason}" for name, reason in reasons.items()]
+    return UnsupportedOperationError("\n  ".join(["no engine can run this model", *lines]))
+
+
+def _compile(rows: list[Tried], source: bytes | Path, strategy: str, stages: Stages) -> None:
     with stages.stage("compile"):
         for number, row in enumerate(rows):
             stages.tell("compile", detail=f"{row.engine.name}, {row.settings}", share=number / len(rows))
@@ -109,67 +117,67 @@ def _compile(rows: list[Tried], source: bytes | Path, strategy: str, wanted: str
                 row.compiled = row.engine.compile(source, row.settings)
             except EngineError as error:
                 row.note = str(error)
-                failures.append(error)
                 continue
             row.compilation = time.perf_counter() - started
             if strategy == "fast_load":
                 for other in rows[number + 1 :]:
                     other.note = "not tried: the load was to be fast"
                 break
-    return failures
 
 
 def _precise(rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str]) -> list[Tried]:
-    """The rows that compute well enough; the others get a note."""
-    sixteen = [row for row in rows if row.settings.precision != "float32"]
-    if not sixteen:
-        return rows
+    """The rows that compute well enough; the others get a note. What is run for that is timed, but for the first."""
     reference = next((row for row in rows if row.settings.precision == "float32"), None)
-    kept = [row for row in rows if row.settings.precision == "float32"]
-    for row in sixteen:
-        if reference is None:
-            row.note, keep = "no float32 run to compare with", wanted != "auto"
-        else:
-            for arrays in inputs:
-                expected, found = _run(reference, arrays), _run(row, arrays)
-                for name, value in signal_to_noise(expected, found, outputs).items():
+    if all(row.settings.precision == "float32" for row in rows):
+        return rows
+    expected = [_run(reference, arrays, number > 0) for number, arrays in enumerate(inputs)] if reference else []
+    kept = []
+    for row in rows:
+        if row.settings.precision != "float32":
+            for number, (arrays, right) in enumerate(zip(inputs, expected, strict=False)):
+                found = _run(row, arrays, number > 0)
+                for name, value in signal_to_noise(right, found, outputs).items():
                     row.noise[name] = min(value, row.noise.get(name, np.inf))
-            name, worst = min(row.noise.items(), key=lambda item: item[1], default=("", np.inf))
-            keep = worst >= ENOUGH or wanted != "auto"
-            if not keep:
+            name, worst = min(row.noise.items(), key=lambda item: item[1], default=("", -np.inf))
+            if worst < ENOUGH and wanted == "auto":
                 row.note = f"'{name}' keeps {worst:.1f} dB over the noise; {ENOUGH:.0f} are needed"
-        if keep:
-            kept.append(row)
-    if wanted not in ("auto", "float32"):
-        return [row for row in kept if row.settings.precision == wanted] or kept
-    return kept
+                continue
+        kept.append(row)
+    return [row for row in kept if row.settings.precision == wanted] or kept
 
 
-def _run(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _run(row: Tried, arrays: Mapping[str, np.ndarray], timed: bool) -> dict[str, np.ndarray]:
     assert row.compiled is not None
-    return row.compiled.run(arrays)
+    started = time.perf_counter()
+    found = row.compiled.run(arrays)
+    if timed:
+        row.times.append(time.perf_counter() - started)
+    return found
 
 
 def _time(rows: list[Tried], arrays: dict[str, np.ndarray], strategy: str, compilation: float, stages: Stages) -> None:
-    """Runs of all rows, interleaved, until the time is up; a row that is far behind after two runs drops out."""
+    """Rounds of runs of all rows, until the time is up; a row that is far behind drops out.
+
+    The runs of one row in a round stand together, and the first of them does not count: the threads of an engine that
+    has just run go on spinning for a while, and take the cores from another one's.
+    """
     allowed = float("inf") if strategy == "fast_prediction" else min(compilation, _LONGEST)
     started = time.perf_counter()
-    racing = list(rows)
-    for number in range(_ROUNDS[strategy]):
+    racing, rounds = list(rows), _ROUNDS[strategy]
+    for number in range(rounds):
         for row in racing:
-            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / _ROUNDS[strategy])
-            before = time.perf_counter()
-            _run(row, arrays)
-            row.times.append(time.perf_counter() - before)
-        if number == 0:
-            if time.perf_counter() - started > allowed / 2:
-                break
-            for row in racing:  # the first run is slower
-                row.times.clear()
-            continue
+            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
+            warm = bool(row.times) and number == 0
+            first = time.perf_counter()
+            _run(row, arrays, timed=warm)
+            took = time.perf_counter() - first
+            if not warm:
+                for _ in range(1 if took > _SHORT else _IN_A_ROW):
+                    _run(row, arrays, timed=True)
         fastest = min(min(row.times) for row in racing)
-        racing = [row for row in racing if number < 2 or min(row.times) < 1.5 * fastest]
-        if time.perf_counter() - started > allowed or len(racing) == 1:
+        racing = [row for row in racing if min(row.times) < _FAR_BEHIND * fastest]
+        spent = time.perf_counter() - started
+        if len(racing) == 1 or spent * (number + 2) / (number + 1) > allowed:
             break
     if strategy == "fast_prediction":
         for row in rows:
@@ -181,7 +189,7 @@ def _throughput(row: Tried, arrays: dict[str, np.ndarray]) -> float:
     count = max(4, min(64, int(0.2 / max(row.seconds or 0.01, 1e-5))))
     with ThreadPoolExecutor(cpu.cores()) as pool:
         started = time.perf_counter()
-        list(pool.map(lambda _: _run(row, arrays), range(count)))
+        list(pool.map(lambda _: _run(row, arrays, False), range(count)))
         return count / (time.perf_counter() - started)
 
 

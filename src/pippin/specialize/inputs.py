@@ -24,6 +24,8 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
     ports = {port.name: port for port in lowered.inputs}
     arrays = {}
     for feature in function.inputs:
+        if feature.name not in ports:
+            raise UnsupportedError(f"'{feature.name}' is described, but the program does not take it")
         match feature.type:
             case Image(width=width, height=height, color=color):
                 channels = () if color in (ColorSpace.GRAYSCALE, ColorSpace.GRAYSCALE_FLOAT16) else (3,)

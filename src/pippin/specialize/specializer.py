@@ -12,7 +12,7 @@ import onnx
 from ..configuration import Configuration
 from ..devices import ComputeDevice, devices_of
 from ..engines import Compiled, Engine, all_engines
-from ..errors import ConfigurationError, EngineError, PippinError, UnsupportedOperationError
+from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
 from ..lowering.lowered import Lowered
@@ -21,7 +21,7 @@ from ..lowering.storage import readable
 from ..plan import ComputePlan, PlannedSegment
 from ..segment import cut, estimate, machine, partition
 from ..types import DataType
-from .candidates import Choice, Tried, candidates, choose
+from .candidates import Choice, Tried, candidates, cannot_run, choose
 from .inputs import example_inputs
 from .operations import planned_operations
 from .parts import Part, folder_of, join
@@ -106,6 +106,7 @@ def _saved(best: Tried, source: bytes | Path, folder: Path) -> str:
     """Write an artifact; returns why it could not be written, which costs the cache, not the load."""
     try:
         folder.mkdir(mode=0o700)
+        assert best.compiled is not None
         best.engine.save(source, best.compiled, best.settings, folder)
     except (OSError, RuntimeError, EngineError) as error:
         return f"{best.engine.name} could not write its artifact: {error}"
@@ -130,17 +131,19 @@ def _segments(
     declined: Mapping[str, Mapping[str, str]],
 ) -> list[Planned]:
     """The model in one piece where there is one device and an engine for all of it; else as the partition says."""
+    everywhere = set.intersection(*(set(why) for why in declined.values())) if declined else set()
+    if everywhere:
+        raise cannot_run({name: next(iter(why.values())) for name, why in declined.items()})
     kinds = [d.kind for d in devices]
     whole = [engine for engine in engines if not declined[engine.name]]
     if kinds == ["cpu"] and whole:
         return [Planned("cpu", tuple(whole), lowered.model, None)]
-    reachable = {d.kind: {e.name: e.version for e in engines if e.name in d.engines} for d in devices}
+    reachable: dict[str, dict[str, str]] = {
+        d.kind: {e.name: e.version for e in engines if e.name in d.engines} for d in devices
+    }
     units = machine(reachable).units
     problem = estimate(lowered.model, units, [declined[unit.engine] for unit in units])
     found = partition(problem)
-    if not np.isfinite(found.cost):
-        reasons = [f"{name}: {reason}" for name, why in declined.items() for reason in dict.fromkeys(why.values())]
-        raise UnsupportedOperationError("no engine can run this model\n  " + "\n  ".join(reasons))
     used = set(found.units[:-1])  # the last one is the caller
     if len(used) == 1:
         unit = units[used.pop()]
