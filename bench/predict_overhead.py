@@ -25,7 +25,7 @@ from coremltools.converters.mil.mil import types
 import pippin
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
-from pippin.specialize.specializer import lower_function
+from pippin.specialization.specializer import lower_function
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
 random = np.random.default_rng(0)

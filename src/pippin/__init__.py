@@ -9,11 +9,15 @@ from . import trace as trace
 from .configuration import ComputeUnits as ComputeUnits
 from .configuration import Configuration as Configuration
 from .configuration import Hints as Hints
+from .devices.detect import all_compute_devices as all_compute_devices
+from .devices.detect import available_compute_devices as available_compute_devices
+from .devices.device import ComputeDevice as ComputeDevice
 from .errors import PippinError as PippinError
 from .features.image_input import ImageInput as ImageInput
 from .model import Model as Model
 from .model import State as State
 from .model import load as load
 from .model import load_async as load_async
+from .model import save_compiled as save_compiled
 from .model import specialize as specialize
 from .version import __version__ as __version__

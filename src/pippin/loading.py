@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from . import trace
-from .cache.content import Content, content_of, content_of_bytes
+from .cache.content import SPECIALIZATIONS, Content, content_of, content_of_bytes
 from .cache.key import Ingredients, ingredients
 from .cache.store import Cache, Entry, log
 from .configuration import Configuration
 from .devices import devices_of
-from .engines import Compiled
-from .errors import CacheError, EngineError, PackageError
+from .engines import Compiled, all_engines
+from .errors import CacheError, ConfigurationError, EngineError, PackageError, UnsupportedError
 from .format.description import FunctionDescription, ModelDescription
 from .lowering.lowered import Lowered
 from .plain import from_json, to_json
 from .plan import ComputePlan
 from .session import Session
-from .specialize.parts import Part, load_parts
-from .specialize.progress import Stages
+from .specialization.parts import Part, load_parts
+from .specialization.progress import Stages
 
 if TYPE_CHECKING:
     from .format.asset import Asset
-    from .specialize.specializer import Specialized
+    from .specialization.specializer import Specialized
 
 _ATTEMPTS = 3
 _NOTHING: Any = None
-_COMPILED = "specializations"
-"""The folder of a compiled model in which its own specializations lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,75 @@ def key_of(source: Source, configuration: Configuration, index: Path | None) -> 
     return ingredients(content.digest, configuration, devices_of(configuration.compute_units)), content
 
 
+def save_compiled(source: Source, path: Path, configurations: Iterable[Configuration], stages: Stages) -> None:
+    """Write a model as the folder `path` (X.mlmodelc), with its specializations for this machine inside.
+
+    Raises what a load does, and ConfigurationError for a path that exists or has another suffix.
+    """
+    from .program.save import save_compiled as save
+
+    if path.suffix != ".mlmodelc":
+        raise ConfigurationError(f"{path}: the name of a compiled model ends in .mlmodelc")
+    if path.exists():
+        raise ConfigurationError(f"{path}: exists already")
+    aside = path.with_name(f".{uuid4().hex}.mlmodelc")
+    try:
+        with stages.stage("read"):
+            save(source.open(), aside)
+        cache = Cache(aside / SPECIALIZATIONS)
+        for configuration in configurations:
+            _load(Source(aside), configuration, cache, stages)
+        for entry in cache.entries():
+            shutil.rmtree(entry.folder / "sources", ignore_errors=True)
+        for name in ("aside", "index", "locks"):
+            shutil.rmtree(cache.folder / name, ignore_errors=True)
+        aside.rename(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> ComputePlan:
+    """The plan of a loaded model with the measured seconds of each operation; what has no operation's name is "".
+
+    Raises UnsupportedError for a model in several segments.
+    """
+    from .lowering.storage import readable
+    from .specialization.inputs import example_inputs
+    from .specialization.specializer import lower_function
+
+    plan = loaded.compute_plan()
+    if len(loaded.parts) > 1:
+        raise UnsupportedError("the operations of a model in several segments cannot be measured one by one")
+    (part,) = loaded.parts
+    lowered = lower_function(source.open(), configuration)
+    with readable(lowered.model) as model:
+        arrays = example_inputs(loaded.session.function, lowered)
+        nodes = all_engines()[part.engine].profile(model, part.settings, arrays) or {}
+    names = {operation.name for operation in plan.operations}
+    seconds: dict[str, float] = {}
+    for node, took in nodes.items():
+        name = node
+        while name and name not in names:
+            name = name.rpartition("/")[0]
+        seconds[name] = seconds.get(name, 0.0) + took
+    return replace(plan, measured=seconds)
+
+
+def prune(cache: Cache) -> dict[str, str]:
+    """Remove what is of no use any more: {key: reason}."""
+    cache.prepare()
+    return cache.prune(
+        {name: engine.version for name, engine in all_engines().items() if engine.installed},
+        lambda entry: any(_is(path, entry, cache) for path in entry.sources),
+    )
+
+
+def _is(path: Path, entry: Entry, cache: Cache) -> bool:
+    """Whether a path still holds the model of an entry."""
+    content = Source(path).content(cache.index)
+    return content is not None and content.digest == entry.manifest["ingredients"].get("model")
+
+
 def _load(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
     if cache is not None and not cache.prepare() and not cache.folder.is_dir():
         cache = None
@@ -160,7 +229,7 @@ def _prepared(
 def _specialized(
     source: Source, configuration: Configuration, stages: Stages, folder: Path | None
 ) -> tuple[ModelDescription, Specialized]:
-    from .specialize.specializer import specialize
+    from .specialization.specializer import specialize
 
     with stages.stage("read"):
         asset = source.open()
@@ -194,14 +263,14 @@ def _cached(cache: Cache, key: str, source: Source, stages: Stages) -> Loaded | 
 
 
 def _compiled(source: Source) -> bool:
-    return source.path is not None and (source.path / _COMPILED).is_dir()
+    return source.path is not None and (source.path / SPECIALIZATIONS).is_dir()
 
 
 def _beside(source: Source, key: str, stages: Stages) -> Loaded | None:
     """A specialization that lies in the compiled model itself."""
     if not _compiled(source) or source.path is None:
         return None
-    return _cached(Cache(source.path / _COMPILED), key, Source(None), stages)
+    return _cached(Cache(source.path / SPECIALIZATIONS), key, Source(None), stages)
 
 
 def _from_entry(entry: Entry) -> Loaded:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # what these import is only needed once a model is loaded
     from .cache.store import Cache
     from .format.asset import Asset
     from .format.description import ModelDescription
-    from .loading import Loaded
+    from .loading import Loaded, Source
     from .plan import ComputePlan
     from .session import Session
-    from .specialize.progress import Cancellation, Progress
+    from .specialization.progress import Cancellation, Progress
 
 
 def load(
@@ -42,15 +42,15 @@ def load(
     engine fails, SpecializationCancelled.
     """
     from .loading import Source
-    from .specialize.progress import Stages
+    from .specialization.progress import Stages
 
     def load_now() -> Loaded:
         from .loading import load_model
 
-        return load_model(Source(source, weights), chosen, _cache(cache), Stages(progress, cancellation))
+        return load_model(given, chosen, _cache(cache), Stages(progress, cancellation))
 
-    chosen = configuration or Configuration()
-    model = Model(chosen, load_now)
+    given, chosen = Source(source, weights), configuration or Configuration()
+    model = Model(given, chosen, load_now)
     if not lazy:
         model.load()
     return model
@@ -73,7 +73,7 @@ async def load_async(
 
     from anyio import get_cancelled_exc_class, to_thread
 
-    from .specialize.progress import Cancellation
+    from .specialization.progress import Cancellation
 
     cancellation = Cancellation()
     work = partial(
@@ -96,6 +96,24 @@ def specialize(
     """Fill the cache with a model for some configurations, so that later loads are cached. Raises what `load` does."""
     for configuration in configurations:
         load(source, configuration, cache=cache, progress=progress).close()
+
+
+def save_compiled(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    configurations: Iterable[Configuration] = (Configuration(),),
+    *,
+    progress: Callable[[Progress], object] | None = None,
+) -> None:
+    """Write a model as a compiled model, the folder X.mlmodelc: it loads without the package it came from, anywhere,
+    and on machines like this one from the specializations inside. Raises what `load` does."""
+    from pathlib import Path
+
+    from .loading import Source
+    from .loading import save_compiled as save
+    from .specialization.progress import Stages
+
+    save(Source(source), Path(path), configurations, Stages(progress))
 
 
 def _cache(given: Cache | os.PathLike[str] | str | bool) -> Cache | None:
@@ -153,9 +171,10 @@ class State:
 class Model:
     """A loaded model. Any thread may predict; `close` (or leaving a `with` block) gives its memory back."""
 
-    def __init__(self, configuration: Configuration, load_now: Callable[[], Loaded]) -> None:
+    def __init__(self, source: Source, configuration: Configuration, load_now: Callable[[], Loaded]) -> None:
         from threading import Lock
 
+        self._source = source
         self.configuration = configuration
         self._load_now: Callable[[], Loaded] | None = load_now
         self._loaded: Loaded | None = None
@@ -194,6 +213,12 @@ class Model:
     def compute_plan(self) -> ComputePlan:
         """What runs where, and why. Raises CacheError where the cache entry it lies in was removed."""
         return self._opened().compute_plan()
+
+    def measured_plan(self) -> ComputePlan:
+        """The compute plan with the measured time of each operation, where its engine can profile."""
+        from .loading import profiled
+
+        return profiled(self._opened(), self._source, self.configuration)
 
     @property
     def load_label(self) -> str:

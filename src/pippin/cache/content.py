@@ -19,6 +19,8 @@ from ..format.package import open_package
 
 _UNSURE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"
+SPECIALIZATIONS = "specializations"
+"""The folder of a compiled model in which its own specializations lie; no part of its content."""
 
 Stamp = tuple[int, int, int, int, int]
 
@@ -74,7 +76,8 @@ def _files(path: Path, weights: Path | None) -> Iterable[tuple[str, Path]]:
             yield from _below(item.path, item.name or item.path.name)
         yield from _below(package.specification.parent / "weights", "beside")
     elif path.is_dir():
-        yield from _below(path, "compiled")
+        below = _below(path, "compiled")
+        yield from ((name, file) for name, file in below if not name.startswith(f"compiled/{SPECIALIZATIONS}/"))
     else:
         yield "model", path
         for folder in (weights,) if weights is not None else (path.parent / "weights",):

@@ -73,7 +73,7 @@ class Entry:
         """The paths that its model was loaded from; none for a model in memory."""
         try:
             return [Path(file.read_text(encoding="utf-8")) for file in sorted((self.folder / _SOURCES).iterdir())]
-        except OSError:
+        except (OSError, ValueError):
             return []
 
     def read(self, name: str) -> bytes:
@@ -194,12 +194,12 @@ class Cache:
         key, aside = ingredients.key, self._aside(ingredients.key)
         (aside / "session.json").write_text(session, encoding="utf-8")
         (aside / "plan.json").write_text(plan, encoding="utf-8")
-        files = {}
+        files: dict[str, tuple[int, str]] = {}
         for path in sorted(p for p in aside.rglob("*") if p.is_file()):
             path.chmod(0o600)
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                files[path.relative_to(aside).as_posix()] = [size, _mapped_checksum(file) if size else _checksum(b"")]
+                files[path.relative_to(aside).as_posix()] = (size, _mapped_checksum(file) if size else _checksum(b""))
         size = sum(size for size, _ in files.values())
         if size > self.limit:
             raise CacheError(f"the entry has {size} bytes; the cache may have {self.limit}")
@@ -214,7 +214,7 @@ class Cache:
         self._remove(target)
         aside.rename(target)
         self._shrink(keep=key)
-        return Entry(target, manifest)
+        return Entry(target, json.loads(text))
 
     def note_source(self, entry: Entry, source: Path) -> None:
         """Remember another path that the model of an entry was loaded from."""

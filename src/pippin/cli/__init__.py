@@ -1,4 +1,4 @@
-"""Command line: predict, inspect, export, ops, run. One file for each command; errors end here, readably."""
+"""Command line: one file for each command; errors end here, readably."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import export, inspect, ops, predict, run
+from . import cache, compile, devices, export, inspect, ops, plan, predict, run
 from .console import print_error
 
 app = typer.Typer(
@@ -22,6 +22,10 @@ app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("inspect")(inspect.inspect)
+app.command("devices")(devices.devices)
+app.command("plan")(plan.plan)
+app.command("compile")(compile.compile)
+app.add_typer(cache.app)
 app.command("export")(export.export)
 app.command("ops")(ops.ops)
 # What stands behind the script is the script's own, options included.

@@ -26,7 +26,7 @@ def export(
 
     from ..configuration import Configuration
     from ..format.asset import open_asset
-    from ..specialize.specializer import lower_function
+    from ..specialization.specializer import lower_function
     from .console import console, sized
 
     if path.exists() and not force:

@@ -78,7 +78,7 @@ class OnnxRuntime:
         return self._session(source, _options(settings), settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
-        """The model after ONNX Runtime's own optimizations; its weights in a file of their own, which is then mapped."""
+        """The model after its own optimizations; the weights in a file of their own, which is then mapped."""
         options = _options(settings)
         options.optimized_model_filepath = str(folder / _ARTIFACT)
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)

@@ -84,7 +84,7 @@ def specialize(asset: Asset, configuration: Configuration, stages: Stages, folde
         candidates=tuple(row.described() for _, choice in made for row in choice.tried),
         operations=planned_operations(asset, function, lowered, segments, [p for p, _ in made], declined),
         precision=_sixteen(configuration, lowered)[1],
-        stages=stages.seconds,
+        stages=dict(stages.seconds),
     )
     return Specialized(lowered, tuple(part for part, _ in made), compiled, plan, unsaved)
 
