@@ -26,7 +26,7 @@ demo: setup .venv/.demo-installed
 	$(BIN)/python examples/transcribe.py
 
 .venv/.test-installed: .venv/.installed
-	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,test,conformance,lint]'
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,mnn,test,conformance,lint]'
 	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION)
 	touch $@
 

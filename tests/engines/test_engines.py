@@ -126,6 +126,9 @@ def test_an_absent_artifact(engine, tmp_path):
 
 def test_profile(engine, lowered):
     seconds = engine.profile(source(lowered), Settings(), {"x": f32(4, 3)})
+    if seconds is None:
+        assert engine.name == "mnn"  # it has no profile to ask for
+        return
     assert seconds
     assert all(0 < value < 10 for value in seconds.values())
 

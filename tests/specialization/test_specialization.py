@@ -51,7 +51,7 @@ def half(tmp_path_factory):
 
 def test_every_engine_is_tried_and_the_plan_says_so(package):
     plan = pippin.load(package).compute_plan
-    assert {c.engine for c in plan.candidates} == {e.name for e in all_engines().values() if e.installed}
+    assert {c.engine for c in plan.candidates} == {"openvino", "onnxruntime"}
     chosen = [c for c in plan.candidates if not c.note]
     assert len(chosen) == 1
     assert chosen[0].engine == plan.segments[0].engine
@@ -81,8 +81,29 @@ def test_fast_load_measures_nothing(package):
 
 def test_fast_prediction_searches_threads_and_throughput(package):
     plan = pippin.load(package, Configuration(hints=Hints("fast_prediction"))).compute_plan
-    assert {c.threads for c in plan.candidates} >= {None}
+    assert {c.engine for c in plan.candidates} == {e.name for e in all_engines().values() if e.installed}
     assert all(c.throughput for c in plan.candidates)
+    if pippin.available_compute_devices()[0].cores > 1:
+        assert {c.threads for c in plan.candidates} >= {None, 1}
+
+
+def test_an_engine_that_computes_something_else_is_not_chosen(package, monkeypatch):
+    """What is not trusted by itself is compared, however fast it is."""
+    mnn = all_engines()["mnn"]
+    if not mnn.installed:
+        pytest.skip("MNN is not installed")
+    compiled = type(mnn).compile
+
+    def wrong(self, source, settings):
+        made = compiled(self, source, settings)
+        run = made.run
+        made.run = lambda inputs: {name: value * 1.001 for name, value in run(inputs).items()}
+        return made
+
+    monkeypatch.setattr(type(mnn), "compile", wrong)
+    model = pippin.load(package, Configuration(hints=Hints("fast_prediction")))
+    assert model.engine != "mnn"
+    assert all("70 are needed" in c.note for c in model.compute_plan.candidates if c.engine == "mnn")
 
 
 def test_a_named_engine_is_the_only_candidate(package):

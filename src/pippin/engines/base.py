@@ -47,6 +47,8 @@ class Engine(Protocol):
     name: str
     package: str
     """What to install for it."""
+    thorough: bool
+    """Whether it is only tried for fast predictions, since it compiles slowly, and its results are checked."""
 
     @property
     def installed(self) -> bool: ...

@@ -40,6 +40,7 @@ def _onnxruntime() -> Any:
 class OnnxRuntime:
     name = "onnxruntime"
     package = "onnxruntime"
+    thorough = False
 
     @property
     def installed(self) -> bool:

@@ -29,6 +29,7 @@ _ARTIFACT = "openvino.blob"
 class OpenVINO:
     name = "openvino"
     package = "openvino"
+    thorough = False
 
     @cached_property
     def core(self) -> Any:

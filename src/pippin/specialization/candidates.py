@@ -15,7 +15,7 @@ from ..devices import cpu
 from ..engines import Compiled, Engine, Settings
 from ..errors import EngineError, PippinError, UnsupportedOperationError
 from ..plan import Candidate
-from .precision import ENOUGH, signal_to_noise
+from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
 
 # Two candidates this near are level: then the one stands that compiles faster, and so loads faster.
@@ -127,23 +127,29 @@ def _compile(rows: list[Tried], source: bytes | Path, strategy: str, stages: Sta
 
 def _precise(rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str]) -> list[Tried]:
     """The rows that compute well enough; the others get a note. What is run for that is timed, but for the first."""
-    reference = next((row for row in rows if row.settings.precision == "float32"), None)
-    if all(row.settings.precision == "float32" for row in rows):
+    reference = next((row for row in rows if not _checked(row)), None)
+    if reference is None or not any(map(_checked, rows)):
         return rows
-    expected = [_run(reference, arrays, number > 0) for number, arrays in enumerate(inputs)] if reference else []
+    expected = [_run(reference, arrays, number > 0) for number, arrays in enumerate(inputs)]
     kept = []
     for row in rows:
-        if row.settings.precision != "float32":
+        if _checked(row):
             for number, (arrays, right) in enumerate(zip(inputs, expected, strict=False)):
                 found = _run(row, arrays, number > 0)
                 for name, value in signal_to_noise(right, found, outputs).items():
                     row.noise[name] = min(value, row.noise.get(name, np.inf))
             name, worst = min(row.noise.items(), key=lambda item: item[1], default=("", -np.inf))
-            if worst < ENOUGH and wanted == "auto":
-                row.note = f"'{name}' keeps {worst:.1f} dB over the noise; {ENOUGH:.0f} are needed"
+            enough = EXACT if row.settings.precision == "float32" else ENOUGH if wanted == "auto" else -np.inf
+            if worst < enough:
+                row.note = f"'{name}' keeps {worst:.1f} dB over the noise; {enough:.0f} are needed"
                 continue
         kept.append(row)
     return [row for row in kept if row.settings.precision == wanted] or kept
+
+
+def _checked(row: Tried) -> bool:
+    """Whether its results are compared before they are believed."""
+    return row.settings.precision != "float32" or row.engine.thorough
 
 
 def _run(row: Tried, arrays: Mapping[str, np.ndarray], timed: bool) -> dict[str, np.ndarray]:

@@ -57,7 +57,7 @@ def specialize(asset: Asset, configuration: Configuration, stages: Stages, folde
     Raises the errors of FormatError, UnsupportedError, ConfigurationError and CompilationError, and
     SpecializationCancelled.
     """
-    engines = _engines(configuration.engine)
+    engines = _engines(configuration.engine, configuration.hints.specialization_strategy == "fast_prediction")
     with stages.stage("lower"):
         function = asset.description.function(configuration.function_name)
         lowered = lower_function(asset, configuration)
@@ -113,9 +113,9 @@ def _saved(best: Tried, source: bytes | Path, folder: Path) -> str:
     return ""
 
 
-def _engines(name: str | None) -> list[Engine]:
+def _engines(name: str | None, thorough: bool) -> list[Engine]:
     if name is None:
-        return [engine for engine in all_engines().values() if engine.installed]
+        return [e for e in all_engines().values() if e.installed and (thorough or not e.thorough)]
     if name not in all_engines():
         raise ConfigurationError(f"no engine '{name}' (there are: {', '.join(all_engines())})")
     engine = all_engines()[name]

@@ -1,0 +1,181 @@
+"""MNN: an optional CPU engine; its Winograd convolutions halve the time of float32 networks of 3 x 3 convolutions.
+
+Its Python packages are not imported: they look for the network, and install a package while they are imported. The two
+extension modules behind them are used alone: the converter in a process of its own, since it prints and may end the
+process; the engine with the standard output held back, since it prints too. It reads ONNX, and compiles for one shape.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock, RLock
+from typing import Any
+
+import numpy as np
+
+from ..errors import CompilationError, PredictionError
+from ..lowering.lowered import Lowered
+from .base import PLAIN, FloatPrecision, Settings
+from .distribution import installed_version
+
+_ARTIFACT = "model.mnn"
+_CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
+_CONVERTING = 300  # seconds
+# Its shape inference is for one shape, its subgraphs and its 64-bit types are incomplete.
+_SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
+_DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
+_quiet = RLock()
+
+
+class MNN:
+    name = "mnn"
+    package = "MNN"
+    thorough = True
+
+    @property
+    def installed(self) -> bool:
+        return bool(self.version)
+
+    @property
+    def version(self) -> str:
+        return installed_version("mnn")
+
+    def device_name(self, kind: str) -> str | None:
+        return "CPU" if kind == "cpu" else None
+
+    def absence(self, kind: str) -> str:
+        if kind == "cpu":
+            return "not installed (pip install 'pippin[mnn]')"
+        return "its wheels are for the CPU alone"
+
+    def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
+        return ()
+
+    def declined(self, lowered: Lowered) -> Mapping[str, str]:
+        graph = lowered.model.graph
+        if lowered.states or any(port.dtype not in _DTYPES for port in (*lowered.inputs, *lowered.outputs)):
+            return {"": "only stateless models of float32 and int32 are given to it"}
+        for info in graph.input:
+            dims = info.type.tensor_type.shape.dim
+            if not dims or any(dim.WhichOneof("value") != "dim_value" or dim.dim_value < 1 for dim in dims):
+                return {"": f"'{info.name}' has no fixed shape; it compiles for one"}
+        return {n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS}
+
+    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledMNN:
+        with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
+            path = Path(folder) / "model.onnx"
+            if isinstance(source, bytes):
+                path.write_bytes(source)
+            self._convert(path if isinstance(source, bytes) else source, Path(folder) / _ARTIFACT)
+            return self._open((Path(folder) / _ARTIFACT).read_bytes(), settings)
+
+    def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
+        (folder / _ARTIFACT).write_bytes(compiled.data)
+
+    def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledMNN:
+        try:
+            data = (folder / _ARTIFACT).read_bytes()
+        except OSError as error:
+            raise CompilationError(f"MNN {self.version} cannot load the artifact: {error}") from error
+        return self._open(data, settings)
+
+    def profile(
+        self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, float] | None:
+        return None
+
+    def _convert(self, source: Path, target: Path) -> None:
+        arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "pippin"]
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _CONVERT, *arguments],
+                capture_output=True, text=True, check=False, timeout=_CONVERTING, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CompilationError(f"MNN {self.version} cannot convert the model: {error}") from error
+        if done.returncode or not target.is_file():
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            raise CompilationError(f"MNN {self.version} cannot convert the model: {said[-1] if said else 'no reason'}")
+
+    def _open(self, data: bytes, settings: Settings) -> CompiledMNN:
+        threads = settings.threads or len(os.sched_getaffinity(0))
+        try:
+            with _held_back():
+                engine = importlib.import_module("_mnncengine")
+                # From a file: what is given in memory would have to outlive the call.
+                with tempfile.NamedTemporaryFile(prefix="pippin-", suffix=".mnn") as file:
+                    file.write(data)
+                    file.flush()
+                    interpreter = engine.Interpreter(file.name)
+                options = {"backend": "CPU", "precision": "high", "numThread": threads}
+                session = interpreter.createSession(options)
+        except Exception as error:
+            raise CompilationError(f"MNN {self.version} cannot load the model: {error}") from error
+        if session is None:
+            raise CompilationError(f"MNN {self.version} cannot load the model")
+        return CompiledMNN(engine, interpreter, session, data)
+
+
+class CompiledMNN:
+    """One session: predictions of several threads wait for each other."""
+
+    def __init__(self, engine: Any, interpreter: Any, session: Any, data: bytes) -> None:
+        self.data = data
+        self._engine, self._interpreter, self._session = engine, interpreter, session
+        self._inputs: dict[str, Any] = interpreter.getSessionInputAll(session)
+        self._outputs: dict[str, Any] = interpreter.getSessionOutputAll(session)
+        self._lock = Lock()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self._lock:
+            try:
+                for name, array in inputs.items():
+                    if name in self._inputs:
+                        self._give(name, array)
+                self._interpreter.runSession(self._session)
+                return {name: self._take(tensor) for name, tensor in self._outputs.items()}
+            except PredictionError:
+                raise
+            except Exception as error:
+                raise PredictionError(f"MNN failed: {error}") from error
+
+    def _give(self, name: str, array: np.ndarray) -> None:
+        tensor = self._inputs[name]
+        if tuple(tensor.getShape()) != array.shape:
+            raise PredictionError(f"MNN failed: '{name}' has the shape {array.shape}, not {tuple(tensor.getShape())}")
+        tensor.copyFrom(self._host(array.shape, tensor.getDataType(), np.ascontiguousarray(array)))
+
+    def _take(self, tensor: Any) -> np.ndarray:
+        dtype = np.int32 if tensor.getDataType() == self._engine.Halide_Type_Int else np.float32
+        array = np.empty(tuple(tensor.getShape()), dtype)
+        host = self._host(array.shape, tensor.getDataType(), array)
+        tensor.copyToHostTensor(host)
+        return np.array(host.getNumpyData(), dtype)  # a copy: the memory is the host tensor's
+
+    def _host(self, shape: tuple[int, ...], kind: Any, array: np.ndarray) -> Any:
+        return self._engine.Tensor(shape, kind, array, self._engine.Tensor_DimensionType_Caffe)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """What is written to the standard output meanwhile is dropped: MNN's C++ prints there, past Python."""
+    libc = ctypes.CDLL(None)
+    with _quiet:
+        libc.fflush(None)
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 1)
+            yield
+        finally:
+            libc.fflush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(nowhere)
