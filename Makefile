@@ -8,7 +8,7 @@ BASIC_PITCH := basic-pitch==0.4.0
 TORCHVISION := torchvision==0.28.0
 CHECKED := src tests examples bench conformance
 
-.PHONY: setup demo test conformance lint bench clean
+.PHONY: setup demo test conformance lint bench bench-load bench-latency clean
 
 setup: .venv/.installed
 
@@ -44,11 +44,18 @@ lint: setup .venv/.test-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench-load: setup .venv/.test-installed
+	$(BIN)/python bench/load.py
+
+bench-latency: setup .venv/.test-installed
+	$(BIN)/python bench/latency.py
+
 bench: setup .venv/.test-installed
 	$(BIN)/python bench/import_time.py
 	$(BIN)/python bench/predict_overhead.py
 	$(BIN)/python bench/threads.py
 	$(BIN)/python bench/quantized_activations.py
+	$(BIN)/python bench/partition.py
 
 clean:
 	rm -rf .venv out

@@ -83,3 +83,20 @@ def test_the_prediction_is_right(package):
     x = np.array([[-1, 2, -3], [4, -5, 6]], np.float32)
     (found,) = pippin.load(package).predict({"x": x}).values()
     np.testing.assert_array_equal(found, np.maximum(x, 0))
+
+
+def test_a_cached_load_reads_no_model(package, tmp_path):
+    """Neither protobuf nor ONNX is imported, and of OpenVINO only its extension module."""
+    load = f"import pippin\nmodel = pippin.load({str(package)!r}, cache={str(tmp_path)!r})"
+    imported(load)
+    found = imported(f"{load}\nassert model.load_label == 'cached'")
+    assert not found & {"google", "onnx", "openvino_telemetry", "coremltools", "torch", "PIL", "filelock", "anyio"}
+
+
+@pytest.mark.parametrize("first", ["pippin", "openvino"])
+def test_openvino_can_be_imported_beside(package, first):
+    """Its package finds the extension that is there already, in whichever order the two come."""
+    load = f"import pippin\nmodel = pippin.load({str(package)!r}, pippin.Configuration(engine='openvino'), cache=False)"
+    use = "import openvino\nassert openvino.Core().available_devices"
+    predict = "import numpy as np\n(name,) = (f.name for f in model.description.function().inputs)\nmodel.predict({name: np.ones((2, 3))})"
+    imported("\n".join([load, use, predict] if first == "pippin" else [use, load, predict]))

@@ -32,7 +32,8 @@ class Hints:
     searches engines, precisions and threads fully; "fast_load" takes the first engine that can run the model, in
     float32, and measures nothing."""
     reshape_frequency: ReshapeFrequency = "frequent"
-    """"infrequent": the shapes of a flexible model seldom change."""
+    """"infrequent": the shapes of a flexible model seldom change. Known, and part of the cache's key; nothing is
+    specialized for single shapes yet."""
 
     def __post_init__(self) -> None:
         _check("specialization_strategy", self.specialization_strategy, SpecializationStrategy)

@@ -217,18 +217,25 @@ def _prepared(
             made = _specialized(source, configuration, stages, folder)
             if not content.unchanged():
                 return None
-            if folder is not None and not made[1].unsaved:
+            if folder is not None and not made.specialized.unsaved and content.covers(made.weights):
                 try:
                     with stages.stage("store"):
-                        cache.commit(wanted, _session_json(*made), to_json(made[1].plan), source.path)
+                        plan = to_json(made.specialized.plan)
+                        cache.commit(wanted, _session_json(made), plan, source.path)
                 except (OSError, CacheError) as error:
                     log.warning("%s: not cached: %s", cache.folder, error)
             return _fresh(made)
 
 
-def _specialized(
-    source: Source, configuration: Configuration, stages: Stages, folder: Path | None
-) -> tuple[ModelDescription, Specialized]:
+@dataclass(frozen=True, slots=True)
+class _Made:
+    description: ModelDescription
+    specialized: Specialized
+    weights: list[str]
+    """The weight files on disk that were read; none for a model in memory."""
+
+
+def _specialized(source: Source, configuration: Configuration, stages: Stages, folder: Path | None) -> _Made:
     from .specialization.specializer import specialize
 
     with stages.stage("read"):
@@ -237,11 +244,11 @@ def _specialized(
     made = specialize(asset, configuration, stages, folder)
     if made.unsaved:
         log.warning("not cached: %s", made.unsaved)
-    return description, made
+    return _Made(description, made, asset.opened() if source.path is not None else [])
 
 
-def _fresh(made: tuple[ModelDescription, Specialized]) -> Loaded:
-    description, specialized = made
+def _fresh(made: _Made) -> Loaded:
+    specialized, description = made.specialized, made.description
     session = Session(description.function(specialized.lowered.name), specialized.lowered, specialized.compiled)
     return Loaded(description, session, specialized.parts, "prepare and cache", specialized.plan, None)
 
@@ -286,17 +293,17 @@ def _from_entry(entry: Entry) -> Loaded:
     return Loaded(description, Session(function, lowered, compiled), parts, "cached", None, entry)
 
 
-def _session_json(description: ModelDescription, made: Specialized) -> str:
-    lowered = made.lowered
+def _session_json(made: _Made) -> str:
+    lowered = made.specialized.lowered
     session = {
-        "description": description,
+        "description": made.description,
         "name": lowered.name,
         "inputs": lowered.inputs,
         "outputs": lowered.outputs,
         "states": lowered.states,
         "written": lowered.written,
         "labels": lowered.labels,
-        "parts": [part.to_plain() for part in made.parts],
+        "parts": [part.to_plain() for part in made.specialized.parts],
         "arrays": [info.name for info in lowered.model.graph.output],
     }
     return to_json(session)

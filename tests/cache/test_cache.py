@@ -280,3 +280,28 @@ def test_each_configuration_has_an_entry(package, cache, change):
     configuration = replace(Configuration(), **change)
     assert label(package, cache, configuration) == ("prepare and cache" if change else "cached")
     assert label(package, cache, configuration) == "cached"
+
+
+def test_weights_that_lie_elsewhere(tmp_path, cache):
+    """A bare specification whose weights are in a folder that nobody looks into is not cached: they could change."""
+    random = np.random.default_rng(0)
+
+    def weighted(folder):
+        weight = random.standard_normal((64, 64)).astype(np.float32)
+        return saved_program(folder, lambda x: mb.linear(x=x, weight=weight, name="y"), x=(3, 64)), weight
+
+    x = random.standard_normal((3, 64)).astype(np.float32)
+    bare = tmp_path / "bare"
+    (bare / "weights").mkdir(parents=True)
+    for number in range(2):
+        (tmp_path / f"{number}").mkdir()
+        package, weight = weighted(tmp_path / f"{number}")
+        shutil.copy(next(package.rglob("model.mlmodel")), bare / "model.mlmodel")
+        shutil.copy(next(package.rglob("weight.bin")), bare / "weights" / "weight.bin")
+        model = pippin.load(bare / "model.mlmodel", cache=cache)
+        np.testing.assert_allclose(model.predict({"x": x})["y"], x @ weight.T, rtol=1e-4, atol=1e-4)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("pippin.cache.content._files", lambda *_: [("model", bare / "model.mlmodel")])
+            count = len(cache.entries())
+            pippin.load(bare / "model.mlmodel", cache=cache)
+            assert len(cache.entries()) == count

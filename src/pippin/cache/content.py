@@ -33,6 +33,11 @@ class Content:
     stamps: Mapping[str, Stamp]
     """Size, times and inode of each file, to see later whether one has changed."""
 
+    def covers(self, files: Iterable[str]) -> bool:
+        """Whether each of these files is among those that were digested."""
+        known = {Path(path).resolve() for path in self.stamps}
+        return all(Path(file).resolve() in known for file in files)
+
     def unchanged(self) -> bool:
         return all(_stamp(Path(path)) == stamp for path, stamp in self.stamps.items())
 

@@ -21,6 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from ..configuration import ComputeUnits, Configuration, Hints
+from ..devices.detect import available_compute_devices
 from ..errors import ConfigurationError, FormatError, PippinError, PredictionError, UnsupportedError
 from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
 from ..model import Model, State, load
@@ -151,15 +152,17 @@ class _MLModelProxy:
         from coremltools.models.compute_plan import MLComputePlan
 
         with _as_runtime_error():
-            return MLComputePlan(_MLComputePlanProxy(Plan(open_asset(_path(path)), _cpu)))
+            configuration = _configuration(compute_units, "")
+            return MLComputePlan(_MLComputePlanProxy(Plan(open_asset(_path(path)), configuration, _device)))
 
     @staticmethod
     def get_available_compute_devices() -> list[Any]:
-        return [_cpu()]
+        return [_device(device.kind) for device in available_compute_devices()]
 
     @staticmethod
     def get_all_compute_devices() -> list[Any]:
-        return [_cpu()]
+        """Those that are there: as on a Mac, where a device that is absent is not listed."""
+        return [_device(device.kind) for device in available_compute_devices()]
 
 
 class _State:
@@ -191,11 +194,11 @@ class _MLCPUComputeDeviceProxy:
 
 
 class _MLGPUComputeDeviceProxy:
-    """A GPU; no device of this version."""
+    """A GPU."""
 
 
 class _MLNeuralEngineComputeDeviceProxy:
-    """A Neural Engine; no device of this version."""
+    """A Neural Engine: an NPU. How many cores it has, no engine tells."""
 
     def get_total_core_count(self) -> int:
         return 0
@@ -251,10 +254,15 @@ def _hints(given: Mapping[str, str]) -> Hints:
     return Hints(specialization_strategy=strategy, reshape_frequency=frequency)  # type: ignore[arg-type]
 
 
-def _cpu() -> Any:
-    from coremltools.models.compute_device import MLCPUComputeDevice
+def _device(kind: str) -> Any:
+    from coremltools.models import compute_device as c
 
-    return MLCPUComputeDevice(_MLCPUComputeDeviceProxy())
+    made = {
+        "cpu": lambda: c.MLCPUComputeDevice(_MLCPUComputeDeviceProxy()),
+        "gpu": lambda: c.MLGPUComputeDevice(_MLGPUComputeDeviceProxy()),
+        "neuralEngine": lambda: c.MLNeuralEngineComputeDevice(_MLNeuralEngineComputeDeviceProxy()),
+    }
+    return made[kind]()
 
 
 def _path(path: str) -> Path:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from ..configuration import Configuration
 from ..errors import UnsupportedModelError
 from ..format.asset import Asset
+from ..model import load
 from ..program import Block, Function, Literal, Operation, Value, read_program
 from ..program.cost import is_constant, relative_costs
 
@@ -117,11 +119,13 @@ def _layer(layer: Any) -> Any:
 
 
 class Plan:
-    """Where each operation of a model is to run, and its estimated share of the time."""
+    """The compute plan of a model, as coremltools asks for it: its default function's, and the CPU for the others."""
 
-    def __init__(self, asset: Asset, cpu: Callable[[], Any]) -> None:
+    def __init__(self, asset: Asset, configuration: Configuration, device: Callable[[str], Any]) -> None:
         self._asset = asset
-        self._cpu = cpu
+        self._device = device
+        plan = load(asset, configuration).compute_plan
+        self._operations = {operation.name: operation for operation in plan.operations}
 
     @cached_property
     def structure(self) -> Any:
@@ -131,10 +135,15 @@ class Plan:
         """The devices for an operation or a layer; None where nothing is computed, as for a constant."""
         from coremltools.models.compute_plan import MLComputePlanDeviceUsage
 
-        if isinstance(part.__proxy__, _MLModelStructureProgramOperationProxy) and part.__proxy__.share is None:
+        is_operation = isinstance(part.__proxy__, _MLModelStructureProgramOperationProxy)
+        if is_operation and part.__proxy__.share is None:
             return None
-        cpu = self._cpu()
-        return MLComputePlanDeviceUsage(preferred_compute_device=cpu, supported_compute_devices=[cpu])
+        planned = self._operations.get(part.outputs[0].name if is_operation and part.outputs else part.name)
+        preferred, supported = (planned.device, planned.supported) if planned and planned.device else ("cpu", ("cpu",))
+        return MLComputePlanDeviceUsage(
+            preferred_compute_device=self._device(preferred),
+            supported_compute_devices=[self._device(kind) for kind in supported],
+        )
 
     def cost(self, operation: Any) -> Any:
         """The estimated share of an operation; None for a constant."""

@@ -67,6 +67,10 @@ class Asset:
             self._opened[file_name] = self._open(weight_path(file_name))
         return self._opened[file_name]
 
+    def opened(self) -> list[str]:
+        """The names of the weight files that were opened so far: paths, where they lie in files."""
+        return [blob.name for blob in list(self._opened.values())]
+
     def parts(self) -> list[Asset]:
         """The models of a pipeline, in order; they share its weight files."""
         kind = self.specification.WhichOneof("Type")

@@ -1,0 +1,32 @@
+"""Contest: contestants in turn, round after round, and the medians of what each took."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def medians(contestants: Mapping[str, Callable[[], object]], rounds: int, in_a_row: int = 1) -> dict[str, float]:
+    """The median seconds of each. In a round, each runs `in_a_row` times after one run that does not count, where
+    that is more than 1: the threads of whoever ran before it go on spinning for a while."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    order = list(contestants)
+    for number in range(rounds):
+        for name in order[number % len(order) :] + order[: number % len(order)]:
+            if in_a_row > 1:
+                contestants[name]()
+            times[name] += [seconds(contestants[name]) for _ in range(in_a_row)]
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return math.exp(sum(map(math.log, found)) / len(found))
