@@ -377,7 +377,7 @@ def test_image(name, picture_model):
         ({"precision": "float8"}, "float8"),
         ({"threads": 0}, "threads"),
         ({"compute_units": "ALL"}, "ComputeUnits"),
-        ({"engine": "mnn"}, "mnn"),
+        ({"engine": "tensorflow"}, "tensorflow"),
         ({"function_name": "other"}, "main"),
     ],
 )

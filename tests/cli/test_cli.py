@@ -268,7 +268,7 @@ def test_version(pippin):
         (["predict", "PACKAGE", "--input", "x=hello"], 1, "no value"),
         (["predict", "PACKAGE", "--input", "x=[1, 2]"], 1, "allowed is 2 x 3"),
         (["predict", "PACKAGE", "--input", "x=random:a"], 1, "no seed"),
-        (["predict", "PACKAGE", "--engine", "mnn"], 1, "openvino, onnxruntime"),
+        (["predict", "PACKAGE", "--engine", "tensorflow"], 1, "openvino, onnxruntime"),
         (["predict", "PACKAGE", "--precision", "float8"], 1, "float8"),
         (["predict", "PACKAGE", "--function", "other"], 1, "no function 'other'"),
         (["inspect", "PACKAGE", "--text", "--function", "other"], 1, "no function 'other'"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..configuration import ComputeUnits
-from ..engines import all_engines
 from . import cpu
 from .device import ComputeDevice, DeviceKind
+
+if TYPE_CHECKING:
+    from ..engines import Engine
 
 _ALLOWED: Mapping[ComputeUnits, tuple[DeviceKind, ...]] = {
     ComputeUnits.ALL: ("cpu", "gpu", "neuralEngine"),
@@ -38,10 +41,16 @@ def devices_of(units: ComputeUnits) -> tuple[ComputeDevice, ...]:
     return tuple(device for device in available_compute_devices() if device.kind in _ALLOWED[units])
 
 
+def _engines() -> Mapping[str, Engine]:
+    from ..engines import all_engines  # `import pippin` has these functions, and is light
+
+    return all_engines()
+
+
 @cache
 def _cpu() -> ComputeDevice:
-    versions = {name: engine.version for name, engine in all_engines().items() if engine.installed}
-    absent = {name: engine.absence("cpu") for name, engine in all_engines().items() if not engine.installed}
+    versions = {name: engine.version for name, engine in _engines().items() if engine.installed}
+    absent = {name: engine.absence("cpu") for name, engine in _engines().items() if not engine.installed}
     return ComputeDevice(
         "cpu", cpu.name(), versions, absent, cores=cpu.cores(), instruction_sets=cpu.instruction_sets()
     )
@@ -49,7 +58,7 @@ def _cpu() -> ComputeDevice:
 
 def _other(kind: DeviceKind, called: str) -> ComputeDevice:
     reached, absent, name = {}, {}, called
-    for engine in all_engines().values():
+    for engine in _engines().values():
         found = engine.device_name(kind) if engine.installed else None
         if found is None:
             absent[engine.name] = engine.absence(kind)
