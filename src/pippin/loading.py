@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from . import trace
 from .cache.content import SPECIALIZATIONS, Content, content_of, content_of_bytes
 from .cache.key import Ingredients, ingredients
-from .cache.store import Cache, Entry, log
+from .cache.store import Cache, Entry, warn
 from .configuration import Configuration
 from .devices import devices_of
 from .engines import Compiled, all_engines
@@ -22,13 +20,13 @@ from .errors import CacheError, ConfigurationError, EngineError, PackageError, U
 from .format.description import FunctionDescription, ModelDescription
 from .lowering.lowered import Lowered
 from .plain import from_json, to_json
-from .plan import ComputePlan
 from .session import Session
 from .specialization.parts import Part, load_parts
 from .specialization.progress import Stages
 
 if TYPE_CHECKING:
     from .format.asset import Asset
+    from .plan import ComputePlan
     from .specialization.specializer import Specialized
 
 _ATTEMPTS = 3
@@ -115,6 +113,9 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
 
     Raises what a load does, and ConfigurationError for a path that exists or has another suffix.
     """
+    import shutil
+    from uuid import uuid4
+
     from .program.save import save_compiled as save
 
     if path.suffix != ".mlmodelc":
@@ -213,7 +214,7 @@ def _prepared(
                 folder = cache.begin(wanted.key) if held else None
                 stack.callback(cache.abandon, wanted.key) if held else None
             except OSError as error:
-                log.warning("%s: not cached: %s", cache.folder, error.strerror)
+                warn("%s: not cached: %s", cache.folder, error.strerror)
             made = _specialized(source, configuration, stages, folder)
             if not content.unchanged():
                 return None
@@ -223,7 +224,7 @@ def _prepared(
                         plan = to_json(made.specialized.plan)
                         cache.commit(wanted, _session_json(made), plan, source.path)
                 except (OSError, CacheError) as error:
-                    log.warning("%s: not cached: %s", cache.folder, error)
+                    warn("%s: not cached: %s", cache.folder, error)
             return _fresh(made)
 
 
@@ -243,7 +244,7 @@ def _specialized(source: Source, configuration: Configuration, stages: Stages, f
         description = asset.description
     made = specialize(asset, configuration, stages, folder)
     if made.unsaved:
-        log.warning("not cached: %s", made.unsaved)
+        warn("not cached: %s", made.unsaved)
     return _Made(description, made, asset.opened() if source.path is not None else [])
 
 
@@ -261,7 +262,7 @@ def _cached(cache: Cache, key: str, source: Source, stages: Stages) -> Loaded | 
         try:
             loaded = _from_entry(entry)
         except (EngineError, OSError, ValueError, KeyError, CacheError) as error:
-            log.warning("%s: cannot be loaded: %s; the model is specialized again", entry.folder, error)
+            warn("%s: cannot be loaded: %s; the model is specialized again", entry.folder, error)
             cache.remove(key)
             return None
     if source.path is not None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..format.package import open_package
 
 _UNSURE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"
+_CHUNK = 1 << 24
 SPECIALIZATIONS = "specializations"
 """The folder of a compiled model in which its own specializations lie; no part of its content."""
 
@@ -48,23 +50,19 @@ def content_of(path: Path, weights: Path | None, index: Path | None) -> Content:
     The manifest is left out: it has random identifiers. `index` is the folder of the index; None: always hash.
     Raises PackageError for what is no model.
     """
+    known = _read(index, path, weights)
+    if known is not None and all(_stamp(Path(file)) == tuple(stamp) for file, stamp in known["watched"].items()):
+        return Content(known["digest"], {file: tuple(stamp) for file, stamp in known["watched"].items()})
+    began = _now(index)
     files = dict(_files(path, weights))
-    known = _read(index, path)
-    now = _now(index, path)
-    lines, stamps, remembered = [], {}, {}
-    for name, file in sorted(files.items()):
-        stamp = _stamp(file)
-        if stamp is None:
-            raise PackageError(f"{file}: cannot be read")
-        stamps[str(file)] = stamp
-        found = known.get(str(file))
-        digest = found[1] if found is not None and tuple(found[0]) == stamp else _hash(file)
-        lines.append(f"{digest}  {name}\n")
-        if now is not None and max(stamp[1], stamp[2]) + _UNSURE < now:
-            remembered[str(file)] = [list(stamp), digest]
-    if remembered != known and index is not None:
-        _write(index, path, remembered)
-    return Content(hashlib.sha256("".join(lines).encode()).hexdigest(), stamps)
+    watched = {str(file): _stamp(file) for file in (*files.values(), *_around(path, weights))}
+    lines = [f"{_hash(file)}  {name}\n" for name, file in sorted(files.items())]
+    stamps = {file: stamp for file, stamp in watched.items() if stamp is not None}
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    sure = began is not None and all(max(stamp[1], stamp[2]) + _UNSURE < began for stamp in stamps.values())
+    if index is not None and sure:
+        _write(index, path, weights, {"digest": digest, "watched": stamps})
+    return Content(digest, stamps)
 
 
 def content_of_bytes(parts: Iterable[tuple[str, bytes | memoryview]]) -> Content:
@@ -108,33 +106,63 @@ def _stamp(path: Path) -> Stamp | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 
+def _around(path: Path, weights: Path | None) -> Iterator[Path]:
+    """What decides which files belong to a model: its manifest, and the folders that files could be added to."""
+    if not path.is_dir():
+        yield from (weights or path.parent / "weights",)
+        return
+    for root, folders, _ in os.walk(path):
+        if SPECIALIZATIONS in folders:
+            folders.remove(SPECIALIZATIONS)  # that it was added makes no other model of it
+        elif Path(root) != path or not (path / SPECIALIZATIONS).exists():
+            yield Path(root)
+    if (path / _MANIFEST).is_file():
+        yield path / _MANIFEST
+
+
 def _hash(path: Path) -> str:
+    """SHA-256 of the SHA-256 of each 16 MiB, which are computed side by side."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            size = os.fstat(file.fileno()).st_size
+            if size <= _CHUNK:
+                return hashlib.sha256(hashlib.sha256(file.read()).digest()).hexdigest()
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+                return _hash_chunks([view[at : at + _CHUNK] for at in range(0, size, _CHUNK)])
     except OSError as error:
         raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _entry(index: Path, path: Path) -> Path:
-    return index / hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
+def _hash_chunks(chunks: list[memoryview]) -> str:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor() as pool:
+        digests = list(pool.map(lambda chunk: hashlib.sha256(chunk).digest(), chunks))
+    for chunk in chunks:
+        chunk.release()
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _read(index: Path | None, path: Path) -> dict[str, Any]:
-    """The remembered files; empty where nothing, or nothing sound, is remembered."""
+def _entry(index: Path, path: Path, weights: Path | None) -> Path:
+    name = f"{path.absolute()}\0{weights.absolute() if weights else ''}"
+    return index / hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _read(index: Path | None, path: Path, weights: Path | None) -> dict[str, Any] | None:
+    """What is remembered; None where nothing is, or nothing sound."""
     if index is None:
-        return {}
+        return None
     try:
-        check, _, text = _entry(index, path).read_text(encoding="utf-8").partition("\n")
+        check, _, text = _entry(index, path, weights).read_text(encoding="utf-8").partition("\n")
         if check != hashlib.sha256(text.encode()).hexdigest():
-            return {}
+            return None
         found = json.loads(text)
-        return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
-        return {}
+        return None
+    return found if isinstance(found, dict) and {"digest", "watched"} <= found.keys() else None
 
 
-def _now(index: Path | None, path: Path) -> int | None:
+def _now(index: Path | None) -> int | None:
     """The time by the clock that stamps files, as a file written now would have it; None where none can be written."""
     if index is None:
         return None
@@ -149,9 +177,9 @@ def _now(index: Path | None, path: Path) -> int | None:
         return None
 
 
-def _write(index: Path, path: Path, remembered: dict[str, Any]) -> None:
+def _write(index: Path, path: Path, weights: Path | None, remembered: dict[str, Any]) -> None:
     text = json.dumps(remembered)
-    target = _entry(index, path)
+    target = _entry(index, path, weights)
     aside = target.with_name(f".{target.name}-{os.getpid()}")
     try:
         aside.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")

@@ -17,10 +17,8 @@ a killed process cannot leave behind. Nothing in an entry is unpickled or execut
 from __future__ import annotations
 
 import json
-import logging
 import mmap
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +26,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from ..errors import CacheError
 from .key import Ingredients
@@ -36,12 +33,20 @@ from .key import Ingredients
 _ENTRY = "entry.json"
 _SOURCES = "sources"
 _POLL = 0.02  # seconds between two looks at a lock that another process holds
+_WORTH_MAPPING = 1 << 17
 _RESERVE = 0.02  # of the disk that stays free
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of Pippin; it may be deleted at any time.\n"
 DEFAULT_LIMIT = 8 * 2**30
 
-log = logging.getLogger("pippin.cache")
-log.addHandler(logging.NullHandler())  # silent, unless the application listens
+
+def warn(message: str, *arguments: object) -> None:
+    """Tell the logger "pippin.cache": silent, unless the application listens."""
+    import logging
+
+    log = logging.getLogger("pippin.cache")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    log.warning(message, *arguments)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Entry:
                 with path.open("rb") as file:
                     if os.fstat(file.fileno()).st_size != size:
                         return f"{name} has {os.fstat(file.fileno()).st_size} bytes; {size} were written"
-                    if size and _mapped_checksum(file) != checksum:
+                    if _mapped_checksum(file) != checksum:
                         return f"{name} does not hold the bytes that were written"
             except OSError as error:
                 return f"{name} cannot be read: {error.strerror}"
@@ -122,7 +127,7 @@ class Cache:
                 (self.folder / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
             return os.access(self.folder, os.W_OK)
         except OSError as error:
-            log.warning("%s: cannot be used as a cache: %s", self.folder, error.strerror)
+            warn("%s: cannot be used as a cache: %s", self.folder, error.strerror)
             return False
 
     def get(self, key: str) -> Entry | None:
@@ -155,6 +160,8 @@ class Cache:
     def lock(self, key: str, waiting: Callable[[], object] = lambda: None) -> Iterator[bool]:
         """Hold the lock of a key, after what its last holder left half-written is gone; False where another process
         held it all the time. `waiting` is called at each look."""
+        import shutil
+
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / "locks" / f"{key[:2]}.lock", mode=0o600, thread_local=False)
@@ -170,7 +177,7 @@ class Cache:
                     return
                 time.sleep(_POLL)
             except OSError as error:
-                log.warning("%s: no lock: %s", self.folder, error)
+                warn("%s: no lock: %s", self.folder, error)
                 yield False
                 return
         try:
@@ -187,6 +194,8 @@ class Cache:
 
     def abandon(self, key: str) -> None:
         """Remove what was written since `begin`."""
+        import shutil
+
         shutil.rmtree(self._aside(key), ignore_errors=True)
 
     def commit(self, ingredients: Ingredients, session: str, plan: str, source: Path | None) -> Entry:
@@ -199,7 +208,7 @@ class Cache:
             path.chmod(0o600)
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                files[path.relative_to(aside).as_posix()] = (size, _mapped_checksum(file) if size else _checksum(b""))
+                files[path.relative_to(aside).as_posix()] = (size, _mapped_checksum(file))
         size = sum(size for size, _ in files.values())
         if size > self.limit:
             raise CacheError(f"the entry has {size} bytes; the cache may have {self.limit}")
@@ -259,6 +268,8 @@ class Cache:
 
     def _shrink(self, keep: str) -> dict[str, str]:
         """Remove the least recently used entries until the rest fits the limit and the disk."""
+        import shutil
+
         self._sweep()
         entries = self.entries()
         total = sum(entry.size for entry in entries)
@@ -277,6 +288,8 @@ class Cache:
 
     def _sweep(self) -> None:
         """Remove what killed processes left aside: what nobody holds the lock of."""
+        import shutil
+
         from filelock import FileLock, Timeout
 
         for aside in (self.folder / "aside").iterdir():
@@ -289,6 +302,9 @@ class Cache:
 
     def _remove(self, folder: Path) -> bool:
         """Rename an entry away, so that nobody reads half of it, and then delete it."""
+        import shutil
+        from uuid import uuid4
+
         away = self.folder / "aside" / f"{folder.name}-{uuid4().hex}"
         try:
             folder.rename(away)
@@ -301,7 +317,7 @@ class Cache:
         return self.folder / "aside" / key
 
     def _report_damage(self, key: str, damage: str) -> None:
-        log.warning("%s: %s; the model is specialized again", self.folder / "entries" / key, damage)
+        warn("%s: %s; the model is specialized again", self.folder / "entries" / key, damage)
         self._remove(self.folder / "entries" / key)
 
 
@@ -346,6 +362,8 @@ def _checksum(data: bytes) -> str:
 def _mapped_checksum(file: Any) -> str:
     import xxhash
 
+    if os.fstat(file.fileno()).st_size < _WORTH_MAPPING:
+        return xxhash.xxh3_128_hexdigest(file.read())
     flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
     with mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ) as mapped:
         return xxhash.xxh3_128_hexdigest(mapped)

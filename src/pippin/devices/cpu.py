@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +32,8 @@ def cores() -> int:
 
 @cache
 def name() -> str:
+    import platform
+
     fields = _fields()
     return fields.get("model name") or platform.processor() or platform.machine()
 

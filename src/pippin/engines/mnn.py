@@ -3,16 +3,14 @@
 Its Python packages are not imported: they look for the network, and install a package while they are imported. The two
 extension modules behind them are used alone: the converter in a process of its own, since it prints and may end the
 process; the engine with the standard output held back, since it prints too. It reads ONNX, and compiles for one shape.
+What only a compilation needs is imported there: every load from the cache imports this module.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +68,8 @@ class MNN:
         return {n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS}
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledMNN:
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             path = Path(folder) / "model.onnx"
             if isinstance(source, bytes):
@@ -93,6 +93,8 @@ class MNN:
         return None
 
     def _convert(self, source: Path, target: Path) -> None:
+        import subprocess
+
         arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "pippin"]
         try:
             done = subprocess.run(
@@ -106,6 +108,8 @@ class MNN:
             raise CompilationError(f"MNN {self.version} cannot convert the model: {said[-1] if said else 'no reason'}")
 
     def _open(self, data: bytes, settings: Settings) -> CompiledMNN:
+        import tempfile
+
         threads = settings.threads or len(os.sched_getaffinity(0))
         try:
             with _held_back():
@@ -167,6 +171,8 @@ class CompiledMNN:
 @contextmanager
 def _held_back() -> Iterator[None]:
     """What is written to the standard output meanwhile is dropped: MNN's C++ prints there, past Python."""
+    import ctypes
+
     libc = ctypes.CDLL(None)
     with _quiet:
         libc.fflush(None)

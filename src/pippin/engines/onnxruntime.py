@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +95,9 @@ class OnnxRuntime:
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, float] | None:
+        import json
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             options = _options(settings)
             options.enable_profiling = True

@@ -16,7 +16,6 @@ from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
-from .openvino_defects import refused
 from .openvino_import import openvino
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
@@ -65,6 +64,8 @@ class OpenVINO:
         return tuple(p for p, word in _CAPABILITIES if word in offered)
 
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
+        from .openvino_defects import refused
+
         return refused(lowered)
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOpenVINO:

@@ -18,8 +18,8 @@ from ..plan import Candidate
 from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
 
-# Two candidates this near are level: then the one stands that compiles faster, and so loads faster.
-_LEVEL = 0.04
+# Candidates this near to the fastest are level: then the one stands that compiles faster, and so loads faster.
+_LEVEL = {"default": 0.10, "fast_prediction": 0.03, "fast_load": 0.10}
 _LONGEST = 2.0  # seconds of measuring, with the default strategy
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _IN_A_ROW = 5
@@ -93,10 +93,10 @@ def choose(
                 for row in usable:
                     row.note = row.note or f"not measured: {error}"
                 usable = [row for row in usable if row.settings.precision == "float32" or wanted != "auto"]
-    best = _best(usable)
+    best = _best(usable, _LEVEL[strategy])
     for row in rows:
         if row is not best and not row.note:
-            row.note = _why(row, best)
+            row.note = _why(row, best, _LEVEL[strategy])
         if row is not best:
             row.compiled = None
     return Choice(best, tuple(rows))
@@ -177,7 +177,9 @@ def _time(rows: list[Tried], arrays: dict[str, np.ndarray], strategy: str, compi
             first = time.perf_counter()
             _run(row, arrays, timed=warm)
             took = time.perf_counter() - first
-            if not warm:
+            if not warm and number == 0 and took * 2 * len(rows) > allowed:
+                row.times.append(took)  # there is no time for a second one
+            elif not warm:
                 for _ in range(1 if took > _SHORT else _IN_A_ROW):
                     _run(row, arrays, timed=True)
         fastest = min(min(row.times) for row in racing)
@@ -199,18 +201,18 @@ def _throughput(row: Tried, arrays: dict[str, np.ndarray]) -> float:
         return count / (time.perf_counter() - started)
 
 
-def _best(rows: list[Tried]) -> Tried:
+def _best(rows: list[Tried], level: float) -> Tried:
     measured = [row for row in rows if row.seconds is not None]
     if not measured:
         return rows[0]
     fastest = min(row.seconds or 0.0 for row in measured)
-    level = [row for row in measured if (row.seconds or 0.0) <= fastest * (1 + _LEVEL)]
-    return min(level, key=lambda row: row.compilation or 0.0)
+    near = [row for row in measured if (row.seconds or 0.0) <= fastest * (1 + level)]
+    return min(near, key=lambda row: row.compilation or 0.0)
 
 
-def _why(row: Tried, best: Tried) -> str:
+def _why(row: Tried, best: Tried, level: float) -> str:
     if row.seconds is None or best.seconds is None:
         return "another engine comes first"
-    if row.seconds <= best.seconds * (1 + _LEVEL):
+    if row.seconds <= best.seconds * (1 + level):
         return f"level with {best.engine.name}, which loads faster"
     return f"{row.seconds / best.seconds:.2f} times as long as {best.engine.name} {best.settings.precision}"
