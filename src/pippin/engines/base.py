@@ -47,6 +47,8 @@ class Engine(Protocol):
     name: str
     package: str
     """What to install for it."""
+    load_rank: int
+    """Of two engines, the one with the lower rank loads faster from the cache (`bench/load.py`)."""
     thorough: bool
     """Whether it is only tried for fast predictions, since it compiles slowly, and its results are checked."""
 
@@ -77,8 +79,11 @@ class Engine(Protocol):
         """
         ...
 
-    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> Compiled:
-        """Compile an ONNX model: its bytes, or a file with its weights beside it. Raises CompilationError."""
+    def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> Compiled:
+        """Compile an ONNX model: its bytes, or a file with its weights beside it. Raises CompilationError.
+
+        `artifact` is the folder that `save` may be called with later, for an engine that writes while it compiles.
+        """
         ...
 
     def save(self, source: bytes | Path, compiled: Compiled, settings: Settings, folder: Path) -> None:

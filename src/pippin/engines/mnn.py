@@ -36,6 +36,7 @@ _quiet = RLock()
 class MNN:
     name = "mnn"
     package = "MNN"
+    load_rank = 2
     thorough = True
 
     @property
@@ -67,7 +68,7 @@ class MNN:
                 return {"": f"'{info.name}' has no fixed shape; it compiles for one"}
         return {n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS}
 
-    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledMNN:
+    def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:

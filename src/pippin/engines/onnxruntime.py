@@ -38,6 +38,7 @@ def _onnxruntime() -> Any:
 class OnnxRuntime:
     name = "onnxruntime"
     package = "onnxruntime"
+    load_rank = 0
     thorough = False
 
     @property
@@ -73,17 +74,20 @@ class OnnxRuntime:
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
         return {}  # every operator that the lowering emits has a CPU kernel; a test holds it to that
 
-    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
-        return self._session(source, _options(settings), settings.device)
+    def compile(
+        self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
+    ) -> CompiledOnnxRuntime:
+        options = _options(settings)
+        if artifact is not None:
+            _write_into(artifact, options)
+        return self._session(source, options, settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
         """The model after its own optimizations; the weights in a file of their own, which is then mapped."""
+        if (folder / _ARTIFACT).is_file():
+            return  # written by `compile`
         options = _options(settings)
-        options.optimized_model_filepath = str(folder / _ARTIFACT)
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
-        options.add_session_config_entry(
-            "session.optimized_model_external_initializers_min_size_in_bytes", _SMALLEST_IN_WEIGHTS
-        )
+        _write_into(folder, options)
         options.add_session_config_entry("session.disable_prepacking", "1")  # nothing is run in this session
         self._session(source, options, settings.device)
 
@@ -126,6 +130,15 @@ class OnnxRuntime:
         except Exception as error:  # the library's exceptions share no base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
         return CompiledOnnxRuntime(session)
+
+
+def _write_into(folder: Path, options: Any) -> None:
+    """A session with these options writes its optimized model."""
+    options.optimized_model_filepath = str(folder / _ARTIFACT)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", _SMALLEST_IN_WEIGHTS
+    )
 
 
 def _options(settings: Settings) -> Any:

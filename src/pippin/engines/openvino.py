@@ -28,6 +28,7 @@ _ARTIFACT = "openvino.blob"
 class OpenVINO:
     name = "openvino"
     package = "openvino"
+    load_rank = 1
     thorough = False
 
     @cached_property
@@ -68,7 +69,9 @@ class OpenVINO:
 
         return refused(lowered)
 
-    def compile(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOpenVINO:
+    def compile(
+        self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
+    ) -> CompiledOpenVINO:
         return self._compile(source, _properties(settings), settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
+from ..program.cost import is_constant, relative_costs
 from ..program.ir import Function, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
 from .builder import Builder
 from .graph import Tensor
-from .lowered import Labels, Lowered, Port, written_name
+from .lowered import Labels, Lowered, Port, Source, written_name
 
 
 def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32) -> Lowered:
@@ -48,6 +49,16 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
         written=written,
         labels=_labels(builder),
         computes=_computes(function),
+        sources=_sources(function),
+    )
+
+
+def _sources(function: Function) -> tuple[Source, ...]:
+    costs = relative_costs(function)
+    return tuple(
+        Source(op.name, op.kind, costs.get(id(op), 0.0), is_constant(op))
+        for op in function.block.walk()
+        if op.kind != "const"
     )
 
 

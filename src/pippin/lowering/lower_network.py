@@ -22,7 +22,7 @@ from ..format.description import (
 from ..types import DataType, Shape, TensorType
 from . import layers as layers  # registers every layer
 from .graph import Tensor
-from .lowered import Labels, Lowered, Port, output_name
+from .lowered import Labels, Lowered, Port, Source, output_name
 from .network import EXACT_MAPPING, Network
 
 
@@ -35,7 +35,9 @@ def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
     labels, outputs = _outputs(network, asset, function, [port for port, _ in inputs])
     model = network.model(function.name, [tensor for _, tensor in inputs], [tensor for _, tensor in outputs])
     ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
-    return Lowered(function.name, model, *ports, states=(), written=(), labels=labels)
+    share = 1 / max(len(message.layers), 1)
+    sources = tuple(Source(layer.name, layer.WhichOneof("layer") or "", share) for layer in message.layers)
+    return Lowered(function.name, model, *ports, states=(), written=(), labels=labels, sources=sources)
 
 
 def _input(network: Network, feature: FeatureDescription) -> tuple[Port, Tensor]:

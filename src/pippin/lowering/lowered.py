@@ -42,6 +42,18 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """One operation of the program, or layer of the network, that was lowered."""
+
+    name: str
+    kind: str
+    cost: float
+    """Its estimated share of a prediction, 0 to 1."""
+    constant: bool = False
+    """Whether it is computed once, at load."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lowered:
     """An ONNX model whose inputs are `inputs` then `states`, and whose outputs are `outputs` then `written`."""
 
@@ -56,6 +68,8 @@ class Lowered:
     labels: Labels | None
     computes: frozenset[DataType] = frozenset({DataType.FLOAT32})
     """The float types that the program declares for what it computes."""
+    sources: tuple[Source, ...] = ()
+    """What the nodes were lowered from: the names of nodes begin with theirs."""
 
 
 def output_name(name: str, inputs: Iterable[Port]) -> str:

@@ -13,7 +13,7 @@ from ..errors import SpecificationError, UnsupportedModelError
 from ..format.description import FunctionDescription
 from ..types import DataType, Shape
 from .graph import IR_VERSION, OPSET, Tensor, element_type, value_info
-from .lowered import Labels, Lowered, Port, output_name
+from .lowered import Labels, Lowered, Port, Source, output_name
 
 
 def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescription, Lowered]]) -> Lowered:
@@ -39,10 +39,14 @@ class _Pipeline:
         """The port of the model that gives a feature, and its tensor in the joined graph."""
         self.labels: Labels | None = None
         self.computes: frozenset[DataType] = frozenset()
+        self.sources: list[Source] = []
+        self.parts = 0
         self._given = {feature.name for feature in function.inputs}
 
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
+        self.parts += 1
         self.computes |= part.computes
+        self.sources += [replace(source, name=prefix + source.name) for source in part.sources]
         model = compose.add_prefix(part.model, prefix, inplace=True)
         for port, shape in _with_shapes(part.inputs, model.graph.input):
             tensor = Tensor(prefix + port.tensor, port.dtype, shape)
@@ -84,6 +88,7 @@ class _Pipeline:
             written=(),
             labels=self.labels,
             computes=self.computes,
+            sources=tuple(replace(s, cost=s.cost / self.parts) for s in self.sources),
         )
 
     def _value(self, port: Port, wanted: Tensor, described: FunctionDescription) -> Tensor:

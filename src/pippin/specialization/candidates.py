@@ -18,9 +18,10 @@ from ..plan import Candidate
 from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
 
-# Candidates this near to the fastest are level: then the one stands that compiles faster, and so loads faster.
+# Candidates this near to the fastest are level: then the one stands that loads faster.
 _LEVEL = {"default": 0.10, "fast_prediction": 0.03, "fast_load": 0.10}
 _LONGEST = 2.0  # seconds of measuring, with the default strategy
+_OF_COMPILATION = 0.5  # the time of measuring, compared with that of all compilations
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _IN_A_ROW = 5
 _SHORT = 0.02  # seconds; a longer prediction is run once in a row
@@ -37,6 +38,8 @@ class Tried:
     compilation: float | None = None
     times: list[float] = field(default_factory=list)
     throughput: float | None = None
+    artifact: Path | None = None
+    """The folder that its engine may write into."""
     noise: dict[str, float] = field(default_factory=dict)
     note: str = ""
 
@@ -73,12 +76,15 @@ def candidates(engines: list[Engine], device: str, threads: int | None, sixteen:
 
 def choose(
     rows: list[Tried], source: bytes | Path, inputs: Callable[[], Inputs], strategy: str, wanted: str, stages: Stages,
-    outputs: list[str],
+    outputs: list[str], folder: Path | None = None,
 ) -> Choice:  # fmt: skip
     """Compile and time the rows, and choose. `wanted` is the precision that was asked for; "auto": what keeps 40 dB.
 
-    Raises UnsupportedOperationError, with every engine's reason, where no row can be compiled.
+    `folder` is where artifacts may be written, those of each row in a folder of their own. Raises
+    UnsupportedOperationError, with every engine's reason, where no row can be compiled.
     """
+    for number, row in enumerate(rows):
+        row.artifact = folder / f"candidate{number}" if folder else None
     _compile(rows, source, strategy, stages)
     usable = [row for row in rows if row.compiled is not None]
     if not usable:
@@ -114,7 +120,7 @@ def _compile(rows: list[Tried], source: bytes | Path, strategy: str, stages: Sta
             stages.tell("compile", detail=f"{row.engine.name}, {row.settings}", share=number / len(rows))
             started = time.perf_counter()
             try:
-                row.compiled = row.engine.compile(source, row.settings)
+                row.compiled = _compiled(row, source)
             except EngineError as error:
                 row.note = str(error)
                 continue
@@ -123,6 +129,17 @@ def _compile(rows: list[Tried], source: bytes | Path, strategy: str, stages: Sta
                 for other in rows[number + 1 :]:
                     other.note = "not tried: the load was to be fast"
                 break
+
+
+def _compiled(row: Tried, source: bytes | Path) -> Compiled:
+    """Compile, writing the artifact meanwhile where the disk takes it."""
+    if row.artifact is not None:
+        try:
+            row.artifact.mkdir(mode=0o700)
+            return row.engine.compile(source, row.settings, row.artifact)
+        except (OSError, EngineError):
+            row.artifact = None  # and once more without: whether it was the disk cannot be told
+    return row.engine.compile(source, row.settings)
 
 
 def _precise(rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str]) -> list[Tried]:
@@ -167,7 +184,7 @@ def _time(rows: list[Tried], arrays: dict[str, np.ndarray], strategy: str, compi
     The runs of one row in a round stand together, and the first of them does not count: the threads of an engine that
     has just run go on spinning for a while, and take the cores from another one's.
     """
-    allowed = float("inf") if strategy == "fast_prediction" else min(compilation, _LONGEST)
+    allowed = float("inf") if strategy == "fast_prediction" else min(_OF_COMPILATION * compilation, _LONGEST)
     started = time.perf_counter()
     racing, rounds = list(rows), _ROUNDS[strategy]
     for number in range(rounds):
@@ -207,7 +224,7 @@ def _best(rows: list[Tried], level: float) -> Tried:
         return rows[0]
     fastest = min(row.seconds or 0.0 for row in measured)
     near = [row for row in measured if (row.seconds or 0.0) <= fastest * (1 + level)]
-    return min(near, key=lambda row: row.compilation or 0.0)
+    return min(near, key=lambda row: (row.engine.load_rank, row.compilation or 0.0))
 
 
 def _why(row: Tried, best: Tried, level: float) -> str:

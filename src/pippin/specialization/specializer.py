@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def specialize(asset: Asset, configuration: Configuration, stages: Stages, folde
     for number, segment in enumerate(segments):
         stages.tell("compile", number, len(segments))
         with readable(segment.model) as source:
-            choice = _choose(segment, source, function, configuration, lowered, stages)
+            choice = _choose(segment, source, function, configuration, lowered, stages, folder)
             best = choice.best
             if folder is not None and not unsaved:
                 with stages.stage("store"):
@@ -82,7 +83,7 @@ def specialize(asset: Asset, configuration: Configuration, stages: Stages, folde
         function=function.name,
         segments=tuple(_described(part, segment) for (part, _), segment in zip(made, segments, strict=True)),
         candidates=tuple(row.described() for _, choice in made for row in choice.tried),
-        operations=planned_operations(asset, function, lowered, segments, [p for p, _ in made], declined),
+        operations=planned_operations(lowered, segments, [p for p, _ in made], declined),
         precision=_sixteen(configuration, lowered)[1],
         stages=dict(stages.seconds),
     )
@@ -105,7 +106,12 @@ class Planned:
 def _saved(best: Tried, source: bytes | Path, folder: Path) -> str:
     """Write an artifact; returns why it could not be written, which costs the cache, not the load."""
     try:
-        folder.mkdir(mode=0o700)
+        if best.artifact is None:
+            folder.mkdir(mode=0o700)
+        else:
+            best.artifact.rename(folder)
+        for other in folder.parent.glob("candidate*"):
+            shutil.rmtree(other)
         assert best.compiled is not None
         best.engine.save(source, best.compiled, best.settings, folder)
     except (OSError, RuntimeError, EngineError) as error:
@@ -165,6 +171,7 @@ def _choose(
     configuration: Configuration,
     lowered: Lowered,
     stages: Stages,
+    folder: Path | None,
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = _sixteen(configuration, lowered)
@@ -185,6 +192,7 @@ def _choose(
         wanted or "float32",
         stages,
         names,
+        folder,
     )
 
 
