@@ -19,7 +19,7 @@ from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
 
 # Candidates this near to the fastest are level: then the one stands that loads faster.
-_LEVEL = {"default": 0.10, "fast_prediction": 0.03, "fast_load": 0.10}
+_LEVEL = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
 _LONGEST = 2.0  # seconds of measuring, with the default strategy
 _OF_COMPILATION = 0.5  # the time of measuring, compared with that of all compilations
 _ROUNDS = {"default": 5, "fast_prediction": 20}
