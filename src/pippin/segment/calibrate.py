@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -25,13 +26,14 @@ class Machine:
 
 
 def machine(devices: Mapping[str, Mapping[str, str]]) -> Machine:
-    """Measure every engine of every device: {device kind: {engine: version}}. Takes about 0.1 s for each.
+    """Measure every engine of every device: {device kind: {engine: version}}. Takes about 0.1 s for each, once.
 
     Three models are timed: a product of two matrices, a sum of two long vectors, and a chain of tiny sums.
     """
     return Machine(tuple(_unit(all_engines()[name], kind) for kind, engines in devices.items() for name in engines))
 
 
+@cache
 def _unit(engine: Engine, device: str) -> Unit:
     settings = Settings(device=device)
     product = _seconds(engine, settings, _model([("MatMul", ["x", "x"])], (_WIDE, _WIDE)), (_WIDE, _WIDE))

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..devices import cpu
 from ..engines import Compiled, Engine, Settings
-from ..errors import EngineError, PippinError, UnsupportedOperationError
+from ..errors import EngineError, PippinError, PredictionError, UnsupportedOperationError
 from ..plan import Candidate
 from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
@@ -90,15 +90,18 @@ def choose(
     if not usable:
         raise cannot_run({row.engine.name: row.note for row in rows})
     if len(usable) > 1 and strategy != "fast_load":
+        compilation = sum(row.compilation or 0.0 for row in rows)
+        allowed = np.inf if strategy == "fast_prediction" else min(_OF_COMPILATION * compilation, _LONGEST)
         with stages.stage("measure"):
             try:
-                made = inputs()
-                usable = _precise(usable, made, wanted, outputs)
-                _time(usable, made[0], strategy, sum(row.compilation or 0.0 for row in rows), stages)
-            except PippinError as error:
+                usable = _measured(usable, inputs(), wanted, outputs, _ROUNDS[strategy], allowed, stages)
+            except PippinError as error:  # no inputs can be made up
                 for row in usable:
-                    row.note = row.note or f"not measured: {error}"
-                usable = [row for row in usable if row.settings.precision == "float32" or wanted != "auto"]
+                    row.note = f"not measured: {error}"
+                usable = [row for row in usable if not _checked(row) or row.settings.precision == wanted]
+            if strategy == "fast_prediction":
+                for row in usable:
+                    row.throughput = _throughput(row, inputs()[0])
     best = _best(usable, _LEVEL[strategy])
     for row in rows:
         if row is not best and not row.note:
@@ -115,20 +118,29 @@ def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
 
 
 def _compile(rows: list[Tried], source: bytes | Path, strategy: str, stages: Stages) -> None:
-    with stages.stage("compile"):
-        for number, row in enumerate(rows):
-            stages.tell("compile", detail=f"{row.engine.name}, {row.settings}", share=number / len(rows))
-            started = time.perf_counter()
-            try:
-                row.compiled = _compiled(row, source)
-            except EngineError as error:
-                row.note = str(error)
-                continue
+    """Compile the rows side by side; for a fast load one after the other, until one is there."""
+
+    def compile_one(row: Tried) -> None:
+        started = time.perf_counter()
+        try:
+            row.compiled = _compiled(row, source)
             row.compilation = time.perf_counter() - started
-            if strategy == "fast_load":
+        except EngineError as error:
+            row.note = str(error)
+
+    with stages.stage("compile"):
+        stages.tell("compile", detail=", ".join(dict.fromkeys(row.engine.name for row in rows)))
+        if strategy != "fast_load":
+            with ThreadPoolExecutor(min(len(rows), cpu.cores())) as pool:
+                for number, _ in enumerate(pool.map(compile_one, rows)):
+                    stages.tell("compile", detail=f"{rows[number].engine.name} is done", share=(number + 1) / len(rows))
+            return
+        for number, row in enumerate(rows):
+            compile_one(row)
+            if row.compiled is not None:
                 for other in rows[number + 1 :]:
                     other.note = "not tried: the load was to be fast"
-                break
+                return
 
 
 def _compiled(row: Tried, source: bytes | Path) -> Compiled:
@@ -142,19 +154,52 @@ def _compiled(row: Tried, source: bytes | Path) -> Compiled:
     return row.engine.compile(source, row.settings)
 
 
-def _precise(rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str]) -> list[Tried]:
-    """The rows that compute well enough; the others get a note. What is run for that is timed, but for the first."""
-    reference = next((row for row in rows if not _checked(row)), None)
-    if reference is None or not any(map(_checked, rows)):
-        return rows
-    expected = [_run(reference, arrays, number > 0) for number, arrays in enumerate(inputs)]
-    kept = []
+def _checked(row: Tried) -> bool:
+    """Whether its results are compared before they are believed."""
+    return row.settings.precision != "float32" or row.engine.thorough
+
+
+def _measured(
+    rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, allowed: float, stages: Stages
+) -> list[Tried]:
+    """Run the rows; those that can be chosen. Their times are noted, those that cannot get a note."""
+    started = time.perf_counter()
+    ran, first = [], {}
     for row in rows:
+        stages.tell("measure", detail=f"{row.engine.name}, {row.settings}")
+        try:
+            before = time.perf_counter()
+            results = _run(row, inputs[0])
+            first[id(row)] = time.perf_counter() - before
+            ran.append((row, results))
+        except PredictionError as error:
+            row.note = f"failed on made-up inputs: {error}"
+    if not ran:
+        return [row for row in rows if not _checked(row)] or rows
+    kept = _precise(ran, inputs[1:], wanted, outputs)
+    spent = time.perf_counter() - started
+    if spent + sum(first[id(row)] for row in kept) > allowed:
+        for row in kept:
+            row.times = row.times or [first[id(row)]]  # there is no time for another one
+    else:
+        _race(kept, inputs[0], rounds, allowed - spent, stages)
+    return kept
+
+
+def _precise(
+    ran: list[tuple[Tried, dict[str, np.ndarray]]], inputs: Inputs, wanted: str, outputs: list[str]
+) -> list[Tried]:
+    """The rows that compute well enough, on the inputs that they ran on and on some more; those runs are timed."""
+    reference = next(((row, results) for row, results in ran if not _checked(row)), None)
+    if reference is None or not any(_checked(row) for row, _ in ran):
+        return [row for row, _ in ran]
+    expected = [reference[1], *(_timed(reference[0], arrays) for arrays in inputs)]
+    kept = []
+    for row, results in ran:
         if _checked(row):
-            for number, (arrays, right) in enumerate(zip(inputs, expected, strict=False)):
-                found = _run(row, arrays, number > 0)
-                for name, value in signal_to_noise(right, found, outputs).items():
-                    row.noise[name] = min(value, row.noise.get(name, np.inf))
+            found = [results, *(_timed(row, arrays) for arrays in inputs)]
+            pairs = [signal_to_noise(right, own, outputs) for right, own in zip(expected, found, strict=True)]
+            row.noise = {name: min(pair[name] for pair in pairs) for name in outputs}
             name, worst = min(row.noise.items(), key=lambda item: item[1], default=("", -np.inf))
             enough = EXACT if row.settings.precision == "float32" else ENOUGH if wanted == "auto" else -np.inf
             if worst < enough:
@@ -164,49 +209,38 @@ def _precise(rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str])
     return [row for row in kept if row.settings.precision == wanted] or kept
 
 
-def _checked(row: Tried) -> bool:
-    """Whether its results are compared before they are believed."""
-    return row.settings.precision != "float32" or row.engine.thorough
-
-
-def _run(row: Tried, arrays: Mapping[str, np.ndarray], timed: bool) -> dict[str, np.ndarray]:
-    assert row.compiled is not None
-    started = time.perf_counter()
-    found = row.compiled.run(arrays)
-    if timed:
-        row.times.append(time.perf_counter() - started)
-    return found
-
-
-def _time(rows: list[Tried], arrays: dict[str, np.ndarray], strategy: str, compilation: float, stages: Stages) -> None:
+def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed: float, stages: Stages) -> None:
     """Rounds of runs of all rows, until the time is up; a row that is far behind drops out.
 
     The runs of one row in a round stand together, and the first of them does not count: the threads of an engine that
     has just run go on spinning for a while, and take the cores from another one's.
     """
-    allowed = float("inf") if strategy == "fast_prediction" else min(_OF_COMPILATION * compilation, _LONGEST)
-    started = time.perf_counter()
-    racing, rounds = list(rows), _ROUNDS[strategy]
+    started, racing = time.perf_counter(), rows
     for number in range(rounds):
         for row in racing:
             stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
-            warm = bool(row.times) and number == 0
-            first = time.perf_counter()
-            _run(row, arrays, timed=warm)
-            took = time.perf_counter() - first
-            if not warm and number == 0 and took * 2 * len(rows) > allowed:
-                row.times.append(took)  # there is no time for a second one
-            elif not warm:
-                for _ in range(1 if took > _SHORT else _IN_A_ROW):
-                    _run(row, arrays, timed=True)
+            before = time.perf_counter()
+            _run(row, arrays)
+            took = time.perf_counter() - before
+            for _ in range(1 if took > _SHORT else _IN_A_ROW):
+                _timed(row, arrays)
         fastest = min(min(row.times) for row in racing)
         racing = [row for row in racing if min(row.times) < _FAR_BEHIND * fastest]
         spent = time.perf_counter() - started
         if len(racing) == 1 or spent * (number + 2) / (number + 1) > allowed:
             break
-    if strategy == "fast_prediction":
-        for row in rows:
-            row.throughput = _throughput(row, arrays)
+
+
+def _run(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    assert row.compiled is not None
+    return row.compiled.run(arrays)
+
+
+def _timed(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    started = time.perf_counter()
+    results = _run(row, arrays)
+    row.times.append(time.perf_counter() - started)
+    return results
 
 
 def _throughput(row: Tried, arrays: dict[str, np.ndarray]) -> float:
@@ -214,7 +248,7 @@ def _throughput(row: Tried, arrays: dict[str, np.ndarray]) -> float:
     count = max(4, min(64, int(0.2 / max(row.seconds or 0.01, 1e-5))))
     with ThreadPoolExecutor(cpu.cores()) as pool:
         started = time.perf_counter()
-        list(pool.map(lambda _: _run(row, arrays, False), range(count)))
+        list(pool.map(lambda _: _run(row, arrays), range(count)))
         return count / (time.perf_counter() - started)
 
 
