@@ -6,6 +6,7 @@ outputs = model.predict({"image": "cat.png"})
 
 from . import errors as errors
 from . import trace as trace
+from .cancellation import Cancellation as Cancellation
 from .configuration import ComputeUnits as ComputeUnits
 from .configuration import Configuration as Configuration
 from .configuration import Hints as Hints
@@ -14,6 +15,8 @@ from .devices.detect import available_compute_devices as available_compute_devic
 from .devices.device import ComputeDevice as ComputeDevice
 from .errors import PippinError as PippinError
 from .features.image_input import ImageInput as ImageInput
+from .flow.control import FlowControl as FlowControl
+from .flow.control import Statistics as Statistics
 from .model import Model as Model
 from .model import State as State
 from .model import load as load

@@ -22,7 +22,11 @@
     ├── SpecializationCancelled     whoever waited for a load has cancelled it
     └── EngineError                 an engine failed
         ├── CompilationError            while it compiled the model
-        └── PredictionError             while it computed a prediction
+        └── PredictionError             while it computed a prediction, or it was not computed:
+            ├── PredictionCancelled         whoever waited for it has cancelled it
+            │   └── DeadlineExceeded            it was not done, or not begun, in time
+            ├── PredictionDropped           flow control dropped it, for a newer one or for want of room
+            └── PredictionRejected          flow control refused it: too many are under way
 
 `code` is the name of the nearest `MLModelError.Code` of Core ML. Each layer that knows more about where it
 was adds a line with `add_note`; `report()` gives the whole as one readable text.
@@ -124,4 +128,20 @@ class CompilationError(EngineError):
 
 
 class PredictionError(EngineError):
+    pass
+
+
+class PredictionCancelled(PredictionError):
+    code = "predictionCancelled"
+
+
+class DeadlineExceeded(PredictionCancelled):
+    pass
+
+
+class PredictionDropped(PredictionError):
+    code = "predictionCancelled"
+
+
+class PredictionRejected(PredictionError):
     pass

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .cancellation import Cancellation
 from .configuration import Configuration
-from .errors import ConfigurationError, FeatureShapeError, FeatureTypeError, PippinError, StateError
+from .errors import ConfigurationError, FeatureShapeError, FeatureTypeError, StateError
 
 if TYPE_CHECKING:  # what these import is only needed once a model is loaded
     from .cache.store import Cache
+    from .flow.control import FlowControl, Statistics
     from .format.asset import Asset
     from .format.description import ModelDescription
     from .loading import Loaded, Source
     from .plan import ComputePlan
     from .session import Session
-    from .specialization.progress import Cancellation, Progress
+    from .specialization.progress import Progress
 
 
 def load(
@@ -30,6 +33,7 @@ def load(
     lazy: bool = False,
     progress: Callable[[Progress], object] | None = None,
     cancellation: Cancellation | None = None,
+    flow: FlowControl | None = None,
 ) -> Model:
     """Open a model and specialize it for this machine.
 
@@ -37,9 +41,9 @@ def load(
     message) whose weight files are `weights`: {"weights/weight.bin": bytes}, or the folder that holds them.
     `cache` is where specializations are kept: the user's cache (True), another folder, or nowhere (False). A `lazy`
     model is loaded at its first prediction. `progress` is called with reports, in the thread that loads; a
-    `cancellation` that is set stops the specialization. Raises FormatError where the file is unsound, UnsupportedError
-    where it cannot be executed here, ConfigurationError for options that do not fit it, CompilationError where an
-    engine fails, SpecializationCancelled.
+    `cancellation` that is set stops the specialization. `flow` bounds the predictions that are under way. Raises
+    FormatError where the file is unsound, UnsupportedError where it cannot be executed here, ConfigurationError for
+    options that do not fit it, CompilationError where an engine fails, SpecializationCancelled.
     """
     from .loading import Source
     from .specialization.progress import Stages
@@ -50,7 +54,7 @@ def load(
         return load_model(given, chosen, _cache(cache), Stages(progress, cancellation))
 
     given, chosen = Source(source, weights), configuration or Configuration()
-    model = Model(given, chosen, load_now)
+    model = Model(given, chosen, load_now, flow)
     if not lazy:
         model.load()
     return model
@@ -63,21 +67,25 @@ async def load_async(
     weights: Mapping[str, bytes] | os.PathLike[str] | None = None,
     cache: Cache | os.PathLike[str] | str | bool = True,
     progress: Callable[[Progress], object] | None = None,
+    flow: FlowControl | None = None,
 ) -> Model:
     """`load` in a thread, on asyncio or trio. `progress` is called in that thread.
 
     Cancelling the task cancels the specialization at its next step, and leaves nothing behind; an engine's compilation
     that is under way is waited for by the thread alone.
     """
-    from functools import partial
-
     from anyio import get_cancelled_exc_class, to_thread
-
-    from .specialization.progress import Cancellation
 
     cancellation = Cancellation()
     work = partial(
-        load, source, configuration, weights=weights, cache=cache, progress=progress, cancellation=cancellation
+        load,
+        source,
+        configuration,
+        weights=weights,
+        cache=cache,
+        progress=progress,
+        cancellation=cancellation,
+        flow=flow,
     )
     try:
         return await to_thread.run_sync(work, abandon_on_cancel=True)
@@ -171,8 +179,17 @@ class State:
 class Model:
     """A loaded model. Any thread may predict; `close` (or leaving a `with` block) gives its memory back."""
 
-    def __init__(self, source: Source, configuration: Configuration, load_now: Callable[[], Loaded]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        configuration: Configuration,
+        load_now: Callable[[], Loaded],
+        flow: FlowControl | None = None,
+    ) -> None:
         from threading import Lock
+
+        from .flow.control import FlowControl
+        from .flow.service import Service, cores
 
         self._source = source
         self.configuration = configuration
@@ -180,6 +197,8 @@ class Model:
         self._loaded: Loaded | None = None
         self._session: Session | None = None
         self._loading = Lock()
+        self._bounded = flow is not None
+        self._service = Service(flow or FlowControl(), cores())
 
     def load(self) -> None:
         """Load now what was to be loaded at the first prediction, or was unloaded. Raises what `pippin.load` does."""
@@ -225,14 +244,76 @@ class Model:
         """ "cached" where it came from the cache, else "prepare and cache"."""
         return self._opened().label
 
-    def predict(self, features: Mapping[str, Any], *, state: State | None = None) -> dict[str, Any]:
+    def predict(
+        self,
+        features: Mapping[str, Any],
+        *,
+        state: State | None = None,
+        priority: int = 0,
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> dict[str, Any]:
         """One prediction: {input name: value} to {output name: value}.
 
         A multiarray takes numpy arrays of any layout, anything with `__array__` or DLPack on the CPU, numbers and
         nested lists; an image takes a Pillow image, a file path, or a uint8 array (height, width[, 3]). Arrays come
         back in the declared dtype, images as Pillow images, a classifier's label and {label: probability}. A
         stateful model needs a `state` of its own and updates it. Raises FeatureError, StateError, PredictionError.
+
+        With a `flow` of the model, or any of `timeout` (seconds) and `cancellation`, it is computed in a thread of the
+        model, by its turn, and may raise PredictionCancelled, DeadlineExceeded, PredictionDropped, PredictionRejected.
         """
+        if timeout is None and cancellation is None and not self._bounded:
+            return self._predict(features, state)
+        from .flow.service import size_of
+
+        return self._service.call(
+            lambda: self._predict(features, state), size_of(features), priority, timeout, cancellation
+        )
+
+    async def predict_async(
+        self,
+        features: Mapping[str, Any],
+        *,
+        state: State | None = None,
+        priority: int = 0,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """`predict` in a task of asyncio or trio. Cancelling the task cancels the prediction: where it waits, it is not
+        begun; where it runs, its slot is given back when the device is done with it.
+
+        The inputs are read when the prediction begins; leave them alone until this returns. A prediction that is
+        shorter than the way to a thread and back is computed at once.
+        """
+        from .flow.service import size_of
+
+        return await self._service.call_async(
+            lambda: self._predict(features, state), size_of(features), priority, timeout
+        )
+
+    def predict_batch(
+        self,
+        batch: Iterable[Mapping[str, Any]],
+        *,
+        return_exceptions: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> list[Any]:
+        """Predictions for many inputs, in order; as many run at once as the model's flow allows.
+
+        An element that fails is raised with its index in a note, after the others were cancelled; with
+        `return_exceptions` its error stands in its place. `progress` is called with how many are done, of how many.
+        """
+        from .flow.batch import predict_all
+
+        works = [partial(self._predict, features, None) for features in batch]
+        return predict_all(self._service, works, return_exceptions, progress, cancellation)
+
+    def statistics(self) -> Statistics:
+        """Of the predictions that went by the model's flow: in flight, waiting, done, refused, and their latencies."""
+        return self._service.statistics()
+
+    def _predict(self, features: Mapping[str, Any], state: State | None) -> dict[str, Any]:
         session = self._open()
         if not isinstance(features, Mapping):
             raise FeatureTypeError(f"features is a {type(features).__name__}; a dictionary of inputs by name is needed")
@@ -248,17 +329,6 @@ class Model:
         with state._lock:
             return session.run(features, state._arrays)
 
-    def predict_batch(self, batch: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Predictions for many inputs, in order. An error names the index of the element that caused it."""
-        results = []
-        for index, features in enumerate(batch):
-            try:
-                results.append(self.predict(features))
-            except PippinError as error:
-                error.add_note(f"in element {index} of the batch")
-                raise
-        return results
-
     def make_state(self) -> State:
         """A new state, all zeros. Raises StateError where the model has none."""
         session = self._open()
@@ -270,6 +340,7 @@ class Model:
         """Give back the engine's memory; later predictions raise ConfigurationError."""
         with self._loading:
             self._load_now = self._loaded = self._session = None
+        self._service.close()
 
     def __enter__(self) -> Model:
         return self

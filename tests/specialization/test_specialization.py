@@ -12,13 +12,12 @@ from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
 from model.small import saved_program
-from pippin import Configuration, Hints
+from pippin import Cancellation, Configuration, Hints
 from pippin.cache.store import Cache
 from pippin.engines import all_engines
 from pippin.errors import ConfigurationError, SpecializationCancelled, UnsupportedOperationError
 from pippin.specialization.candidates import _best, _why
 from pippin.specialization.precision import signal_to_noise
-from pippin.specialization.progress import Cancellation
 
 RANDOM = np.random.default_rng(0)
 WEIGHT = RANDOM.standard_normal((64, 64)).astype(np.float32)

@@ -30,11 +30,12 @@ def machine(devices: Mapping[str, Mapping[str, str]]) -> Machine:
 
     Three models are timed: a product of two matrices, a sum of two long vectors, and a chain of tiny sums.
     """
-    return Machine(tuple(_unit(all_engines()[name], kind) for kind, engines in devices.items() for name in engines))
+    return Machine(tuple(_unit(name, kind) for kind, engines in devices.items() for name in engines))
 
 
 @cache
-def _unit(engine: Engine, device: str) -> Unit:
+def _unit(name: str, device: str) -> Unit:
+    engine = all_engines()[name]
     settings = Settings(device=device)
     product = _seconds(engine, settings, _model([("MatMul", ["x", "x"])], (_WIDE, _WIDE)), (_WIDE, _WIDE))
     long = _seconds(engine, settings, _model([("Sin", ["x"])], (_LONG,)), (_LONG,))

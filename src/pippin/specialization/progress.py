@@ -1,4 +1,4 @@
-"""Progress: what a specialization is at, for people who wait; and the way to stop it."""
+"""Progress: what a specialization is at, for people who wait."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
 
 from .. import trace
+from ..cancellation import Cancellation
 from ..errors import SpecializationCancelled
 
 # The stages in order, with the share of the whole that each is expected to take.
@@ -27,21 +27,6 @@ class Progress:
     segment: int = 0
     segments: int = 1
     detail: str = ""
-
-
-class Cancellation:
-    """Set by whoever waits, looked at between the stages and between the candidates. Any thread may do either."""
-
-    def __init__(self) -> None:
-        self._event = Event()
-
-    def cancel(self) -> None:
-        self._event.set()
-
-    def check(self) -> None:
-        """Raises SpecializationCancelled once it is cancelled."""
-        if self._event.is_set():
-            raise SpecializationCancelled("the specialization was cancelled")
 
 
 class Stages:
@@ -69,8 +54,8 @@ class Stages:
 
     def tell(self, stage: str, segment: int = 0, segments: int = 1, detail: str = "", share: float = 0.0) -> None:
         """Report; `share` of the stage itself is done. Raises SpecializationCancelled."""
-        if self._cancellation is not None:
-            self._cancellation.check()
+        if self._cancellation is not None and self._cancellation.cancelled:
+            raise SpecializationCancelled("the specialization was cancelled")
         if self._report is None:
             return
         done = 1.0 if stage == "done" else self._done + share * _SHARES.get(stage, 0.0)
