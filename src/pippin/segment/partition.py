@@ -3,7 +3,7 @@
 The cost of an assignment is the sum of what each operation costs on its unit, and of what it costs to bring each value
 from the unit that makes it to every other unit that reads it (once, however many read it there). That is a sum of
 factors over few variables each, and its minimum is found exactly by eliminating one variable after the other (bucket
-elimination: R. Dechter, "Bucket elimination: A unifying framework for reasoning", 1999). A value with several readers
+elimination: R. Dechter, "Bucket elimination: A unifying framework for reasoning", 1999). A value with many readers
 gets a variable of its own, the set of units that have it, so that a wide fan-out stays a matter of pairs. The work
 grows with the width of the graph, not with its length; where a graph is too wide, its widest variables are fixed at
 what looks best, and the result says that it is not proved to be the cheapest.
@@ -20,6 +20,8 @@ import numpy as np
 
 # The largest table of one elimination; 4 units and 9 neighbours are just within.
 _TABLE = 1 << 18
+# Up to this size, a value and its readers are one factor; a variable for the units that have it would cost more.
+_DIRECT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,18 @@ def _improved(problem: Problem, assignment: list[int], units: int) -> list[int]:
     return assignment
 
 
+def _direct(seconds: np.ndarray, readers: int) -> np.ndarray:
+    """[producer's unit, unit of each reader]: what it costs to bring the value to every unit that reads it, once."""
+    units = len(seconds)
+    where = np.indices((units,) * (readers + 1))
+    total = np.zeros(where.shape[1:])
+    for unit in range(units):
+        total += np.where((where[1:] == unit).any(axis=0), seconds[where[0], unit], 0.0)
+    return total
+
+
 class _Elimination:
-    """Variables 0 to n-1 are the operations; behind them stands one for each value with several readers."""
+    """Variables 0 to n-1 are the operations; behind them stands one for each value with many readers."""
 
     def __init__(self, problem: Problem, units: int) -> None:
         self.exact = True
@@ -119,8 +131,8 @@ class _Elimination:
         for transfer in problem.transfers:
             seconds = np.asarray(transfer.seconds, np.float64) * (1 - np.eye(units))
             readers = sorted(set(transfer.consumers) - {transfer.producer})
-            if len(readers) == 1:
-                self._add((transfer.producer, readers[0]), seconds)
+            if len(readers) > 0 and units ** (len(readers) + 1) <= _DIRECT:
+                self._add((transfer.producer, *readers), _direct(seconds, len(readers)))
             elif readers:
                 present = len(self.sizes)
                 self.sizes.append(1 << units)
