@@ -21,10 +21,13 @@ from .progress import Stages
 # Candidates this near to the fastest are level: then the one stands that loads faster.
 _LEVEL = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
 _LONGEST = 2.0  # seconds of measuring, with the default strategy
-_OF_COMPILATION = 0.5  # the time of measuring, compared with that of all compilations
+_OF_COMPILATION = 0.7  # the time of measuring, compared with that of all compilations
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _IN_A_ROW = 5
 _SHORT = 0.02  # seconds; a longer prediction is run once in a row
+# Seconds until ONNX Runtime's threads have stopped spinning: at once after them, an encoder on OpenVINO was measured
+# with 27 ms in place of 15, and for as long as it was run.
+_SETTLE = 0.03
 _FAR_BEHIND = 1.3
 
 Inputs = list[dict[str, np.ndarray]]
@@ -212,13 +215,17 @@ def _precise(
 def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed: float, stages: Stages) -> None:
     """Rounds of runs of all rows, until the time is up; a row that is far behind drops out.
 
-    The runs of one row in a round stand together, and the first of them does not count: the threads of an engine that
-    has just run go on spinning for a while, and take the cores from another one's.
+    The runs of one row in a round stand together, after a pause, and the first of them does not count: the threads of
+    an engine that has just run go on spinning for a while, and take the cores from another one's.
     """
     started, racing = time.perf_counter(), rows
+    before_it = None
     for number in range(rounds):
         for row in racing:
             stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
+            if row.engine is not before_it:
+                time.sleep(_SETTLE)
+                before_it = row.engine
             before = time.perf_counter()
             _run(row, arrays)
             took = time.perf_counter() - before
