@@ -51,6 +51,8 @@ class Engine(Protocol):
     """Of two engines, the one with the lower rank loads faster from the cache (`bench/load.py`)."""
     thorough: bool
     """Whether it is only tried for fast predictions, since it compiles slowly, and its results are checked."""
+    spins: bool
+    """Whether its threads go on spinning for a while after a run, and take the cores from whoever runs next."""
 
     @property
     def installed(self) -> bool: ...

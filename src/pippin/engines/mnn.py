@@ -38,6 +38,7 @@ class MNN:
     package = "MNN"
     load_rank = 2
     thorough = True
+    spins = True
 
     @property
     def installed(self) -> bool:

@@ -40,6 +40,7 @@ class OnnxRuntime:
     package = "onnxruntime"
     load_rank = 0
     thorough = False
+    spins = True
 
     @property
     def installed(self) -> bool:

@@ -30,6 +30,7 @@ class OpenVINO:
     package = "openvino"
     load_rank = 1
     thorough = False
+    spins = False
 
     @cached_property
     def core(self) -> Any:

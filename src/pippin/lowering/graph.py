@@ -135,7 +135,7 @@ class Graph:
         dtype = np.dtype(dtype)
         if isinstance(x, Tensor):
             return x if x.dtype == dtype else self.Cast(x, to=element_type(dtype))
-        return np.asarray(x).astype(dtype)
+        return np.asarray(x).astype(dtype, copy=False)
 
     def shape_of(self, x: Tensor | np.ndarray) -> Any:
         """The shape as int64: a numpy array where it is known now, else a Tensor."""
