@@ -133,6 +133,7 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
             shutil.rmtree(entry.folder / "sources", ignore_errors=True)
         for name in ("aside", "index", "locks"):
             shutil.rmtree(cache.folder / name, ignore_errors=True)
+        cache.calibration.unlink(missing_ok=True)
         aside.rename(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -215,7 +216,7 @@ def _prepared(
                 stack.callback(cache.abandon, wanted.key) if held else None
             except OSError as error:
                 warn("%s: not cached: %s", cache.folder, error.strerror)
-            made = _specialized(source, configuration, stages, folder)
+            made = _specialized(source, configuration, stages, folder, cache)
             if not content.unchanged():
                 return None
             if folder is not None and not made.specialized.unsaved and content.covers(made.weights):
@@ -236,13 +237,15 @@ class _Made:
     """The weight files on disk that were read; none for a model in memory."""
 
 
-def _specialized(source: Source, configuration: Configuration, stages: Stages, folder: Path | None) -> _Made:
+def _specialized(
+    source: Source, configuration: Configuration, stages: Stages, folder: Path | None, cache: Cache | None = None
+) -> _Made:
     from .specialization.specializer import specialize
 
     with stages.stage("read"):
         asset = source.open()
         description = asset.description
-    made = specialize(asset, configuration, stages, folder)
+    made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None)
     if made.unsaved:
         warn("not cached: %s", made.unsaved)
     return _Made(description, made, asset.opened() if source.path is not None else [])

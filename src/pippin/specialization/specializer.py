@@ -52,8 +52,11 @@ def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
         raise
 
 
-def specialize(asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None = None) -> Specialized:
-    """Specialize one function of a model; the artifacts are written into `folder`, for `load_parts`.
+def specialize(
+    asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None = None, kept: Path | None = None
+) -> Specialized:
+    """Specialize one function of a model; the artifacts are written into `folder`, for `load_parts`; the measured
+    speed of the devices is kept in the file `kept`.
 
     Raises the errors of FormatError, UnsupportedError, ConfigurationError and CompilationError, and
     SpecializationCancelled.
@@ -65,7 +68,7 @@ def specialize(asset: Asset, configuration: Configuration, stages: Stages, folde
     with stages.stage("segment"):
         devices = devices_of(configuration.compute_units)
         declined = {engine.name: engine.declined(lowered) for engine in engines}
-        segments = _segments(lowered, engines, devices, declined)
+        segments = _segments(lowered, engines, devices, declined, kept)
     made: list[tuple[Part, Choice]] = []
     unsaved = ""
     for number, segment in enumerate(segments):
@@ -135,6 +138,7 @@ def _segments(
     engines: Sequence[Engine],
     devices: Sequence[ComputeDevice],
     declined: Mapping[str, Mapping[str, str]],
+    kept: Path | None,
 ) -> list[Planned]:
     """The model in one piece where there is one device and an engine for all of it; else as the partition says."""
     everywhere = set.intersection(*(set(why) for why in declined.values())) if declined else set()
@@ -147,7 +151,7 @@ def _segments(
     reachable: dict[str, dict[str, str]] = {
         d.kind: {e.name: e.version for e in engines if e.name in d.engines} for d in devices
     }
-    units = machine(reachable).units
+    units = machine(reachable, kept, devices[0].name).units
     problem = estimate(lowered.model, units, [declined[unit.engine] for unit in units])
     found = partition(problem)
     used = set(found.units[:-1])  # the last one is the caller
