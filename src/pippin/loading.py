@@ -144,18 +144,18 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
 
     Raises UnsupportedError for a model in several segments.
     """
-    from .lowering.storage import readable
     from .specialization.inputs import example_inputs
-    from .specialization.specializer import lower_function
+    from .specialization.specializer import lower_function, sources
 
     plan = loaded.compute_plan()
     if len(loaded.parts) > 1:
         raise UnsupportedError("the operations of a model in several segments cannot be measured one by one")
     (part,) = loaded.parts
     lowered = lower_function(source.open(), configuration)
-    with readable(lowered.model) as model:
+    engine = all_engines()[part.engine]
+    with sources(lowered.model, [engine]) as readable_by:
         arrays = example_inputs(loaded.session.function, lowered)
-        nodes = all_engines()[part.engine].profile(model, part.settings, arrays) or {}
+        nodes = engine.profile(readable_by[engine.name], part.settings, arrays) or {}
     names = {operation.name for operation in plan.operations}
     seconds: dict[str, float] = {}
     for node, took in nodes.items():

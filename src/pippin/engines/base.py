@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from ..lowering.lowered import Lowered
+
+if TYPE_CHECKING:  # a load from the cache needs no ONNX
+    from onnx import ModelProto
 
 FloatPrecision = Literal["float32", "bfloat16", "float16"]
 
@@ -79,6 +82,10 @@ class Engine(Protocol):
 
         The name is "" for what concerns the model as a whole.
         """
+        ...
+
+    def prepared(self, model: ModelProto) -> ModelProto:
+        """The graph as this engine runs it best: what of `passes` it needs. The same object where it needs nothing."""
         ...
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> Compiled:

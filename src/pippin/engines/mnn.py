@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _ARTIFACT = "model.mnn"
 _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
@@ -68,6 +71,9 @@ class MNN:
             if not dims or any(dim.WhichOneof("value") != "dim_value" or dim.dim_value < 1 for dim in dims):
                 return {"": f"'{info.name}' has no fixed shape; it compiles for one"}
         return {n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS}
+
+    def prepared(self, model: ModelProto) -> ModelProto:
+        return model
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile

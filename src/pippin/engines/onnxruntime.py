@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
 # The providers that reach a kind of device, the preferred one first; the CPU stands behind each of them.
@@ -75,6 +78,11 @@ class OnnxRuntime:
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
         return {}  # every operator that the lowering emits has a CPU kernel; a test holds it to that
 
+    def prepared(self, model: ModelProto) -> ModelProto:
+        from ..passes.decompress import decompressed
+
+        return decompressed(model, _has_kernel)
+
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
     ) -> CompiledOnnxRuntime:
@@ -131,6 +139,14 @@ class OnnxRuntime:
         except Exception as error:  # the library's exceptions share no base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
         return CompiledOnnxRuntime(session)
+
+
+def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool:
+    """Whether it fuses the two: products with weights in blocks, and layers whose other side is quantized as well."""
+    if reader.op_type == "MatMul" and any(attribute.name == "block_size" for attribute in dequantize.attribute):
+        return bool(reader.input[1] == dequantize.output[0])
+    others = [makers.get(name) for name in reader.input[:1]]
+    return any(other is not None and other.op_type == "DequantizeLinear" for other in others if other != dequantize)
 
 
 def _write_into(folder: Path, options: Any) -> None:

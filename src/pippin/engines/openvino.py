@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from ..lowering.lowered import Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
 from .openvino_import import openvino
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
 # Without these device files there is no such device: asking the library takes 50 ms.
@@ -69,6 +72,9 @@ class OpenVINO:
         from .openvino_defects import refused
 
         return refused(lowered)
+
+    def prepared(self, model: ModelProto) -> ModelProto:
+        return model  # it folds constants itself, compressed ones too
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

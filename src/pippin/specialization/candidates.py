@@ -77,17 +77,18 @@ def candidates(engines: list[Engine], device: str, threads: int | None, sixteen:
 
 
 def choose(
-    rows: list[Tried], source: bytes | Path, inputs: Callable[[], Inputs], strategy: str, wanted: str, stages: Stages,
-    outputs: list[str], folder: Path | None = None,
+    rows: list[Tried], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
+    stages: Stages, outputs: list[str], folder: Path | None = None,
 ) -> Choice:  # fmt: skip
-    """Compile and time the rows, and choose. `wanted` is the precision that was asked for; "auto": what keeps 40 dB.
+    """Compile and time the rows, and choose. `sources` are what each engine reads, by its name. `wanted` is the
+    precision that was asked for; "auto": what keeps 40 dB.
 
     `folder` is where artifacts may be written, those of each row in a folder of their own. Raises
     UnsupportedOperationError, with every engine's reason, where no row can be compiled.
     """
     for number, row in enumerate(rows):
         row.artifact = folder / f"candidate{number}" if folder else None
-    _compile(rows, source, strategy, stages)
+    _compile(rows, sources, strategy, stages)
     usable = [row for row in rows if row.compiled is not None]
     if not usable:
         raise cannot_run({row.engine.name: row.note for row in rows})
@@ -119,13 +120,13 @@ def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
     return UnsupportedOperationError("\n  ".join(["no engine can run this model", *lines]))
 
 
-def _compile(rows: list[Tried], source: bytes | Path, strategy: str, stages: Stages) -> None:
+def _compile(rows: list[Tried], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:
     """Compile the rows side by side; for a fast load one after the other, until one is there."""
 
     def compile_one(row: Tried) -> None:
         started = time.perf_counter()
         try:
-            row.compiled = _compiled(row, source)
+            row.compiled = _compiled(row, sources[row.engine.name])
             row.compilation = time.perf_counter() - started
         except EngineError as error:
             row.note = str(error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,22 @@ class Specialized:
     """Why its artifacts could not be written, where they were to be."""
 
 
+@contextmanager
+def sources(model: onnx.ModelProto, engines: Sequence[Engine]) -> Iterator[dict[str, bytes | Path]]:
+    """What each engine reads the model from, by its name: after the passes that it needs."""
+    with ExitStack() as stack:
+        made: list[tuple[onnx.ModelProto, bytes | Path]] = []
+        found = {}
+        for engine in engines:
+            prepared = engine.prepared(model)
+            known = next((source for other, source in made if other is prepared), None)
+            if known is None:
+                known = stack.enter_context(readable(prepared))
+                made.append((prepared, known))
+            found[engine.name] = known
+        yield found
+
+
 def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
     """The ONNX model of the configured function, before any engine sees it."""
     description = asset.description.function(configuration.function_name)
@@ -73,12 +90,12 @@ def specialize(
     unsaved = ""
     for number, segment in enumerate(segments):
         stages.tell("compile", number, len(segments))
-        with readable(segment.model) as source:
-            choice = _choose(segment, source, function, configuration, lowered, stages, folder)
+        with sources(segment.model, segment.engines) as readable_by:
+            choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
             best = choice.best
             if folder is not None and not unsaved:
                 with stages.stage("store"):
-                    unsaved = _saved(best, source, folder_of(folder, number))
+                    unsaved = _saved(best, readable_by[best.engine.name], folder_of(folder, number))
         made.append((Part(best.engine.name, best.settings, segment.inputs, segment.outputs), choice))
     outputs = [info.name for info in lowered.model.graph.output]
     compiled = join([(part, choice.best.compiled) for part, choice in made if choice.best.compiled], outputs)
@@ -170,7 +187,7 @@ def _segments(
 
 def _choose(
     segment: Planned,
-    source: bytes | Path,
+    readable_by: Mapping[str, bytes | Path],
     function: FunctionDescription,
     configuration: Configuration,
     lowered: Lowered,
@@ -190,7 +207,7 @@ def _choose(
     names = [port.tensor for port in lowered.outputs]
     return choose(
         rows,
-        source,
+        readable_by,
         lambda: [example_inputs(function, lowered, seed) for seed in _SEEDS],
         strategy if whole else "fast_load",
         wanted or "float32",
