@@ -40,6 +40,7 @@ class Session:
         self.states: tuple[Port, ...] = lowered.states
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)
+        self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
         self._decoders: Mapping[str, Decoder] = make_decoders(function.outputs, lowered.outputs, lowered.labels)
         self._inputs = _inputs(function, lowered)
 
@@ -74,8 +75,10 @@ class Session:
             sink((recorder.FAILURE, self.subject, started, perf_counter(), get_ident(), type(error).__name__))
             raise
         size = 0
-        for array in (*given.values(), *arrays.values()):
+        for array in given.values():
             size += array.nbytes
+        for name in self._tensors:
+            size += arrays[name].nbytes
         sink((recorder.PREDICTION, self.subject, started, perf_counter(), get_ident(), encoded, computed, marks, size))
         return outputs
 
