@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import cache, compile, devices, export, inspect, ops, plan, predict, run
+from . import cache, compile, devices, export, inspect, ops, plan, predict, run, trace
 from .console import print_error
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("devices")(devices.devices)
 app.command("plan")(plan.plan)
 app.command("compile")(compile.compile)
 app.add_typer(cache.app)
+app.add_typer(trace.app)
 app.command("export")(export.export)
 app.command("ops")(ops.ops)
 # What stands behind the script is the script's own, options included.
