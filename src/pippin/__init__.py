@@ -18,9 +18,10 @@ from .features.image_input import ImageInput as ImageInput
 from .flow.control import FlowControl as FlowControl
 from .flow.control import Statistics as Statistics
 from .model import Model as Model
-from .model import State as State
 from .model import load as load
 from .model import load_async as load_async
 from .model import save_compiled as save_compiled
 from .model import specialize as specialize
+from .options import PredictionOptions as PredictionOptions
+from .state import State as State
 from .version import __version__ as __version__

@@ -223,7 +223,8 @@ def _prepared(
                 try:
                     with stages.stage("store"):
                         plan = to_json(made.specialized.plan)
-                        cache.commit(wanted, _session_json(made), plan, source.path)
+                        entry = cache.commit(wanted, _session_json(made), plan, source.path)
+                    made.specialized.artifacts.stored(entry.folder)
                 except (OSError, CacheError) as error:
                     warn("%s: not cached: %s", cache.folder, error)
             return _fresh(made, source.name)

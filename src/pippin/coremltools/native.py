@@ -24,8 +24,9 @@ from ..configuration import ComputeUnits, Configuration, Hints
 from ..devices.detect import available_compute_devices
 from ..errors import ConfigurationError, FormatError, PippinError, PredictionError, UnsupportedError
 from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
-from ..model import Model, State, load
+from ..model import Model, load
 from ..program import save_compiled
+from ..state import State
 from .structure import Plan, model_structure
 from .structure import _MLModelStructureNeuralNetworkLayerProxy as _MLModelStructureNeuralNetworkLayerProxy
 from .structure import _MLModelStructureProgramOperationProxy as _MLModelStructureProgramOperationProxy

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from ..cancellation import Stop
 from ..lowering.lowered import Lowered
 
 if TYPE_CHECKING:  # a load from the cache needs no ONNX
@@ -28,9 +29,13 @@ class Settings:
     threads: int | None = None
     """Threads of one prediction on the CPU; None: the engine's own choice, usually one for each core."""
 
+    streams: int | None = None
+    """Predictions that are computed side by side, each by some of the threads; None: it is made for one at a time."""
+
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
-        return f"{self.precision} on {self.device}{threads}"
+        streams = "" if self.streams is None else f", {self.streams} streams"
+        return f"{self.precision} on {self.device}{threads}{streams}"
 
 
 PLAIN = Settings()
@@ -39,8 +44,14 @@ PLAIN = Settings()
 class Compiled(Protocol):
     """A model compiled by an engine. `run` may be called from several threads at once."""
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Every output by its ONNX name. The arrays belong to the caller. Raises PredictionError."""
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Every output by its ONNX name. The arrays belong to the caller. Raises PredictionError.
+
+        `stop` may ask it to end early, with PredictionCancelled. `into` are arrays of the outputs' shapes and dtypes,
+        in C order, that are to be filled in place of new ones; an engine that cannot leaves them alone.
+        """
         ...
 
 
@@ -101,6 +112,11 @@ class Engine(Protocol):
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> Compiled:
         """What `save` wrote. Raises CompilationError where it is not that."""
+        ...
+
+    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+        """Other settings, for the same artifact, that many predictions at once may be computed faster with; those for
+        fewer at once come first."""
         ...
 
     def profile(

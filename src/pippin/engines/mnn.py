@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cancellation import Stop
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import Lowered
 from .base import PLAIN, FloatPrecision, Settings
@@ -95,6 +96,9 @@ class MNN:
             raise CompilationError(f"MNN {self.version} cannot load the artifact: {error}") from error
         return self._open(data, settings)
 
+    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+        return ()  # predictions of a session wait for each other, each with all cores
+
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, float] | None:
@@ -146,8 +150,12 @@ class CompiledMNN:
         self._outputs: dict[str, Any] = interpreter.getSessionOutputAll(session)
         self._lock = Lock()
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
         with self._lock:
+            if stop is not None:
+                stop.check()
             try:
                 for name, array in inputs.items():
                     if name in self._inputs:

@@ -53,7 +53,7 @@ class Tried:
         s = self.settings
         return Candidate(
             self.engine.name, s.device, s.precision, s.threads, self.seconds, self.throughput, self.compilation,
-            {name: min(value, 999.0) for name, value in self.noise.items()}, self.note,
+            {name: min(value, 999.0) for name, value in self.noise.items()}, self.note, s.streams,
         )  # fmt: skip
 
 

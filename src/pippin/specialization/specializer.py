@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import onnx
 
 from ..configuration import Configuration
 from ..devices import ComputeDevice, devices_of
-from ..engines import Compiled, Engine, all_engines
+from ..engines import Compiled, Engine, Settings, all_engines
 from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
@@ -26,10 +27,29 @@ from ..types import DataType
 from .candidates import Choice, Tried, candidates, cannot_run, choose
 from .inputs import example_inputs
 from .operations import planned_operations
-from .parts import Part, folder_of, join
+from .parts import Part, adapted, folder_of, join
 from .progress import Stages
+from .together import Together, for_many
 
 _SEEDS = (0, 1)
+
+
+class Artifacts:
+    """What further forms of the segments are made from: the artifacts, once these lie in the cache; else the models."""
+
+    def __init__(self, models: Sequence[onnx.ModelProto]) -> None:
+        self._models = list(models)
+        self._folder: Path | None = None
+
+    def stored(self, folder: Path) -> None:
+        self._folder = folder
+        self._models.clear()
+
+    def load(self, number: int, engine: Engine, settings: Settings) -> Compiled:
+        if self._folder is not None:
+            return engine.load(folder_of(self._folder, number), settings)
+        with readable(engine.prepared(self._models[number])) as source:
+            return engine.compile(source, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,7 @@ class Specialized:
     parts: tuple[Part, ...]
     compiled: Compiled
     plan: ComputePlan
+    artifacts: Artifacts
     unsaved: str = ""
     """Why its artifacts could not be written, where they were to be."""
 
@@ -86,28 +107,33 @@ def specialize(
         devices = devices_of(configuration.compute_units)
         declined = {engine.name: engine.declined(lowered) for engine in engines}
         segments = _segments(lowered, engines, devices, declined, kept)
-    made: list[tuple[Part, Choice]] = []
+    made: list[tuple[Part, Choice, Together]] = []
     unsaved = ""
     for number, segment in enumerate(segments):
         stages.tell("compile", number, len(segments))
         with sources(segment.model, segment.engines) as readable_by:
             choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
             best = choice.best
+            source = readable_by[best.engine.name]
+            together = _together(segment, best, source, function, lowered, configuration, stages)
             if folder is not None and not unsaved:
                 with stages.stage("store"):
-                    unsaved = _saved(best, readable_by[best.engine.name], folder_of(folder, number))
-        made.append((Part(best.engine.name, best.settings, segment.inputs, segment.outputs), choice))
+                    unsaved = _saved(best, source, folder_of(folder, number))
+        part = Part(best.engine.name, best.settings, segment.inputs, segment.outputs, together.settings)
+        made.append((part, choice, together))
     outputs = [info.name for info in lowered.model.graph.output]
-    compiled = join([(part, choice.best.compiled) for part, choice in made if choice.best.compiled], outputs)
+    artifacts = Artifacts([segment.model for segment in segments])
+    compiled = join([(part, _adapted(n, part, choice.best, together, artifacts))
+                     for n, (part, choice, together) in enumerate(made)], outputs)  # fmt: skip
     plan = ComputePlan(
         function=function.name,
-        segments=tuple(_described(part, segment) for (part, _), segment in zip(made, segments, strict=True)),
-        candidates=tuple(row.described() for _, choice in made for row in choice.tried),
-        operations=planned_operations(lowered, segments, [p for p, _ in made], declined),
+        segments=tuple(_described(part, segment) for (part, _, _), segment in zip(made, segments, strict=True)),
+        candidates=tuple(row.described() for _, choice, more in made for row in (*choice.tried, *more.tried)),
+        operations=planned_operations(lowered, segments, [p for p, _, _ in made], declined),
         precision=_sixteen(configuration, lowered)[1],
         stages=dict(stages.seconds),
     )
-    return Specialized(lowered, tuple(part for part, _ in made), compiled, plan, unsaved)
+    return Specialized(lowered, tuple(part for part, _, _ in made), compiled, plan, artifacts, unsaved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +243,22 @@ def _choose(
     )
 
 
+def _together(
+    segment: Planned, best: Tried, source: bytes | Path, function: FunctionDescription, lowered: Lowered,
+    configuration: Configuration, stages: Stages,
+) -> Together:  # fmt: skip
+    if segment.nodes is not None:  # a piece cannot be judged alone
+        return Together()
+    strategy = configuration.hints.specialization_strategy
+    return for_many(best, source, lambda: [example_inputs(function, lowered)], strategy, stages)
+
+
+def _adapted(number: int, part: Part, best: Tried, together: Together, artifacts: Artifacts) -> Compiled:
+    """What was compiled, with its other forms; those that are not made yet are loaded when they are first of use."""
+    assert best.compiled is not None
+    return adapted(best.compiled, part.together, partial(artifacts.load, number, best.engine), together.made)
+
+
 def _sixteen(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
     """Which 16-bit precisions may be tried ("auto", one by name, or "" for none), and why, for people."""
     if configuration.precision == "float32":
@@ -241,4 +283,5 @@ def _described(part: Part, segment: Planned) -> PlannedSegment:
         settings.precision,
         settings.threads,
         len(segment.model.graph.node),
+        tuple(s.streams or 1 for s in part.together),
     )
