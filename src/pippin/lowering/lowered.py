@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # a model from the cache needs its ports, and no ONNX
     import onnx
 
 
+PYTHON_DOMAIN = "pippin.python"
+"""The ONNX domain of nodes that are Python code; a model is cut at them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """One input, output or state of a lowered function, by its Core ML name."""
