@@ -15,6 +15,7 @@ from .devices.detect import all_compute_devices as all_compute_devices
 from .devices.detect import available_compute_devices as available_compute_devices
 from .devices.device import ComputeDevice as ComputeDevice
 from .errors import PippinError as PippinError
+from .feature_extractors import replace_feature_extractor as replace_feature_extractor
 from .features.image_input import ImageInput as ImageInput
 from .flow.control import FlowControl as FlowControl
 from .flow.control import Statistics as Statistics

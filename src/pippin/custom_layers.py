@@ -66,10 +66,11 @@ class CustomLayer:
         self.class_name = class_name
         found = _find(class_name)
         self._shapes = found.output_shapes
-        code: Any = found.code
-        if inspect.isclass(code):
+        code: Callable[..., Any] = found.code
+        if isinstance(code, type):
+            make: Any = code
             try:
-                layer = code(dict(parameters), list(weights))
+                layer = make(dict(parameters), list(weights))
             except Exception as error:
                 raise ProgramError(f"the custom layer '{class_name}' cannot be made: {_what(error)}") from error
             self._evaluate: Callable[..., Any] = getattr(layer, "evaluate", layer)

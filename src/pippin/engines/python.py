@@ -1,6 +1,6 @@
 """Python: runs what no other engine can: nodes whose computation is Python code that the user registered.
 
-Such a node has the domain `PYTHON_DOMAIN`. Its operator says where the code is registered, its attributes by which
+Such a node has the domain `PYTHON`. Its operator says where the code is registered, its attributes by which
 name and with which parameters; its weights are initializers. It is never chosen: where a model has such nodes, it is
 cut at them, and they come here.
 """
@@ -17,7 +17,8 @@ import numpy as np
 
 from ..custom_layers import CustomLayer
 from ..errors import CompilationError, PredictionError
-from ..lowering.lowered import PYTHON_DOMAIN, Lowered
+from ..feature_extractors import FeatureModel
+from ..lowering.lowered import PYTHON, Lowered
 from ..types import Shape
 from ..version import __version__
 from .base import PLAIN, FloatPrecision, Settings
@@ -33,7 +34,7 @@ class Code(Protocol):
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]: ...
 
 
-_OPERATORS: Mapping[str, Any] = {"CustomLayer": CustomLayer}
+_OPERATORS: Mapping[str, Any] = {"CustomLayer": CustomLayer, "FeatureModel": FeatureModel}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Python:
 
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
         nodes = lowered.model.graph.node
-        return {n.name or n.output[0]: "not Python code" for n in nodes if n.domain != PYTHON_DOMAIN}
+        return {n.name or n.output[0]: "not Python code" for n in nodes if n.domain != PYTHON}
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledPython:
         import onnx
@@ -170,13 +171,13 @@ class CompiledPython:
 
 
 def _checked(node: Node, value: Value, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiubO":
         raise PredictionError(f"[{node.code}] '{node.name}': an array of {array.dtype} was given; numbers are needed")
     if value.shape is not None and not _fits(array.shape, value.shape):
         raise PredictionError(
             f"[{node.code}] '{node.name}': an output of shape {array.shape} was given; declared is {value.shape}"
         )
-    return np.ascontiguousarray(array, np.float32)
+    return array if array.dtype == object else np.ascontiguousarray(array, np.float32)
 
 
 def _fits(shape: Shape, declared: Shape) -> bool:

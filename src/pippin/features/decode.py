@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import PredictionError, SpecificationError
-from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
+from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray, String
+from ..format.description import Sequence as SequenceType
 from ..lowering.lowered import Labels, Port
 from .images import decode_image
 
@@ -45,6 +46,11 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
         case Int64() | Double():
             number = int if isinstance(feature.type, Int64) else float
             return lambda arrays: number(arrays[tensor].reshape(-1)[0])
+        case String():
+            return lambda arrays: str(arrays[tensor].reshape(-1)[0])
+        case SequenceType(element=element):
+            convert = str if element == "string" else int
+            return lambda arrays: [convert(value) for value in arrays[tensor].reshape(-1)]
         case MultiArray(dtype=dtype, shape=shape):
             # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
             one = shape == (1,) and port.type.shape == ()

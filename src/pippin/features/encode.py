@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import FeatureTypeError, UnsupportedModelError
-from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
+from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray, String
 from ..lowering.lowered import Port
 from .arrays import check_shape, to_array
+from .categories import encode_string
 from .images import encode_image
 
 Encoder: TypeAlias = Callable[[Any], np.ndarray]
@@ -29,6 +30,8 @@ def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
             return lambda value: encode_image(feature.name, value, image, port.dtype)
         case Int64() | Double():
             return _number_encoder(feature.name, port)
+        case String() if port.dtype == object:
+            return lambda value: encode_string(feature.name, value)
     raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which an ML Program does not take")
 
 

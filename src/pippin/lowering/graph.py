@@ -20,7 +20,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 
 from ..errors import UnsupportedOperationError
 from ..types import Shape
-from .lowered import PYTHON_DOMAIN
+from .lowered import PYTHON
 
 OPSET = 21
 IR_VERSION = 10
@@ -136,22 +136,20 @@ class Graph:
 
     def python(
         self, operator: str, code: str, parameters: Mapping[str, Any], inputs: Sequence[Operand],
-        weights: Sequence[np.ndarray], shapes: Sequence[Shape],
+        weights: Sequence[np.ndarray], types: Sequence[tuple[Any, Shape]],
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """A node that is registered Python code, with float32 results of these shapes; `parameters` are plain values.
+        """A node that is registered Python code, with results of these types; `parameters` are plain values.
 
         Raises UnsupportedOperationError inside a branch or loop, which cannot be cut there.
         """
         if self._depth:
             raise UnsupportedOperationError("it stands in a branch or loop, where Python code cannot be called")
         operands = [*(self.tensor(x) for x in inputs), *map(self._initializer, weights)]
-        names = [self.unique(operator) for _ in shapes]
+        names = [self.unique(operator) for _ in types]
         attributes = {"label": self.label, "code": code, "parameters": json.dumps(dict(parameters))}
-        node = helper.make_node(
-            operator, [t.name for t in operands], names, name=names[0], domain=PYTHON_DOMAIN, **attributes
-        )
+        node = helper.make_node(operator, [t.name for t in operands], names, name=names[0], domain=PYTHON, **attributes)
         self.nodes.append(node)
-        results = tuple(Tensor(n, np.dtype(np.float32), shape) for n, shape in zip(names, shapes, strict=True))
+        results = tuple(Tensor(n, np.dtype(dtype), shape) for n, (dtype, shape) in zip(names, types, strict=True))
         self._foreign += results
         return results
 
@@ -211,7 +209,7 @@ class Graph:
         made.graph.output.extend(value_info(t) for t in outputs)
         made.graph.value_info.extend(value_info(t) for t in self._foreign)
         if self._foreign:
-            made.opset_import.append(helper.make_opsetid(PYTHON_DOMAIN, 1))
+            made.opset_import.append(helper.make_opsetid(PYTHON, 1))
         for label, array in self.initializers.items():
             _store(array, made.graph.initializer.add(name=label))
         return made

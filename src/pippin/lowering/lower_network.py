@@ -129,7 +129,7 @@ def _output(network: Network, value: Tensor, name: str, inputs: list[Port]) -> t
 def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
     """An output of rank 5 as the array that is described: without leading axes, then trailing ones, of size 1."""
     if network.exact:
-        return value
+        return _without_image_axes(network, value, feature)
     if isinstance(feature.type, Image):
         return network.Squeeze(value, [0]) if value.rank == 5 else value
     if not isinstance(feature.type, MultiArray) or value.rank != 5:
@@ -142,6 +142,15 @@ def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> T
         return value
     rank = len(described) if described is not None else 1 if sizes[3:] == (1, 1) else 3
     return network.Squeeze(value, [0, 1, 3, 4] if rank == 1 else [0, 1])
+
+
+def _without_image_axes(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
+    """A network of arrays that was changed to take images has one leading axis more than it describes."""
+    described = feature.type.shape if isinstance(feature.type, MultiArray) else None
+    sizes = value.static_shape
+    if not described or sizes is None or len(sizes) != len(described) + 1 or prod(sizes) != prod(described):
+        return value
+    return network.Reshape(value, list(described))
 
 
 def _probabilities(network: Network) -> str:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # a model from the cache needs its ports, and no ONNX
     import onnx
 
 
-PYTHON_DOMAIN = "pippin.python"
-"""The ONNX domain of nodes that are Python code; a model is cut at them."""
+PYTHON = "pippin"
+"""The domain of the nodes that are no ONNX: they run in Python, between two segments."""
 
 
 @dataclass(frozen=True, slots=True)

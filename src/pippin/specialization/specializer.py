@@ -16,7 +16,7 @@ from ..engines import Compiled, Engine, all_engines, engine_named, python_engine
 from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
-from ..lowering.lowered import PYTHON_DOMAIN, Lowered
+from ..lowering.lowered import PYTHON, Lowered
 from ..lowering.model import lower_model
 from ..lowering.storage import readable
 from ..plan import ComputePlan, PlannedSegment
@@ -175,7 +175,7 @@ def _segments(
 def _python_code(lowered: Lowered) -> dict[str, str]:
     """The nodes that are Python code, with the reason why other engines do not run them."""
     nodes = lowered.model.graph.node
-    return {node.name: "it is Python code" for node in nodes if node.domain == PYTHON_DOMAIN}
+    return {node.name: "it is Python code" for node in nodes if node.domain == PYTHON}
 
 
 def _around_python(

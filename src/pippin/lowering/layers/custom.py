@@ -20,7 +20,7 @@ def custom(n: Network, p: Any, *x: Any) -> Any:
     inputs = [n.tensor(value, np.float32) for value in x]
     code = CustomLayer(p.className, parameters, weights)
     shapes = code.output_shapes([(None,) * t.rank if t.shape is None else t.shape for t in inputs], len(n.layer.output))
-    return n.python("CustomLayer", p.className, parameters, inputs, weights, shapes)
+    return n.python("CustomLayer", p.className, parameters, inputs, weights, [(np.float32, shape) for shape in shapes])
 
 
 def _value(value: Any) -> Any:

@@ -29,6 +29,9 @@ def inner_product(n: Network, p: Any, x: Tensor) -> Any:
 @layer("batchedMatmul")
 def batched_matmul(n: Network, p: Any, x: Any, y: Any = None) -> Any:
     if y is not None:
+        x, y = n.tensor(x), n.tensor(y)  # of rank 1 they are a row and a column, and the product keeps both axes
+        x = n.Unsqueeze(x, [0]) if x.rank == 1 else x
+        y = n.Unsqueeze(y, [1]) if y.rank == 1 else y
         return n.mil("matmul", x=x, y=y, transpose_x=bool(p.transposeA), transpose_y=bool(p.transposeB))
     rows, columns = int(p.weightMatrixFirstDimension), int(p.weightMatrixSecondDimension)
     matrix = weights(p.weights, (columns, rows)).T  # stored by columns
