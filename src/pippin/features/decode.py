@@ -54,6 +54,8 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
         case MultiArray(dtype=dtype, shape=shape):
             # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
             one = shape == (1,) and port.type.shape == ()
+            if port.sequence:
+                return _sequence_decoder(tensor, dtype.numpy, shape)
             return _array_decoder(tensor, dtype.numpy, (1,) if one else None)
     return lambda arrays: arrays[tensor]
 
@@ -65,6 +67,20 @@ def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | N
             with np.errstate(over="ignore"):  # beyond float16 is infinity, as it would be on the device
                 array = array.astype(dtype)
         return array if shape is None else array.reshape(shape)
+
+    return decode
+
+
+def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+    """A sequence of one step as it is described, or as [channel] or [channel, height, width]; a longer one as it is."""
+
+    def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        array = arrays[tensor].astype(dtype, copy=False)
+        if array.shape[:2] != (1, 1):
+            return array
+        if shape is not None and np.prod(shape) == array.size:
+            return array.reshape(shape)
+        return array.reshape(-1) if array.shape[3:] == (1, 1) else array.reshape(array.shape[2:])
 
     return decode
 

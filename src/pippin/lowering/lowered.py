@@ -30,6 +30,9 @@ class Port:
     tensor: str = ""
     """Its ONNX name: its own, but for an output with the name of an input, which ONNX cannot name twice."""
 
+    sequence: bool = False
+    """Whether it is [sequence, batch, channel, height, width], of which the description tells the channels alone."""
+
     def __post_init__(self) -> None:
         if not self.tensor:
             object.__setattr__(self, "tensor", self.name)

@@ -14,15 +14,17 @@ from .weights import weights
 
 @layer("innerProduct")
 def inner_product(n: Network, p: Any, x: Tensor) -> Any:
-    """x @ weights.T over the last axis, or over the channels of [.., C, 1, 1]."""
+    """x @ weights.T over the last axis, or over the last three of an image, [.., C, H, W], to [.., C, 1, 1]."""
     x = n.tensor(x)
     weight = weights(p.weights, (p.outputChannels, p.inputChannels))
     bias = weights(p.bias, (p.outputChannels,), "bias") if p.hasBias else None
     sizes = x.shape or ()
     channels_first = len(sizes) >= 3 and sizes[-2:] == (1, 1) and (not n.exact or int(p.inputChannels) != 1)
+    image = sizes[-3:] if len(sizes) >= 4 else ()
+    channels_first |= bool(image) and sizes[-1] != int(p.inputChannels) and None not in image
     if not channels_first and n.exact:
         return n.mil("linear", x=x, weight=weight, bias=bias)
-    rows = n.Reshape(x, n.shape(*n.sizes(x)[:-3], int(p.inputChannels)))  # a legacy image is flattened
+    rows = n.Reshape(x, n.shape(*n.sizes(x)[:-3], int(p.inputChannels)))  # an image is flattened
     return n.Unsqueeze(n.mil("linear", x=rows, weight=weight, bias=bias), [-2, -1])
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from lowering.layers import test_control, test_custom, test_layers, test_random, test_sequences, test_windows
+from lowering.layers import (
+    test_control,
+    test_custom_layers,
+    test_layers,
+    test_random_layers,
+    test_sequences,
+    test_windows,
+)
 from pippin.format.schema import messages
 from pippin.lowering.layer_registry import LAYERS
 
 FIELDS = messages("NeuralNetwork").NeuralNetworkLayer.DESCRIPTOR.oneofs_by_name["layer"].fields
 TESTED = {
     r.layer
-    for module in (test_control, test_custom, test_layers, test_random, test_sequences, test_windows)
+    for module in (test_control, test_custom_layers, test_layers, test_random_layers, test_sequences, test_windows)
     for r in module.ROWS
 }
 
