@@ -10,10 +10,12 @@ from .cancellation import Cancellation as Cancellation
 from .configuration import ComputeUnits as ComputeUnits
 from .configuration import Configuration as Configuration
 from .configuration import Hints as Hints
+from .custom_layers import custom_layer as custom_layer
 from .devices.detect import all_compute_devices as all_compute_devices
 from .devices.detect import available_compute_devices as available_compute_devices
 from .devices.device import ComputeDevice as ComputeDevice
 from .errors import PippinError as PippinError
+from .feature_extractors import replace_feature_extractor as replace_feature_extractor
 from .features.image_input import ImageInput as ImageInput
 from .flow.control import FlowControl as FlowControl
 from .flow.control import Statistics as Statistics

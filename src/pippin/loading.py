@@ -15,7 +15,7 @@ from .cache.key import Ingredients, ingredients
 from .cache.store import Cache, Entry, warn
 from .configuration import Configuration
 from .devices import devices_of
-from .engines import Compiled, all_engines
+from .engines import Compiled, all_engines, engine_named
 from .errors import CacheError, ConfigurationError, EngineError, PackageError, UnsupportedError
 from .format.description import FunctionDescription, ModelDescription
 from .lowering.lowered import Lowered
@@ -152,7 +152,7 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
         raise UnsupportedError("the operations of a model in several segments cannot be measured one by one")
     (part,) = loaded.parts
     lowered = lower_function(source.open(), configuration)
-    engine = all_engines()[part.engine]
+    engine = engine_named(part.engine)
     with sources(lowered.model, [engine]) as readable_by:
         arrays = example_inputs(loaded.session.function, lowered)
         nodes = engine.profile(readable_by[engine.name], part.settings, arrays) or {}

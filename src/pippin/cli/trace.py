@@ -113,7 +113,7 @@ def _print(found: Summary) -> None:
     if found.gaps is not None:
         gaps = found.gaps
         listed = ", ".join(f"{name} {duration(getattr(gaps, name))}" for name in ("average", "median", "maximum"))
-        facts.add_row("gaps between", f"{gaps.count}, {duration(gaps.total)} together, {gaps.share:.0%} of it: {listed}")
+        facts.add_row("gaps between", f"{gaps.count}, {duration(gaps.total)} together, {gaps.share:.0%}: {listed}")
     if found.peak_memory is not None:
         growth = sized(found.memory_growth or 0)
         facts.add_row("peak memory", f"{sized(found.peak_memory)} resident, {growth} above the start")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..cancellation import Stop
-from ..engines import Compiled, Settings, all_engines
+from ..engines import Compiled, Settings, engine_named
 from .adaptive import Adaptive, OneAtATime, Variant
 
 
@@ -75,10 +75,9 @@ def join(parts: Sequence[tuple[Part, Compiled]], outputs: Sequence[str]) -> Comp
 
 def load_parts(folder: Path, parts: Sequence[Part], outputs: Sequence[str]) -> Compiled:
     """The segments of an entry. Raises CompilationError where one is not what its engine wrote."""
-    engines = all_engines()
     loaded = []
     for number, part in enumerate(parts):
-        engine, where = engines[part.engine], folder_of(folder, number)
+        engine, where = engine_named(part.engine), folder_of(folder, number)
         alone = engine.load(where, part.settings)
         loaded.append((part, adapted(alone, part.together, lambda s, e=engine, w=where: e.load(w, s))))  # type: ignore[misc]
     return join(loaded, outputs)

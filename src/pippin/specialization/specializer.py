@@ -14,15 +14,15 @@ import onnx
 
 from ..configuration import Configuration
 from ..devices import ComputeDevice, devices_of
-from ..engines import Compiled, Engine, Settings, all_engines
+from ..engines import Compiled, Engine, Settings, all_engines, engine_named, python_engine
 from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
-from ..lowering.lowered import Lowered
+from ..lowering.lowered import PYTHON, Lowered
 from ..lowering.model import lower_model
 from ..lowering.storage import readable
 from ..plan import ComputePlan, PlannedSegment
-from ..segment import cut, estimate, machine, partition
+from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
 from .candidates import Choice, Tried, candidates, cannot_run, choose
 from .inputs import example_inputs
@@ -105,7 +105,11 @@ def specialize(
         lowered = lower_function(asset, configuration)
     with stages.stage("segment"):
         devices = devices_of(configuration.compute_units)
-        declined = {engine.name: engine.declined(lowered) for engine in engines}
+        python = _python_code(lowered)
+        declined = {engine.name: {**engine.declined(lowered), **python} for engine in engines}
+        if python:
+            engines = [*engines, python_engine()]
+            declined[python_engine().name] = dict(python_engine().declined(lowered))
         segments = _segments(lowered, engines, devices, declined, kept)
     made: list[tuple[Part, Choice, Together]] = []
     unsaved = ""
@@ -189,25 +193,52 @@ def _segments(
         raise cannot_run({name: next(iter(why.values())) for name, why in declined.items()})
     kinds = [d.kind for d in devices]
     whole = [engine for engine in engines if not declined[engine.name]]
+    if kinds == ["cpu"] and not whole and (around := _around_python(lowered, engines, declined)):
+        return around
     if kinds == ["cpu"] and whole:
         return [Planned("cpu", tuple(whole), lowered.model, None)]
     reachable: dict[str, dict[str, str]] = {
         d.kind: {e.name: e.version for e in engines if e.name in d.engines} for d in devices
     }
     units = machine(reachable, kept, devices[0].name).units
+    if python_engine() in engines:
+        units = (*units, Unit(python_engine().name))
     problem = estimate(lowered.model, units, [declined[unit.engine] for unit in units])
     found = partition(problem)
     used = set(found.units[:-1])  # the last one is the caller
     if len(used) == 1:
         unit = units[used.pop()]
-        same = [e for e in whole if e.name in reachable[unit.device]] or [all_engines()[unit.engine]]
+        same = [e for e in whole if e.name in reachable[unit.device]] or [engine_named(unit.engine)]
         return [Planned(unit.device, tuple(same), lowered.model, None)]
     planned = []
     for segment in cut(lowered.model, found.units[:-1]):
         unit = units[segment.unit]
         names = frozenset(lowered.model.graph.node[i].name for i in segment.nodes)
-        engine = all_engines()[unit.engine]
+        engine = engine_named(unit.engine)
         planned.append(Planned(unit.device, (engine,), segment.model, names, segment.inputs, segment.outputs))
+    return planned
+
+
+def _python_code(lowered: Lowered) -> dict[str, str]:
+    """The nodes that are Python code, with the reason why other engines do not run them."""
+    nodes = lowered.model.graph.node
+    return {node.name: "it is Python code" for node in nodes if node.domain == PYTHON}
+
+
+def _around_python(
+    lowered: Lowered, engines: Sequence[Engine], declined: Mapping[str, Mapping[str, str]]
+) -> list[Planned]:
+    """The segments of a model on the CPU that is cut at its Python code alone; none where no engine runs the rest."""
+    python = _python_code(lowered)
+    rest = tuple(e for e in engines if e is not python_engine() and declined[e.name].keys() == python.keys())
+    if not python or not rest:
+        return []
+    nodes = lowered.model.graph.node
+    planned = []
+    for segment in cut(lowered.model, [int(node.name in python) for node in nodes]):
+        names = frozenset(nodes[i].name for i in segment.nodes)
+        runs = (python_engine(),) if segment.unit else rest
+        planned.append(Planned("cpu", runs, segment.model, names, segment.inputs, segment.outputs))
     return planned
 
 
@@ -279,7 +310,7 @@ def _described(part: Part, segment: Planned) -> PlannedSegment:
     return PlannedSegment(
         settings.device,
         part.engine,
-        all_engines()[part.engine].version,
+        engine_named(part.engine).version,
         settings.precision,
         settings.threads,
         len(segment.model.graph.node),
