@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...errors import WeightError
 from ...format.blob import BlobFile
 from ...types import DataType, DictionaryType, ListType, StateType, TensorType, TupleType, ValueType
 from ..ir import Literal
@@ -49,12 +50,6 @@ def parse_literal(cursor: Cursor, weights: Weights | None) -> Literal:
     return found
 
 
-def blob_literal(kind: TensorType, path: str, offset: int, weights: Weights | None) -> Literal:
-    """A constant that is read from its weight file when it is asked for."""
-    shape = tuple(int(d) for d in kind.shape or () if d is not None)
-    return Literal(kind, partial(_read, weights, path, offset, kind.dtype, shape), path, offset)
-
-
 def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
     start = cursor.space()
     if not is_fixed(kind):
@@ -73,12 +68,14 @@ def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
         found[name] = literal.value
     cursor.expect(")")
     assert isinstance(kind, TensorType)
-    return blob_literal(kind, found["path"], int(found["offset"]), weights)
+    path, offset = found["path"], int(found["offset"])
+    return Literal(kind, partial(read_blob, weights, path, offset, kind.dtype, kind.shape), path, offset)
 
 
-def _read(weights: Weights | None, path: str, offset: int, dtype: DataType, shape: tuple[int, ...]) -> np.ndarray:
-    from ...errors import WeightError
-
+def read_blob(
+    weights: Weights | None, path: str, offset: int, dtype: DataType, shape: tuple[int, ...]
+) -> np.ndarray:
+    """The array of a record. Raises WeightError where it is missing or does not fit."""
     if weights is None:
         raise WeightError(f"the weight file '{path}' is missing: the program was read without its weights")
     return weights(path).read(offset, dtype, shape)
