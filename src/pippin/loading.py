@@ -62,7 +62,7 @@ class Source:
 
     @property
     def path(self) -> Path | None:
-        """Where it lies; None for what `open_asset` has to look at first."""
+        """Where it lies; None for what `open_model` has to look at first."""
         if isinstance(self.given, str | os.PathLike):
             return Path(self.given)
         found = getattr(self.given, "path", None)  # an Asset that was opened from there
@@ -73,9 +73,9 @@ class Source:
         return self.path.name if self.path is not None else "model in memory"
 
     def open(self) -> Asset:
-        from .format.asset import open_asset
+        from .program.opening import open_model
 
-        return open_asset(self.given, self.weights)
+        return open_model(self.given, self.weights)
 
     def content(self, index: Path | None) -> Content | None:
         """None where it cannot be told without opening it, or is no model: opening it then tells why."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PackageError
+from ..format.compiled import SPECIFICATION
 from ..format.package import open_package
 
 _UNSURE = 2_000_000_000  # nanoseconds
@@ -87,6 +88,8 @@ def _files(path: Path, weights: Path | None) -> Iterable[tuple[str, Path]]:
             yield from _below(folder, "weights")
         if weights is None:
             yield from ((f"beside/{file.name}", file) for file in path.parent.glob("*.bin"))
+        if path.suffix == ".mil" and (path.parent / SPECIFICATION).is_file():
+            yield f"beside/{SPECIFICATION}", path.parent / SPECIFICATION
 
 
 def _below(folder: Path, name: str) -> Iterable[tuple[str, Path]]:
