@@ -289,7 +289,7 @@ def _from_entry(entry: Entry, name: str) -> Loaded:
     found = from_json(entry.read("session.json"))
     lowered = Lowered(
         found["name"], _NOTHING, tuple(found["inputs"]), tuple(found["outputs"]), tuple(found["states"]),
-        tuple(found["written"]), found["labels"],
+        tuple(found["written"]), found["labels"], checks=tuple(found["checks"]),
     )  # fmt: skip
     parts = tuple(Part.from_plain(part) for part in found["parts"])
     compiled: Compiled = load_parts(entry.folder, parts, found["arrays"])
@@ -308,6 +308,7 @@ def _session_json(made: _Made) -> str:
         "states": lowered.states,
         "written": lowered.written,
         "labels": lowered.labels,
+        "checks": lowered.checks,
         "parts": [part.to_plain() for part in made.specialized.parts],
         "arrays": [info.name for info in lowered.model.graph.output],
     }

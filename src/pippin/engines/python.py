@@ -38,7 +38,8 @@ class Code(Protocol):
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]: ...
 
 
-_OPERATORS: Mapping[str, Any] = {"CustomLayer": CustomLayer, "FeatureModel": FeatureModel}
+OPERATORS: dict[str, Any] = {"CustomLayer": CustomLayer, "FeatureModel": FeatureModel}
+"""What makes the code of a node, by its operator. `specialization/custom_models.py` adds one, when it is imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Value:
 
     name: str
     shape: Shape | None
+    dtype: str = "float32"
+    """numpy's name of the element type; "object" for strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Node:
     weights: int
 
     def made(self, weights: Sequence[np.ndarray]) -> Code:
-        code: Code = _OPERATORS[self.operator](self.code, self.parameters, weights)
+        code: Code = OPERATORS[self.operator](self.code, self.parameters, weights)
         return code
 
 
@@ -96,18 +99,15 @@ class Python:
 
         model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source)
         weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-        shapes = {
-            info.name: tuple(d.dim_value if d.HasField("dim_value") else None for d in info.type.tensor_type.shape.dim)
-            for info in (*model.graph.input, *model.graph.value_info, *model.graph.output)
-        }
+        infos = {info.name: info for info in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
         steps = []
         for node in model.graph.node:
             own = [weights[name] for name in node.input if name in weights]
             given = {a.name: onnx.helper.get_attribute_value(a).decode() for a in node.attribute}
             described = Node(
                 given["label"], node.op_type, given["code"], json.loads(given["parameters"]),
-                tuple(Value(name, shapes.get(name)) for name in node.input if name not in weights),
-                tuple(Value(name, shapes.get(name)) for name in node.output), len(own),
+                tuple(_value(name, infos) for name in node.input if name not in weights),
+                tuple(_value(name, infos) for name in node.output), len(own),
             )  # fmt: skip
             steps.append((described, own))
         return CompiledPython(steps)
@@ -140,9 +140,19 @@ class Python:
         return None
 
 
+def _value(name: str, infos: Mapping[str, Any]) -> Value:
+    if name not in infos:
+        return Value(name, None)
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    kind = infos[name].type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    return Value(name, shape if kind.HasField("shape") else None, tensor_dtype_to_np_dtype(kind.elem_type).name)
+
+
 def _node(found: Mapping[str, Any]) -> Node:
     def values(items: Any) -> tuple[Value, ...]:
-        return tuple(Value(v["name"], None if v["shape"] is None else tuple(v["shape"])) for v in items)
+        return tuple(Value(v["name"], None if v["shape"] is None else tuple(v["shape"]), v["dtype"]) for v in items)
 
     return Node(**{**found, "inputs": values(found["inputs"]), "outputs": values(found["outputs"])})
 
@@ -192,7 +202,7 @@ def _checked(node: Node, value: Value, array: np.ndarray) -> np.ndarray:
         raise PredictionError(
             f"[{node.code}] '{node.name}': an output of shape {array.shape} was given; declared is {value.shape}"
         )
-    return array if array.dtype == object else np.ascontiguousarray(array, np.float32)
+    return array if array.dtype == object else np.ascontiguousarray(array, np.dtype(value.dtype))
 
 
 def _fits(shape: Shape, declared: Shape) -> bool:

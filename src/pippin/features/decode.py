@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Many
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..errors import PredictionError, SpecificationError
-from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray, String
-from ..format.description import Sequence as SequenceType
+from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, Sequence, String
 from ..lowering.lowered import Labels, Port
 from .images import decode_image
 
 Decoder: TypeAlias = Callable[[Mapping[str, np.ndarray]], Any]
 
 
-def make_decoders(
-    features: Sequence[FeatureDescription], ports: Sequence[Port], labels: Labels | None
-) -> dict[str, Decoder]:
+def make_decoders(features: Many[FeatureDescription], ports: Many[Port], labels: Labels | None) -> dict[str, Decoder]:
     """For each output of the model a function from all of an engine's arrays to its value.
 
     Raises SpecificationError where the description names an output that the program does not have.
@@ -48,9 +46,11 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
             return lambda arrays: number(arrays[tensor].reshape(-1)[0])
         case String():
             return lambda arrays: str(arrays[tensor].reshape(-1)[0])
-        case SequenceType(element=element):
-            convert = str if element == "string" else int
-            return lambda arrays: [convert(value) for value in arrays[tensor].reshape(-1)]
+        case Sequence():
+            return lambda arrays: arrays[tensor].reshape(-1).tolist()
+        case Dictionary():
+            keys = port.key_tensor
+            return lambda arrays: dict(zip(arrays[keys].tolist(), arrays[tensor].tolist(), strict=True))
         case MultiArray(dtype=dtype, shape=shape):
             # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
             one = shape == (1,) and port.type.shape == ()

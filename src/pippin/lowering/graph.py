@@ -24,6 +24,8 @@ from .lowered import PYTHON
 
 OPSET = 21
 IR_VERSION = 10
+DOMAINS = {"ai.onnx.ml": 5, PYTHON: 1}
+"""The other operator sets, with the version that is used: ONNX's for classical models, and what runs in Python."""
 _OPSET_IMPORTS = [helper.make_opsetid("", OPSET)]
 
 # Above this many elements a float16 constant stays float16 in the model, with a Cast that the engine folds.
@@ -104,6 +106,7 @@ class Graph:
         self._counter = 0
         self._foreign: list[Tensor] = []  # results of Python code, whose types nothing infers
         self._depth = 0
+        self._domains: set[str] = set()
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
         if kind.startswith("_") or not defs.has(kind, OPSET, ""):
@@ -136,7 +139,7 @@ class Graph:
 
     def python(
         self, operator: str, code: str, parameters: Mapping[str, Any], inputs: Sequence[Operand],
-        weights: Sequence[np.ndarray], types: Sequence[tuple[Any, Shape]],
+        weights: Sequence[np.ndarray], types: Sequence[tuple[Any, Shape | None]],
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """A node that is registered Python code, with results of these types; `parameters` are plain values.
 
@@ -151,7 +154,23 @@ class Graph:
         self.nodes.append(node)
         results = tuple(Tensor(n, np.dtype(dtype), shape) for n, (dtype, shape) in zip(names, types, strict=True))
         self._foreign += results
+        self._domains.add(PYTHON)
         return results
+
+    def other(
+        self,
+        domain: str,
+        kind: str,
+        inputs: Sequence[Tensor],
+        types: Sequence[tuple[np.dtype[Any], Shape | None]],
+        **attributes: Any,
+    ) -> tuple[Tensor, ...]:
+        """Append one node of one of `DOMAINS`, with outputs of the `types`."""
+        self._domains.add(domain)
+        names = [self.unique(kind) for _ in types]
+        node = helper.make_node(kind, [t.name for t in inputs], names, name=names[0], domain=domain, **attributes)
+        self.nodes.append(node)
+        return tuple(Tensor(name, np.dtype(dtype), shape) for name, (dtype, shape) in zip(names, types, strict=True))
 
     def cast(self, x: Any, dtype: Any) -> Any:
         """`x` as another element type; unchanged where it has it already. A constant stays a constant."""
@@ -202,14 +221,12 @@ class Graph:
 
     def model(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.ModelProto:
         """The finished model."""
-        made = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pippin", opset_import=_OPSET_IMPORTS)
+        made = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pippin", opset_import=opset_imports(self._domains))
         made.graph.name = name
         made.graph.node.extend([*self._unpacked, *self.nodes])
         made.graph.input.extend(value_info(t) for t in inputs)
         made.graph.output.extend(value_info(t) for t in outputs)
         made.graph.value_info.extend(value_info(t) for t in self._foreign)
-        if self._foreign:
-            made.opset_import.append(helper.make_opsetid(PYTHON, 1))
         for label, array in self.initializers.items():
             _store(array, made.graph.initializer.add(name=label))
         return made
@@ -323,6 +340,11 @@ def common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
     if a is None or b is None or len(a) != len(b):
         return None
     return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
+
+
+def opset_imports(domains: Iterable[str]) -> list[onnx.OperatorSetIdProto]:
+    """The operator sets of a model that uses these beside ONNX's own."""
+    return [*_OPSET_IMPORTS, *(helper.make_opsetid(domain, DOMAINS[domain]) for domain in sorted(domains))]
 
 
 def value_info(t: Tensor) -> onnx.ValueInfoProto:

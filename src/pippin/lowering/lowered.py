@@ -29,6 +29,10 @@ class Port:
     """What the engine computes in."""
     tensor: str = ""
     """Its ONNX name: its own, but for an output with the name of an input, which ONNX cannot name twice."""
+    keys: np.dtype[Any] | None = None
+    """Of a dictionary the element type of its keys, which are a tensor of their own; its values are `tensor`."""
+    default: float | int | str | None = None
+    """What stands for an optional input that is not given, where the model knows better than its description."""
 
     sequence: bool = False
     """Whether it is [sequence, batch, channel, height, width], of which the description tells the channels alone."""
@@ -36,6 +40,16 @@ class Port:
     def __post_init__(self) -> None:
         if not self.tensor:
             object.__setattr__(self, "tensor", self.name)
+
+    @property
+    def key_tensor(self) -> str:
+        """The ONNX name of a dictionary's keys."""
+        return f"{self.tensor}/keys"
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The ONNX names of all that it consists of."""
+        return (self.tensor,) if self.keys is None else (self.tensor, self.key_tensor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,16 @@ class Labels:
     classes: tuple[Any, ...]
     label_output: str
     probabilities_output: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a prediction must not do: the output `tensor` of the graph is empty where all is well, else it holds the
+    values that the model does not take."""
+
+    tensor: str
+    message: str
+    """For people; what was found follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +86,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """An ONNX model whose inputs are `inputs` then `states`, and whose outputs are `outputs` then `written`."""
+    """An ONNX model whose inputs are `inputs` then `states`, and whose outputs are `outputs` then `written`, each with
+    its keys where it is a dictionary; then `checks`."""
 
     name: str
     model: onnx.ModelProto
@@ -77,6 +102,8 @@ class Lowered:
     """The float types that the program declares for what it computes."""
     sources: tuple[Source, ...] = ()
     """What the nodes were lowered from: the names of nodes begin with theirs."""
+    checks: tuple[Check, ...] = ()
+    """Further outputs of the graph, which are looked at after each prediction."""
 
 
 def output_name(name: str, inputs: Iterable[Port]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cancellation import Stop
 from ..engines import Compiled, Settings, engine_named
+from . import custom_models as custom_models  # which the Python engine asks for
 from .adaptive import Adaptive, OneAtATime, Variant
 
 
