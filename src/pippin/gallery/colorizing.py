@@ -113,6 +113,16 @@ class Counted:
         self._times.append(time.monotonic())
         return made
 
+    def reset(self) -> None:
+        self.counts = Counts()
+        self._times.clear()
+
+    def in_flight(self) -> int:
+        """Predictions that run now."""
+        if self.colorizer.mode == "serial":
+            return min(self.counts.under_way, 1)
+        return self.colorizer.model.statistics().in_flight
+
     def per_second(self) -> float:
         """Tiles that were done in the last two seconds, divided by two."""
         since = time.monotonic() - _RATE_SECONDS
