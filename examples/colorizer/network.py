@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -38,11 +40,10 @@ class Chroma(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        steps = zip(WIDTHS, WIDTHS[1:], strict=False)
+        steps = list(pairwise(WIDTHS))
         self.stem = convolution(1, WIDTHS[0], 5, 2)
         self.down = nn.ModuleList(nn.Sequential(convolution(a, b, 3, 2), Residual(b), Residual(b)) for a, b in steps)
-        steps = zip(WIDTHS, WIDTHS[1:], strict=False)
-        self.up = nn.ModuleList(separable(a + b, a) for a, b in reversed(list(steps)))
+        self.up = nn.ModuleList(separable(a + b, a) for a, b in reversed(steps))
         self.head = nn.Conv2d(WIDTHS[0], 2, 3, padding=1)
 
     def forward(self, luma: torch.Tensor) -> torch.Tensor:
@@ -59,7 +60,7 @@ class Chroma(nn.Module):
 
 
 class Colorizer(nn.Module):
-    """Luma (1, 1, h, w) in 0..1 to red, green, blue (1, 3, h, w) in 0..255.
+    """Luma (1, 1, h, w) to red, green, blue (1, 3, h, w), both in 0..255.
 
     Luma and chroma are those of JPEG (ITU-R BT.601, full range): what Pillow calls "L" and "YCbCr". The way back is
     linear, so that float16 keeps the luma as it was; that of CIELAB is not.
@@ -70,6 +71,7 @@ class Colorizer(nn.Module):
         self.chroma = chroma
 
     def forward(self, luma: torch.Tensor) -> torch.Tensor:
+        luma = luma / 255  # here and not as the scale of an image input, which would be computed in float32
         cb, cr = self.chroma(luma).split(1, 1)
         planes = [luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb]
         return 255 * torch.clamp(torch.cat(planes, 1), 0, 1)

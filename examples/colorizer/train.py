@@ -1,6 +1,6 @@
 """Train: a colorizer from ten photos, converted to a float16 ML Program.
 
-    python examples/colorizer/train.py                      # about a quarter of an hour on one core
+    python examples/colorizer/train.py                      # about half an hour on one core
     python examples/colorizer/train.py --evaluate           # the figures of the model that is in the project
 
 Of nine photos two thirds are seen in colour, in cells; the loss leaves the other cells out, and one photo altogether.
@@ -119,8 +119,8 @@ def convert(network: Chroma, path: Path) -> None:
 
     colorizer = Colorizer(network).eval()
     with torch.no_grad():
-        traced = torch.jit.trace(colorizer, torch.rand(1, 1, SIDE, SIDE))
-    image = ct.ImageType("photo", (1, 1, SIDE, SIDE), scale=1 / 255, color_layout=ct.colorlayout.GRAYSCALE)
+        traced = torch.jit.trace(colorizer, 255 * torch.rand(1, 1, SIDE, SIDE))
+    image = ct.ImageType("photo", (1, 1, SIDE, SIDE), color_layout=ct.colorlayout.GRAYSCALE)
     model = ct.convert(
         traced,
         inputs=[image],
@@ -151,7 +151,6 @@ def main() -> None:
     torch.set_num_threads(1)
     if not options.evaluate:
         network = train(options.steps)
-        torch.save(network.state_dict(), options.output.with_suffix(".pt"))
         convert(network, options.output)
     print(table(options.output))
 

@@ -94,6 +94,7 @@ class Counted:
         self.colorizer = colorizer
         self.counts = Counts()
         self._times: deque[float] = deque()
+        self._cancelled_before = 0
 
     async def colorize(self, tile: Tile) -> bytes:
         counts = self.counts  # those of this tile's time, should they be reset meanwhile
@@ -116,6 +117,11 @@ class Counted:
     def reset(self) -> None:
         self.counts = Counts()
         self._times.clear()
+        self._cancelled_before = self.colorizer.model.statistics().cancelled
+
+    def cancelled_predictions(self) -> int:
+        """Predictions that the model's flow cancelled, waiting or running; a tile may be given up before it has one."""
+        return self.colorizer.model.statistics().cancelled - self._cancelled_before
 
     def in_flight(self) -> int:
         """Predictions that run now."""

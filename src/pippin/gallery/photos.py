@@ -41,7 +41,9 @@ class Photo:
     def cells(self) -> Iterator[tuple[Box, bool]]:
         """The squares that the photo is divided into, and whether the colorizer was trained without their colours."""
         width, height = self.open().size
-        rows, columns = (ROWS, round(ROWS * width / height)) if width >= height else (round(ROWS * height / width), ROWS)
+        rows, columns = (
+            (ROWS, round(ROWS * width / height)) if width >= height else (round(ROWS * height / width), ROWS)
+        )
         for row in range(rows):
             for column in range(columns):
                 box = (
@@ -86,7 +88,9 @@ def _opened(photo: Photo) -> Image:
     picture = Image.open(_path(photo)).convert("RGB")
     scale = SHORT_SIDE / min(picture.size)
     if scale < 1:
-        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+        picture = picture.resize(
+            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
+        )
     return picture
 
 

@@ -29,7 +29,9 @@ def save_picture(path: Path) -> None:
                 wall.paste(picture.convert("RGB").resize((_EDGE, _EDGE)), (place[0], place[1]))
 
     below = Image.new("L", (size[0], size[1]), 0)
-    ImageDraw.Draw(below).polygon([(0, size[1] * 0.36), (size[0], size[1] * 0.02), (size[0], size[1]), (0, size[1])], 255)
+    ImageDraw.Draw(below).polygon(
+        [(0, size[1] * 0.36), (size[0], size[1] * 0.02), (size[0], size[1]), (0, size[1])], 255
+    )
     gray.paste(coloured, mask=below)
     aside = path.with_name(f".{os.getpid()}-{path.name}")
     try:

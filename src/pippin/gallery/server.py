@@ -64,13 +64,12 @@ class Gallery:
             self.counted.reset()
 
     def figures(self) -> dict[str, Any]:
-        counts, model = self.counted.counts, self.counted.colorizer.model.statistics()
-        return asdict(counts) | {
+        return asdict(self.counted.counts) | {
             "mode": self.counted.colorizer.mode,
             "max_in_flight": self.max_in_flight,
             "per_second": self.counted.per_second(),
             "in_flight": self.counted.in_flight(),
-            "cancelled_predictions": model.cancelled,
+            "cancelled_predictions": self.counted.cancelled_predictions(),
             "memory": resident_bytes(),
         }
 
