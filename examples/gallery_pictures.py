@@ -1,6 +1,6 @@
 """Gallery pictures: the screenshots of docs/gallery.md, taken with the machine's own Chromium.
 
-    python examples/gallery_pictures.py docs/images          # with `pippin demo --no-open` running
+python examples/gallery_pictures.py docs/images          # with `pippin demo --no-open` running
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ COMPLETE = "#on-screen[data-complete]"
 
 
 def plain(page: Page) -> None:
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(1200)  # until the newest have faded in
 
 
 def scrolling(page: Page) -> None:
     page.get_by_role("button", name="Fling").click()
-    page.wait_for_timeout(2150)
+    page.wait_for_timeout(2600)
 
 
 def one(page: Page) -> None:

@@ -19,6 +19,10 @@ TEN_SCREENS = """async () => {
     const frame = () => new Promise(requestAnimationFrame);
     for (let screen = 1; screen <= 10; screen++) { scrollTo(0, screen * innerHeight); await frame(); await frame(); }
 }"""
+ALL_IN_VIEW_COLOURED = """[...document.querySelectorAll('.tile')].every(tile => {
+    const { top, bottom } = tile.getBoundingClientRect();
+    return bottom < 0 || top > innerHeight || tile.classList.contains('coloured');
+})"""
 COMPLETE = "#on-screen[data-complete]"
 
 
@@ -80,8 +84,7 @@ def test_a_scroll_cancels_what_it_leaves_behind(gallery, address):
     figures = fetch(f"{address}figures.json")
     assert figures["cancelled"] > 0 and figures["failed"] == 0
     assert figures["cancelled_predictions"] > 0, "not only the requests: predictions"
-    assert gallery.evaluate("[...document.querySelectorAll('.tile')].every(t => inView(t) ? t.classList.contains('coloured') : true)"
-                            .replace("inView(t)", "t.getBoundingClientRect().bottom > 0 && t.getBoundingClientRect().top < innerHeight"))  # fmt: skip
+    assert gallery.evaluate(ALL_IN_VIEW_COLOURED)
 
 
 def test_serial_cancels_nothing(gallery, address):
@@ -135,7 +138,7 @@ def test_the_trace_opens(gallery):
     assert "at once" in dialog.locator(".about").inner_text()
     with gallery.expect_download() as download:
         dialog.get_by_text("Save the trace").click()
-    events = json.loads(open(download.value.path()).read())["traceEvents"]
+    events = json.loads(download.value.path().read_text())["traceEvents"]
     assert {"load", "prediction", "compute"} <= {event.get("name", "").split(" ")[0] for event in events}
 
 

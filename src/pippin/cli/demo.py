@@ -14,16 +14,12 @@ if TYPE_CHECKING:
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where the page is served; 0: any free port.")] = 8787,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="No page: compare serial, async and cancelling.")
-    ] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="No page: a comparison, as a table.")] = False,
     screens: Annotated[int, typer.Option(min=1, max=20, help="How far the comparison scrolls.")] = 20,
     max_in_flight: Annotated[
         int | None, typer.Option(min=1, help="Predictions at once, in the comparison; one for each core by default.")
     ] = None,
-    picture: Annotated[Path, typer.Option(help="Where --headless writes the picture of the grid.")] = Path(
-        "gallery.png"
-    ),
+    picture: Annotated[Path, typer.Option(help="Where --headless writes how the grid looks.")] = Path("gallery.png"),
     json_: Annotated[bool, typer.Option("--json", help="With --headless: print one JSON object only.")] = False,
 ) -> None:
     """A gallery of grayscale photos that a Core ML model colours while they are in view."""

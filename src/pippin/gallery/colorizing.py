@@ -1,7 +1,7 @@
 """Colorizing: a grayscale file to a coloured one, by two designs of the same app: an actor, and tasks.
 
-`Serial` is the actor that such an app begins with: decode, resize and predict one tile after the other, each to its end.
-`Async` gives each tile a task; what is under way is bounded by the model's flow, and a cancelled task cancels its
+`Serial` is the actor that such an app begins with: decode, resize and predict one tile after the other, each to its
+end. `Async` gives each tile a task; what is under way is bounded by the model's flow, and a cancelled task cancels its
 prediction. Both belong to one event loop.
 """
 

@@ -41,9 +41,7 @@ class Photo:
     def cells(self) -> Iterator[tuple[Box, bool]]:
         """The squares that the photo is divided into, and whether the colorizer was trained without their colours."""
         width, height = self.open().size
-        rows, columns = (
-            (ROWS, round(ROWS * width / height)) if width >= height else (round(ROWS * height / width), ROWS)
-        )
+        rows, columns = (round(ROWS * side / min(width, height)) for side in (height, width))
         for row in range(rows):
             for column in range(columns):
                 box = (

@@ -86,9 +86,11 @@ def application(addresses: list[str]) -> Starlette:
         gallery.addresses = addresses
         gallery.tracing.start()
         await gallery.use("async", gallery.max_in_flight)
+        developing = asyncio.create_task(_develop(gallery.tiles))
         try:
             yield
         finally:
+            developing.cancel()
             gallery.close()
 
     return Starlette(
@@ -108,6 +110,12 @@ def application(addresses: list[str]) -> Starlette:
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[*ADDRESSES, "localhost"])],
         lifespan=lifespan,
     )
+
+
+async def _develop(wall: tuple[Tile, ...]) -> None:
+    """Make the gray files, before somebody scrolls to them."""
+    for tile in wall:
+        await asyncio.to_thread(gray_file, tile)
 
 
 def _gallery(request: Request) -> Gallery:
@@ -170,7 +178,7 @@ async def _gray(request: Request) -> Response:
     tile = _tile(request)
     if tile is None:
         return Response(_ABSENT, 404)
-    return _picture(await asyncio.to_thread(gray_file, tile))
+    return _picture(gray_file(tile))  # there already, but for the first second
 
 
 async def _photo(request: Request) -> Response:
@@ -280,9 +288,8 @@ def _sockets(port: int) -> list[socket.socket]:
         except OSError as error:
             one.close()
             if not made:
-                raise ConfigurationError(
-                    f"the gallery cannot be served at {address}:{port}: {error.strerror or error} (choose another --port)"
-                ) from None
+                why = error.strerror or error
+                raise ConfigurationError(f"no page at {address}:{port}: {why}; choose another --port") from None
             continue
         made.append(one)
     return made
