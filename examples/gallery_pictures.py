@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 COLOURS = 200  # of a palette: a photo needs few more to look as it does, and takes a third of the room
+TEN_IN_VIEW = "[...document.querySelectorAll('.coloured')].filter(t => t.getBoundingClientRect().top > 0).length >= 10"
 COMPLETE = "#on-screen[data-complete]"
 
 
@@ -22,8 +23,14 @@ def plain(page: Page) -> None:
 
 
 def scrolling(page: Page) -> None:
-    page.get_by_role("button", name="Fling").click()
-    page.wait_for_timeout(2600)
+    """Half a screen is coloured, and some screens before it were given up."""
+    page.wait_for_timeout(6000)  # the gray ones further down come first
+    page.locator("#max-in-flight").fill("1")
+    page.wait_for_selector(COMPLETE)
+    for screen in range(1, 9):
+        page.evaluate(f"scrollTo(0, {screen} * 700)")
+        page.wait_for_timeout(60)
+    page.wait_for_function(TEN_IN_VIEW)
 
 
 def one(page: Page) -> None:
@@ -54,7 +61,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, (scheme, show) in PICTURES.items():
-            page = browser.new_page(viewport={"width": 1180, "height": 760}, color_scheme=scheme)
+            page = browser.new_page(viewport={"width": 1080, "height": 690}, color_scheme=scheme)
             page.goto(options.address)
             page.wait_for_selector(COMPLETE)
             page.get_by_role("button", name="Again").click()

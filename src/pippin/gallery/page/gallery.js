@@ -28,6 +28,19 @@ for (const made of setup.tiles) {
   wall.append(element);
 }
 
+// The gray ones further down come when nothing else is to do, so that a fast scroll finds them there.
+const ahead = wall.querySelectorAll("img[loading=lazy]").values();
+function loadAhead() {
+  for (let count = 0; count < 12; count++) {
+    const next = ahead.next();
+    if (next.done) return;
+    next.value.loading = "eager";
+  }
+  setTimeout(loadAhead, 120);
+}
+if (document.readyState === "complete") loadAhead();
+else addEventListener("load", loadAhead);
+
 // --- asking and cancelling
 
 async function ask(tile) {
@@ -161,12 +174,12 @@ at("filter").addEventListener("click", ({ target }) => {
   scrollTo({ top: 0 });
 });
 
-// From the top of the wall to its end, twenty screens in two seconds.
+// From the top of the wall to its end, in three seconds.
 at("fling").addEventListener("click", () => {
   scrollTo({ top: 0 });
   const started = performance.now(), way = document.documentElement.scrollHeight - innerHeight;
   const step = (now) => {
-    const part = Math.min(1, (now - started) / 2000);
+    const part = Math.min(1, (now - started) / 3000);
     scrollTo({ top: way * part });
     if (part < 1) requestAnimationFrame(step);
   };
