@@ -1,6 +1,6 @@
 """Train: a colorizer from ten photos, converted to a float16 ML Program.
 
-    python examples/colorizer/train.py                      # about half an hour on one core
+    python examples/colorizer/train.py                      # about a quarter of an hour on one core
     python examples/colorizer/train.py --evaluate           # the figures of the model that is in the project
 
 Of nine photos two thirds are seen in colour, in cells; the loss leaves the other cells out, and one photo altogether.
@@ -24,7 +24,7 @@ from pippin.gallery.photos import PHOTOS, Photo
 from pippin.gallery.wall import MODEL
 
 SEED = 7
-STEPS = 4800
+STEPS = 2400
 BATCH = 12
 CROP = 128
 RARE = {"galaxies": 0.4, "retina": 0.6, "tissue": 0.6}  # little to learn for what they take
@@ -94,7 +94,7 @@ def train(steps: int) -> Chroma:
         luma, chroma, seen = crops.batch(BATCH // 3 if whole else BATCH, SIDE if whole else CROP)
         guess = network(luma.contiguous(memory_format=torch.channels_last))
         # Strong colours are few, and worth more: else the safe guess is a pale one.
-        weight = seen * (1 + 12 * chroma.norm(dim=1, keepdim=True))
+        weight = seen * (1 + 6 * chroma.norm(dim=1, keepdim=True))
         loss = (weight * (guess - chroma).abs()).sum() / weight.sum().clamp_min(1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
