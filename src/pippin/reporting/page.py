@@ -111,7 +111,8 @@ def _compared(result: Result, before: Result) -> str:
         ratio = "" if change.ratio is None else f"{change.ratio:.2f}"
         rows.append(
             f"<th scope=row>{escape(change.figure)}</th><td>{shown(change.before, change.unit)}</td>"
-            f'<td>{shown(change.now, change.unit)}</td><td>{ratio}</td><td class="{change.verdict}">{change.verdict}</td>'
+            f"<td>{shown(change.now, change.unit)}</td><td>{ratio}</td>"
+            f'<td class="{change.verdict}">{change.verdict}</td>'
         )
     return f"<h3>Against the baseline</h3>{_table(('', 'baseline', 'now', 'ratio', 'verdict'), rows)}"
 
