@@ -133,7 +133,7 @@ def _path(node: ast.AST) -> str | None:
         case ast.Attribute():
             before = _path(node.value)
             return None if before is None else f"{before}.{node.attr}"
-        case ast.Subscript(value=inner, slice=ast.Constant(value=index)):
+        case ast.Subscript(value=inner, slice=ast.Constant(value=int(index))):
             before = _path(inner)
             return None if before is None else f"{before}[{index}]"
     return None
