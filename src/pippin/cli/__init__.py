@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import cache, compile, demo, devices, export, inspect, ops, plan, predict, run, trace
+from . import cache, compile, demo, devices, export, generate, inspect, ops, plan, predict, report, run, trace
 from .console import print_error
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.command("inspect")(inspect.inspect)
 app.command("devices")(devices.devices)
 app.command("plan")(plan.plan)
 app.command("compile")(compile.compile)
+app.command("report")(report.report)
+app.command("generate")(generate.generate)
 app.add_typer(cache.app)
 app.add_typer(trace.app)
 app.command("export")(export.export)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import UnsupportedError
 from ..features.encode import make_encoder
-from ..format.description import ColorSpace, Double, FunctionDescription, Image, Int64, MultiArray
+from ..format.description import ColorSpace, Double, FeatureDescription, FunctionDescription, Image, Int64, MultiArray
 from ..lowering.lowered import Lowered
+from ..types import Shape
 
 # Integers are often indices: small ones exist everywhere.
 _INDICES = 4
@@ -26,23 +29,33 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
     for feature in function.inputs:
         if feature.name not in ports:
             raise UnsupportedError(f"'{feature.name}' is described, but the program does not take it")
-        match feature.type:
-            case Image(width=width, height=height, color=color):
-                channels = () if color in (ColorSpace.GRAYSCALE, ColorSpace.GRAYSCALE_FLOAT16) else (3,)
-                value: object = random.integers(0, 256, (height, width, *channels)).astype(np.uint8)
-            case MultiArray(dtype=dtype, shape=shape):
-                sizes = shape if shape is not None else ports[feature.name].type.shape or ()
-                known = tuple(_UNKNOWN if d is None else d for d in sizes)
-                value = (
-                    random.standard_normal(known) if dtype.is_float else random.integers(0, _INDICES, known)
-                ).astype(dtype.numpy)
-            case Int64():
-                value = int(random.integers(0, _INDICES))
-            case Double():
-                value = float(random.standard_normal())
-            case _:
-                raise UnsupportedError(f"no value can be made up for '{feature.name}', a {feature.type}")
-        arrays[feature.name] = make_encoder(feature, ports[feature.name])(value)
+        port = ports[feature.name]
+        arrays[feature.name] = make_encoder(feature, port)(_value(feature, random, port.type.shape or ()))
     for port in lowered.states:
         arrays[port.name] = np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype)
     return arrays
+
+
+def example_features(function: FunctionDescription, seed: int = 0) -> dict[str, Any]:
+    """A value for each input, as a prediction takes it; floats are normally distributed, images noise.
+
+    Raises UnsupportedError for an input of a kind that no value can be made up for.
+    """
+    random = np.random.default_rng(seed)
+    return {feature.name: _value(feature, random) for feature in function.inputs}
+
+
+def _value(feature: FeatureDescription, random: np.random.Generator, sizes: Shape = ()) -> object:
+    match feature.type:
+        case Image(width=width, height=height, color=color):
+            channels = () if color in (ColorSpace.GRAYSCALE, ColorSpace.GRAYSCALE_FLOAT16) else (3,)
+            return random.integers(0, 256, (height, width, *channels)).astype(np.uint8)
+        case MultiArray(dtype=dtype, shape=shape):
+            known = tuple(_UNKNOWN if d is None else d for d in (sizes if shape is None else shape))
+            drawn = random.standard_normal(known) if dtype.is_float else random.integers(0, _INDICES, known)
+            return drawn.astype(dtype.numpy)
+        case Int64():
+            return int(random.integers(0, _INDICES))
+        case Double():
+            return float(random.standard_normal())
+    raise UnsupportedError(f"no value can be made up for '{feature.name}', a {feature.type}")
