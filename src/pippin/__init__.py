@@ -28,4 +28,5 @@ from .model import save_compiled as save_compiled
 from .model import specialize as specialize
 from .options import PredictionOptions as PredictionOptions
 from .state import State as State
+from .reporting import report as report
 from .version import __version__ as __version__

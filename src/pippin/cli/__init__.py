@@ -8,7 +8,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import cache, compile, convert_mil, devices, export, inspect, ops, plan, predict, run, trace
+from . import (
+    cache,
+    compile,
+    convert_mil,
+    demo,
+    devices,
+    export,
+    generate,
+    inspect,
+    ops,
+    plan,
+    predict,
+    report,
+    run,
+    trace,
+)
 from .console import print_error
 
 app = typer.Typer(
@@ -25,11 +40,14 @@ app.command("inspect")(inspect.inspect)
 app.command("devices")(devices.devices)
 app.command("plan")(plan.plan)
 app.command("compile")(compile.compile)
+app.command("report")(report.report)
+app.command("generate")(generate.generate)
 app.add_typer(cache.app)
 app.add_typer(trace.app)
 app.command("export")(export.export)
 app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
+app.command("demo")(demo.demo)
 # What stands behind the script is the script's own, options included.
 app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run.run)
 

@@ -69,9 +69,8 @@ def run(
         except KeyboardInterrupt:  # the program has got it too, and writes its trace as it ends
             continue
     written = output.exists() and output.stat().st_mtime_ns != before
-    typer.echo(
-        f"trace: {output}" if written else "no trace: the program did not import pippin, or was killed", err=True
-    )
+    absent = "no trace: the program did not import pippin, or was killed"
+    typer.echo(f"trace: {output}" if written else absent, err=True)
     raise typer.Exit(status if status >= 0 else 128 - status)
 
 
@@ -112,8 +111,8 @@ def _print(found: Summary) -> None:
         facts.add_row("in flight", f"{found.concurrency} at most, {found.average_concurrency:.2f} on average while any")
     if found.gaps is not None:
         gaps = found.gaps
-        listed = ", ".join(f"{name} {duration(getattr(gaps, name))}" for name in ("average", "median", "maximum"))
-        facts.add_row("gaps between", f"{gaps.count}, {duration(gaps.total)} together, {gaps.share:.0%}: {listed}")
+        each = ", ".join(f"{name} {duration(getattr(gaps, name))}" for name in ("average", "median", "maximum"))
+        facts.add_row("gaps between", f"{gaps.count}, {duration(gaps.total)} together, {gaps.share:.0%} of it: {each}")
     if found.peak_memory is not None:
         growth = sized(found.memory_growth or 0)
         facts.add_row("peak memory", f"{sized(found.peak_memory)} resident, {growth} above the start")
