@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from browser import chromium as chromium
+from browser import page as page
+
 # What tests load is not kept in the user's cache; those about the cache name a folder.
 os.environ["PIPPIN_CACHE"] = "off"
 
