@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import cache, compile, devices, export, inspect, ops, plan, predict, run
+from . import cache, compile, devices, export, inspect, ops, plan, predict, run, studio
 from .console import print_error
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("compile")(compile.compile)
 app.add_typer(cache.app)
 app.command("export")(export.export)
 app.command("ops")(ops.ops)
+app.command("studio")(studio.studio)
 # What stands behind the script is the script's own, options included.
 app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run.run)
 

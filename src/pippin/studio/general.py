@@ -84,7 +84,9 @@ def _class_labels(labels: list[str]) -> None:
                         ui.label(str(index)).classes("dim")
                         ui.label(label)
                 if count < len(labels):
-                    ui.button(f"{len(labels) - count:,} more", on_click=lambda: show(len(labels))).props("flat dense no-caps")
+                    ui.button(f"{len(labels) - count:,} more", on_click=lambda: show(len(labels))).props(
+                        "flat dense no-caps"
+                    )
 
         show(_LABELS)
 

@@ -1,4 +1,4 @@
-"""Opened: the models that are open in the page. Browser tabs share them; a model is read at once, loaded when needed."""
+"""Opened: the models that are open in the page. Browser tabs share them; they are loaded when needed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Opened:
         return summary(self.asset, program, None)
 
     async def model(self) -> Model:
-        """The loaded model; whoever comes while it is loaded waits for the same load. Raises what `pippin.load` does."""
+        """The loaded model; whoever comes while it is loaded waits for the same load. Raises what `load` does."""
         if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
             self._loading = asyncio.create_task(asyncio.to_thread(self._load))
         return await asyncio.shield(self._loading)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from nicegui import ui
 
 from ..configuration import ComputeUnits
-from . import cache, general, netron, performance, predictions, preview_tab, start, structure, trace
+from . import cache, general, netron, performance, predictions, start, structure, trace
 from .opened import Models, Opened, configuration_of
 from .parts import error_box, failing_into
+from .preview import tab as preview
 
 TABS: dict[str, Callable[[Opened], Any]] = {
     "General": general.build,
     "Predictions": predictions.build,
-    "Preview": preview_tab.build,
+    "Preview": preview.build,
     "Performance": performance.build,
     "Structure": structure.build,
     "Trace": trace.build,
@@ -27,8 +28,10 @@ TABS: dict[str, Callable[[Opened], Any]] = {
 _STYLE = Path(__file__).parent / "studio.css"
 _DARK = "pippin-dark"  # the cookie that remembers the look
 _ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path d="M16 9c2-4 5-6 8-6-1 4-3 6-6 7" fill="#4f9a5e"/>'
-    '<path d="M16 10c5-3 12 0 12 8 0 7-5 12-8 12-2 0-2-1-4-1s-2 1-4 1c-3 0-8-5-8-12 0-8 7-11 12-8z" fill="#d8583f"/></svg>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    '<path fill="#4f9a5e" d="M16 9c2-4 5-6 8-6-1 4-3 6-6 7"/>'
+    '<path fill="#d8583f" d="M16 10c5-3 12 0 12 8 0 7-5 12-8 12-2 0-2-1-4-1s-2 1-4 1c-3 0-8-5-8-12 0-8 7-11 12-8z"/>'
+    "</svg>"
 )
 models = Models()
 
@@ -85,7 +88,7 @@ async def model_page(request: Request, path: str, function: str = "", units: str
         ui.navigate.history.replace(_address(opened, tab=event.value))
         await show(event.value)
 
-    with ui.tabs(value=chosen, on_change=changed).props("no-caps align=left inline-label").classes("tabs"):
+    with ui.tabs(value=cast(Any, chosen), on_change=changed).props("no-caps align=left inline-label").classes("tabs"):
         for name in TABS:
             ui.tab(name)
     with ui.element("main"):
@@ -130,10 +133,9 @@ def _address(opened: Opened, **changed: str) -> str:
 
 def _head() -> Any:
     head = ui.element("header").classes("head")
-    with head:
-        with ui.link(target="/").classes("brand"):
-            ui.html(_ICON, sanitize=False)
-            ui.label("Pippin")
+    with head, ui.link(target="/").classes("brand"):
+        ui.html(_ICON, sanitize=False)
+        ui.label("Pippin")
     return head
 
 
@@ -146,7 +148,9 @@ def _look(request: Request) -> None:
 
     def toggle(event: Any) -> None:
         dark.set_value(not event.args)
-        ui.run_javascript(f"document.cookie = '{_DARK}={int(not event.args)}; path=/; max-age=31536000; samesite=strict'")
+        ui.run_javascript(
+            f"document.cookie = '{_DARK}={int(not event.args)}; path=/; max-age=31536000; samesite=strict'"
+        )
 
     button = ui.button(icon="contrast").props('flat round aria-label="Light or dark"').classes("look")
     button.on("click", toggle, js_handler="() => emit(document.body.classList.contains('body--dark'))")

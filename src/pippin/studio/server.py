@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _MISSING = "pippin studio needs the packages of the extra 'studio': pip install 'pippin[studio]'"
 # The browser itself refuses whatever would leave this machine. Vue compiles its templates, hence 'unsafe-eval'.
-_POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: blob:; frame-ancestors 'self'"
-)
+_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 
 
 def serve(model: Path | None, port: int, ready: Callable[[str], object]) -> None:

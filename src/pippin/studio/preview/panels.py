@@ -1,9 +1,9 @@
-"""Panels: what the outputs of a prediction are shown as, by what the model is for. Made in a thread, drawn by the page."""
+"""Panels: what the outputs of a prediction are shown as, by what the model is for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +93,10 @@ class Options:
     """The least confidence of a box or a joint; also of a mask of one plane."""
     opacity: float = 0.65
 
+    def with_value(self, name: str, value: float) -> Options:
+        fields: dict[str, Any] = {name: value}
+        return replace(self, **fields)
+
 
 @dataclass(slots=True)
 class _Left:
@@ -110,7 +114,7 @@ def panels_of(
     function: FunctionDescription,
     outputs: Mapping[str, Any],
     source: Image | None = None,
-    options: Options = Options(),  # noqa: B008  frozen
+    options: Options = Options(),
 ) -> list[Panel]:
     """The panels of one prediction, what the model is for first; `source` is the picture that was given to it."""
     left = _Left(dict(outputs))

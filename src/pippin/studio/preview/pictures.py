@@ -76,7 +76,8 @@ def mapped(values: np.ndarray) -> np.ndarray:
     weight = (place - lower)[..., None]
     colors = _ANCHORS[lower] * (1 - weight) + _ANCHORS[lower + 1] * weight
     colors[np.isnan(values)] = 128
-    return colors.round().astype(np.uint8)
+    made: np.ndarray = colors.round().astype(np.uint8)
+    return made
 
 
 def heat(values: np.ndarray) -> Image:
@@ -95,7 +96,7 @@ def classes_of(array: np.ndarray, threshold: float = 0.5) -> np.ndarray:
         planes = planes[0]
     if planes.ndim == 3:
         last = planes.shape[-1] < min(planes.shape[:2])  # channels last
-        return planes.argmax(-1 if last else 0)
+        return np.asarray(planes.argmax(-1 if last else 0))
     if planes.dtype.kind in "iub":
         return planes.astype(int)
     bound = threshold if planes.min() >= 0 and planes.max() <= 1 else 0.0
@@ -128,8 +129,8 @@ def segmented(
 def boxes_of(
     confidence: np.ndarray, coordinates: np.ndarray, labels: Sequence[str], threshold: float = 0.25
 ) -> list[Box]:
-    """Detections of Core ML's kind: confidence [box, class], coordinates [box, (x, y, width, height)], the centre and the
-    size relative to the image."""
+    """Detections of Core ML's kind: confidence [box, class], coordinates [box, (x, y, width, height)]: the centre and
+    the size, relative to the image."""
     scores = (
         np.asarray(confidence, np.float64).reshape(-1, confidence.shape[-1]) if confidence.size else np.empty((0, 1))
     )
@@ -140,8 +141,9 @@ def boxes_of(
         best = int(row.argmax())
         if row[best] >= threshold:
             label = labels[best] if best < len(labels) else f"class {best}"
-            sides = x - width / 2, y - height / 2, x + width / 2, y + height / 2
-            found.append(Box(label, float(row[best]), *map(float, sides), chosen[best]))
+            left, top = float(x - width / 2), float(y - height / 2)
+            right, bottom = float(x + width / 2), float(y + height / 2)
+            found.append(Box(label, float(row[best]), left, top, right, bottom, chosen[best]))
     return sorted(found, key=lambda box: -box.confidence)
 
 
@@ -178,16 +180,16 @@ def joints_of(heatmaps: np.ndarray, offsets: np.ndarray | None, stride: int) -> 
     """The key points of one person, as PoseNet gives them: for each the largest of its heat map [joint, y, x], moved by
     its offset in pixels [y of each joint then x of each, y, x]."""
     maps = heatmaps.reshape(heatmaps.shape[-3:])
-    count, rows, columns = maps.shape
+    count, rows, columns = len(maps), len(maps[0]), len(maps[0][0])
     moves = None if offsets is None else offsets.reshape(offsets.shape[-3:])
     high, wide = max((rows - 1) * stride, 1), max((columns - 1) * stride, 1)
     found = []
     for joint, plane in enumerate(maps):
-        y, x = np.unravel_index(int(plane.argmax()), plane.shape)
+        y, x = divmod(int(plane.argmax()), columns)
         value = float(plane[y, x])
         confidence = value if 0 <= value <= 1 else 1 / (1 + math.exp(-min(max(value, -50.0), 50.0)))
         down, right = float(y) * stride, float(x) * stride
-        if moves is not None and moves.shape[0] == 2 * count:
+        if moves is not None and len(moves) == 2 * count:
             down, right = down + float(moves[joint, y, x]), right + float(moves[count + joint, y, x])
         found.append(Joint(right / wide, down / high, confidence))
     return found

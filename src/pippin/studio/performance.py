@@ -1,0 +1,5 @@
+from .opened import Opened
+
+
+def build(opened: Opened) -> None:
+    pass
