@@ -50,14 +50,15 @@ NETWORKS = (
 )
 
 
-def prepared() -> tuple[Network, ...]:
-    """The networks, written where they are not yet."""
+def prepared(*names: str) -> tuple[Network, ...]:
+    """The networks (all, or some by name), written where they are not yet."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TQDM_DISABLE", "1")
-    for network in NETWORKS:
+    asked = tuple(network for network in NETWORKS if not names or network.name in names)
+    for network in asked:
         if not all(p.exists() for p in (network.onnx, network.package("float32"), network.package("float16"))):
             _basic_pitch(network) if network.name == "basic_pitch" else _write(network)
-    return NETWORKS
+    return asked
 
 
 def _basic_pitch(network: Network) -> None:

@@ -19,6 +19,8 @@
     │   └── FeatureValueError           right kind and shape, but a value that cannot be used
     ├── StateError                  a state that was not made for this model, or not given
     ├── CacheError                  the cache cannot do what it was asked to (a load goes on without it)
+    ├── TraceError                  a file that holds no trace
+    ├── ReportError                 a file that holds no report, or a condition that cannot be judged
     ├── SpecializationCancelled     whoever waited for a load has cancelled it
     └── EngineError                 an engine failed
         ├── CompilationError            while it compiled the model
@@ -112,6 +114,14 @@ class StateError(PippinError):
 
 
 class CacheError(PippinError):
+    code = "io"
+
+
+class TraceError(PippinError):
+    code = "io"
+
+
+class ReportError(PippinError):
     code = "io"
 
 

@@ -93,9 +93,9 @@ class Source:
 
 def load_model(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
     """The load that the traces show. Raises what `pippin.load` tells."""
-    with trace.span("load", model=source.name) as span:
+    with trace.span("load", model=source.name, file=source.name) as span:
         loaded = _load(source, configuration, cache, stages)
-        span.label = loaded.label
+        span.label, span.model = loaded.label, loaded.session.subject[0]
         stages.tell("done")
         return loaded
 
@@ -186,13 +186,13 @@ def _load(source: Source, configuration: Configuration, cache: Cache | None, sta
     for _ in range(_ATTEMPTS):
         found = key_of(source, configuration, cache.index if cache else None) if cache or _compiled(source) else None
         if found is None:
-            return _fresh(_specialized(source, configuration, stages, None))
+            return _fresh(_specialized(source, configuration, stages, None), source.name)
         wanted, content = found
         loaded = _beside(source, wanted.key, stages) or (_cached(cache, wanted.key, source, stages) if cache else None)
         if loaded is not None:
             return loaded
         if cache is None:
-            return _fresh(_specialized(source, configuration, stages, None))
+            return _fresh(_specialized(source, configuration, stages, None), source.name)
         loaded = _prepared(source, configuration, cache, wanted, content, stages)
         if loaded is not None:
             return loaded
@@ -225,7 +225,7 @@ def _prepared(
                         cache.commit(wanted, _session_json(made), plan, source.path)
                 except (OSError, CacheError) as error:
                     warn("%s: not cached: %s", cache.folder, error)
-            return _fresh(made)
+            return _fresh(made, source.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,24 +248,24 @@ def _specialized(source: Source, configuration: Configuration, stages: Stages, f
     return _Made(description, made, asset.opened() if source.path is not None else [])
 
 
-def _fresh(made: _Made) -> Loaded:
-    specialized, description = made.specialized, made.description
-    session = Session(description.function(specialized.lowered.name), specialized.lowered, specialized.compiled)
-    return Loaded(description, session, specialized.parts, "prepare and cache", specialized.plan, None)
+def _fresh(made: _Made, name: str) -> Loaded:
+    lowered, compiled, parts = made.specialized.lowered, made.specialized.compiled, made.specialized.parts
+    session = Session(made.description.function(lowered.name), lowered, compiled, name, parts)
+    return Loaded(made.description, session, parts, "prepare and cache", made.specialized.plan, None)
 
 
-def _cached(cache: Cache, key: str, source: Source, stages: Stages) -> Loaded | None:
+def _cached(cache: Cache, key: str, source: Source, stages: Stages, note: bool = True) -> Loaded | None:
     entry = cache.get(key)
     if entry is None:
         return None
     with stages.stage("load"):
         try:
-            loaded = _from_entry(entry)
+            loaded = _from_entry(entry, source.name)
         except (EngineError, OSError, ValueError, KeyError, CacheError) as error:
             warn("%s: cannot be loaded: %s; the model is specialized again", entry.folder, error)
             cache.remove(key)
             return None
-    if source.path is not None:
+    if note and source.path is not None:
         cache.note_source(entry, source.path)
     return loaded
 
@@ -278,10 +278,10 @@ def _beside(source: Source, key: str, stages: Stages) -> Loaded | None:
     """A specialization that lies in the compiled model itself."""
     if not _compiled(source) or source.path is None:
         return None
-    return _cached(Cache(source.path / SPECIALIZATIONS), key, Source(None), stages)
+    return _cached(Cache(source.path / SPECIALIZATIONS), key, source, stages, note=False)
 
 
-def _from_entry(entry: Entry) -> Loaded:
+def _from_entry(entry: Entry, name: str) -> Loaded:
     found = from_json(entry.read("session.json"))
     lowered = Lowered(
         found["name"], _NOTHING, tuple(found["inputs"]), tuple(found["outputs"]), tuple(found["states"]),
@@ -291,7 +291,7 @@ def _from_entry(entry: Entry) -> Loaded:
     compiled: Compiled = load_parts(entry.folder, parts, found["arrays"])
     description: ModelDescription = found["description"]
     function: FunctionDescription = description.function(found["name"])
-    return Loaded(description, Session(function, lowered, compiled), parts, "cached", None, entry)
+    return Loaded(description, Session(function, lowered, compiled, name, parts), parts, "cached", None, entry)
 
 
 def _session_json(made: _Made) -> str:

@@ -199,6 +199,7 @@ class Model:
         self._loading = Lock()
         self._bounded = flow is not None
         self._service = Service(flow or FlowControl(), cores())
+        self._service.gate.name = source.name
 
     def load(self) -> None:
         """Load now what was to be loaded at the first prediction, or was unloaded. Raises what `pippin.load` does."""

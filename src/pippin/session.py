@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import get_ident
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from .features.decode import Decoder, make_decoders
 from .features.encode import Encoder, default_value, make_encoder
 from .format.description import FunctionDescription
 from .lowering.lowered import Lowered, Port, written_name
+from .specialization.parts import Part, Segmented
+from .trace import recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,13 @@ class Input:
 class Session:
     """Encoders, the compiled function, decoders. Nothing changes after construction: any thread may `run` it."""
 
-    def __init__(self, function: FunctionDescription, lowered: Lowered, compiled: Compiled) -> None:
+    def __init__(
+        self, function: FunctionDescription, lowered: Lowered, compiled: Compiled, name: str, parts: Sequence[Part]
+    ) -> None:
+        """`name` is the model's, and `parts` the segments of `compiled`: what a trace shows."""
         self.function = function
+        devices = tuple((part.settings.device, part.engine, part.settings.precision) for part in parts)
+        self.subject: recorder.Subject = (next(recorder.numbers), name, function.name, devices)
         self.states: tuple[Port, ...] = lowered.states
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)
@@ -36,10 +45,39 @@ class Session:
 
     def run(self, features: Mapping[str, Any], state: dict[str, np.ndarray]) -> dict[str, Any]:
         """One prediction. `state` holds the arrays of the states and is updated."""
+        sink = recorder.sink
+        if sink is not None:
+            return self._recorded(sink, features, state)
         arrays = self._compiled.run(self._encode(features) | state)
         for name, output in self._written:
             state[name] = arrays[output]
         return {name: decode(arrays) for name, decode in self._decoders.items()}
+
+    def _recorded(
+        self, sink: recorder.Sink, features: Mapping[str, Any], state: dict[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """`run`, with the time of each step."""
+        marks: tuple[float, ...] = ()
+        started = perf_counter()
+        try:
+            given = self._encode(features) | state
+            encoded = perf_counter()
+            if isinstance(self._compiled, Segmented):
+                arrays, marks = self._compiled.run_timed(given)
+            else:
+                arrays = self._compiled.run(given)
+            computed = perf_counter()
+            for name, output in self._written:
+                state[name] = arrays[output]
+            outputs = {name: decode(arrays) for name, decode in self._decoders.items()}
+        except BaseException as error:
+            sink((recorder.FAILURE, self.subject, started, perf_counter(), get_ident(), type(error).__name__))
+            raise
+        size = 0
+        for array in (*given.values(), *arrays.values()):
+            size += array.nbytes
+        sink((recorder.PREDICTION, self.subject, started, perf_counter(), get_ident(), encoded, computed, marks, size))
+        return outputs
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if not features.keys() <= self._inputs.keys():

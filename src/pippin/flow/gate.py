@@ -12,6 +12,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from ..errors import DeadlineExceeded, PippinError, PredictionCancelled, PredictionDropped, PredictionRejected
+from ..trace import recorder
 from .control import FlowControl, Policy, Statistics
 
 _LATENCIES = 1000
@@ -60,6 +61,9 @@ class Gate:
         self._bytes = 0
         self._counts = dict.fromkeys(("submitted", "completed", "failed", "cancelled", "dropped", "rejected"), 0)
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self.name = ""
+        """The model's, for the trace."""
+        self._noted: tuple[int, ...] = ()
 
     @property
     def room(self) -> int:
@@ -74,6 +78,7 @@ class Gate:
             request.phase = "waiting"
             heapq.heappush(self._waiting, request)
             calls = self._admit() + self._overflow(request)
+            self._note() if recorder.sink else None
         _call(calls)
 
     def enter(self, request: Request) -> bool:
@@ -97,6 +102,7 @@ class Gate:
             heapq.heapify(self._waiting)
             calls = [self._refused(request, PredictionCancelled("the prediction was cancelled"), "cancelled")]
             calls += self._admit()
+            self._note() if recorder.sink else None
         _call(calls)
         return True
 
@@ -111,6 +117,7 @@ class Gate:
             if outcome == "completed":
                 self._latencies.append(self._clock() - request.arrived)
             calls = self._admit()
+            self._note() if recorder.sink else None
         _call(calls)
 
     def statistics(self) -> Statistics:
@@ -120,6 +127,14 @@ class Gate:
             return Statistics(
                 self._running, len(self._waiting), self._bytes, **self._counts, latency_p50=p50, latency_p99=p99
             )
+
+    def _note(self) -> None:
+        """The trace's counters, where one changed."""
+        counts = len(self._waiting), *(self._counts[name] for name in ("cancelled", "dropped", "rejected"))
+        send = recorder.sink
+        if counts != self._noted and send is not None:
+            self._noted = counts
+            send((recorder.COUNTS, self.name, time.perf_counter(), *counts))
 
     def _fits(self, request: Request) -> bool:
         if self._running >= self._room:

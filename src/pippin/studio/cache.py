@@ -57,8 +57,8 @@ class CacheTab:
                 self._removing.tooltip("Remove the entries that are ticked")
             self._message = ui.element("div")
             columns = [
-                ("key", "Key"), ("model", "Model"), ("engines", "Engines"), ("options", "Configuration"),
-                ("#size", "Size"), ("used", "Last used"), ("state", ""),
+                ("key", "Key"), ("*model", "Model"), ("engines", "Engines"), ("options", "Configuration"),
+                ("#size", "Size"), ("used", "Last used"), ("*state", ""),
             ]  # fmt: skip
             self._table = table(columns, [], key="id", per_page=20)
             self._table.props('selection="multiple" no-data-label="No entries"').props(remove="hide-no-data")
@@ -87,10 +87,10 @@ class CacheTab:
             facts([("key", answer.key)])
             if answer.changed:
                 rows = [
-                    {"id": name, "there": _word(there), "now": _word(now)}
+                    {"id": name, "*there": _word(there), "*now": _word(now)}
                     for name, (there, now) in answer.changed.items()
                 ]
-                table([("id", "Ingredient"), ("there", "In the nearest entry"), ("now", "Now")], rows)
+                table([("id", "Ingredient"), ("*there", "In the nearest entry"), ("*now", "Now")], rows)
 
     def _read(self) -> tuple[Sequence[Entry], Explanation | None]:
         found = key_of(Source(self._opened.path), self._opened.configuration, self._cache.index)
@@ -146,12 +146,12 @@ def row_of(entry: Entry, state: str) -> dict[str, str]:
     return {
         "id": entry.key,
         "key": entry.key[:12],
-        "model": ", ".join(path.name for path in entry.sources) or "in memory",
+        "*model": ", ".join(path.name for path in entry.sources) or "in memory",
         "engines": ", ".join(k.removeprefix("engine.") for k in made if k.startswith("engine.")),
         "options": ", ".join(said) or "default",
         "#size": sized(entry.size),
         "used": datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M"),
-        "state": state,
+        "*state": state,
     }
 
 

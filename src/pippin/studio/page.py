@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -46,28 +47,26 @@ def application() -> FastAPI:
 
 @ui.page("/")
 async def start_page(request: Request) -> None:
-    _look(request)
-    with _head():
-        pass
-    with ui.element("main").classes("narrow"):
+    with _head(request):
+        ui.element("div").classes("grow")
+    with ui.element("div").classes("body narrow"):
         start.build(models.recent())
 
 
 @ui.page("/model")
 async def model_page(request: Request, path: str, function: str = "", units: str = "ALL", tab: str = "General") -> None:
-    _look(request)
     try:
         opened = await models.open(Path(path).expanduser().absolute(), configuration_of(function, units))
     except Exception as error:
-        with _head():
-            pass
-        with ui.element("main").classes("narrow"):
+        with _head(request):
+            ui.element("div").classes("grow")
+        with ui.element("div").classes("body narrow"):
             error_box(error)
             start.build(models.recent())
         return
     ui.page_title(f"{opened.path.name} – Pippin")
     chosen = next((name for name in TABS if name.lower() == tab.lower()), "General")
-    with _head():
+    with _head(request):
         _identity(opened)
     places: dict[str, Any] = {}
     built: set[str] = set()
@@ -91,7 +90,7 @@ async def model_page(request: Request, path: str, function: str = "", units: str
     with ui.tabs(value=cast(Any, chosen), on_change=changed).props("no-caps align=left inline-label").classes("tabs"):
         for name in TABS:
             ui.tab(name)
-    with ui.element("main"):
+    with ui.element("div").classes("body"):
         for name in TABS:
             with ui.element("div").classes("page").props(f'data-tab="{name}"') as place:
                 places[name] = place
@@ -131,16 +130,9 @@ def _address(opened: Opened, **changed: str) -> str:
     return f"/model?{urlencode({name: value for name, value in (now | changed).items() if value})}"
 
 
-def _head() -> Any:
-    head = ui.element("header").classes("head")
-    with head, ui.link(target="/").classes("brand"):
-        ui.html(_ICON, sanitize=False)
-        ui.label("Pippin")
-    return head
-
-
-def _look(request: Request) -> None:
-    """The style sheet, and light or dark: as the system has it, or as was chosen before."""
+@contextmanager
+def _head(request: Request) -> Iterator[None]:
+    """The head of a page: what is built inside the block stands between the way home and the choice of the look."""
     ui.add_css(_STYLE)
     ui.colors(primary="#3d8b4f")
     kept = request.cookies.get(_DARK)
@@ -152,5 +144,10 @@ def _look(request: Request) -> None:
             f"document.cookie = '{_DARK}={int(not event.args)}; path=/; max-age=31536000; samesite=strict'"
         )
 
-    button = ui.button(icon="contrast").props('flat round aria-label="Light or dark"').classes("look")
-    button.on("click", toggle, js_handler="() => emit(document.body.classList.contains('body--dark'))")
+    with ui.element("header").classes("head"):
+        with ui.link(target="/").classes("brand"):
+            ui.html(_ICON, sanitize=False)
+            ui.label("Pippin")
+        yield
+        button = ui.button(icon="contrast").props('flat round aria-label="Light or dark"').classes("look")
+        button.on("click", toggle, js_handler="() => emit(document.body.classList.contains('body--dark'))")

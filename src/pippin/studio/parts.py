@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .opened import Opened
 
+_CELLS = {"#": "number", "*": "wide"}
 _LOOK = 0.15  # seconds between two looks at what a load is at
 _STAGES = {
     "wait": "Waiting for another process that specializes this model",
@@ -69,7 +70,7 @@ def tile(name: str, value: str, note: str = "") -> Any:
 def table(
     columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], key: str = "id", per_page: int | None = None
 ) -> Any:
-    """Columns are (field, title); a field that begins with "#" is of numbers, shown to the right and sorted so."""
+    """Columns are (field, title); a field that begins with "#" is of numbers, to the right; with "*" a long text."""
     shown = [
         {
             "name": field,
@@ -77,7 +78,7 @@ def table(
             "label": title,
             "align": "right" if field.startswith("#") else "left",
             "sortable": True,
-            "classes": "number" if field.startswith("#") else "",
+            "classes": _CELLS.get(field[:1], "word"),
         }
         for field, title in columns
     ]

@@ -36,9 +36,9 @@ def rows_of(plan: ComputePlan, shapes: Mapping[str, str]) -> list[dict[str, Any]
     return [
         {
             "id": number,
-            "name": op.name,
+            "*name": op.name,
             "kind": op.kind,
-            "shape": shapes.get(op.name, ""),
+            "*shape": shapes.get(op.name, ""),
             "device": op.device,
             "engine": op.engine,
             "#segment": op.segment,
@@ -65,7 +65,7 @@ def matching(rows: Sequence[Mapping[str, Any]], text: str, devices: Sequence[str
     return [
         row
         for row in rows
-        if all(any(word in str(row[column]).lower() for column in ("name", "kind", "shape")) for word in words)
+        if all(any(word in str(row[column]).lower() for column in ("*name", "kind", "*shape")) for word in words)
         and (not devices or row["device"] in devices or row["engine"] in devices)
     ]
 
@@ -83,17 +83,17 @@ class _Operations:
                 self._text = ui.input(placeholder="Search name, kind, shape", on_change=self._filter).classes("grow")
                 self._text.props('dense outlined clearable aria-label="Search operations"')
                 places = sorted({row["device"] for row in self._rows} | {row["engine"] for row in self._rows})
-                self._places = ui.select(places, multiple=True, label="Device or engine", on_change=self._filter)
+                self._places = ui.select(places, multiple=True, label="Runs on", on_change=self._filter)
                 self._places.props("dense outlined use-chips").classes("small-select")
                 self._button = ui.button("Measure", icon="timer", on_click=self._measure).props("unelevated no-caps")
                 self._button.tooltip("Run the model with the engine's profiler")
             self._failure = ui.element("div")
             columns = [
-                ("name", "Operation"), ("kind", "Kind"), ("shape", "Gives"), ("device", "Device"), ("engine", "Engine"),
+                ("*name", "Operation"), ("kind", "Kind"), ("*shape", "Gives"), ("device", "Device"), ("engine", "Engine"),
                 ("#segment", "Segment"), ("#cost", "Cost, %"), ("#measured", "Measured, µs"),
             ]  # fmt: skip
             if not shapes:
-                columns = [column for column in columns if column[0] != "shape"]
+                columns = [column for column in columns if column[0] != "*shape"]
             self._table = table(columns, self._rows, per_page=_PAGE)
             self._table.on("row-click", self._explain, args=[[], ["id"], []])
             self._reasons = ui.element("div").classes("reasons")
@@ -162,13 +162,13 @@ def _segments(plan: ComputePlan) -> None:
                     "#prediction": "" if candidate.seconds is None else took(candidate.seconds),
                     "#compilation": "" if candidate.compilation is None else took(candidate.compilation),
                     "#noise": f"{min(candidate.signal_to_noise.values()):.1f} dB" if candidate.signal_to_noise else "",
-                    "note": candidate.note or "chosen",
+                    "*note": candidate.note or "chosen",
                 }
                 for number, candidate in enumerate(plan.candidates)
             ]
             columns = [
                 ("candidate", "Candidate"), ("#prediction", "Prediction"), ("#compilation", "Compilation"),
-                ("#noise", "Over noise"), ("note", ""),
+                ("#noise", "Over noise"), ("*note", ""),
             ]  # fmt: skip
             table(columns, tried)
 

@@ -24,7 +24,7 @@ _THRESHOLDS = ("objectDetector", "poseEstimation")
 
 
 async def build(opened: Opened) -> None:
-    place = ui.element("div")
+    place = ui.element("div").classes("stack")
     model = await loaded_model(opened, place)
     if model is not None:
         with place:

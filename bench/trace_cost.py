@@ -1,0 +1,112 @@
+"""Trace cost: what a prediction pays for the trace while nobody records, and for each event while somebody does.
+
+python bench/trace_cost.py [ROUNDS]    (make bench-trace)
+
+The MLP of the other benchmarks, on ONNX Runtime with one thread. Off: `Session.run` as it is against the same without
+the lines that ask for the sink, in turns, medians of batches; "bare again" shows the noise. On: predictions under
+`pippin.trace.record`, over the four events that each yields. Then with an engine that takes no time, where little hides.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import networks
+import numpy as np
+
+import pippin
+from pippin.session import Session
+
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+BATCH = 50
+EVENTS = 4
+"""Of one prediction: prediction, input copy, compute, output transformation."""
+
+
+class Bare(Session):
+    """A session as it was before there was a trace."""
+
+    def run(self, features, state):
+        arrays = self._compiled.run(self._encode(features) | state)
+        for name, output in self._written:
+            state[name] = arrays[output]
+        return {name: decode(arrays) for name, decode in self._decoders.items()}
+
+
+class Nothing:
+    """An engine that takes no time."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+
+    def run(self, inputs):
+        return self.outputs
+
+
+def batch(call: Callable[[], object]) -> float:
+    call()
+    started = time.perf_counter()
+    for _ in range(BATCH):
+        call()
+    return (time.perf_counter() - started) / BATCH
+
+
+def medians(contestants: dict[str, tuple[Callable[[], object], Callable[[], object], bool]]) -> dict[str, float]:
+    """Seconds of one call, by name; a contestant is (what prepares it, the call, whether it runs under a recording)."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    names = list(contestants)
+    for number in range(ROUNDS):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            prepare, call, recorded = contestants[name]
+            prepare()
+            with pippin.trace.record(sample=0) if recorded else nullcontext():
+                times[name].append(batch(call))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    (network,) = networks.prepared("mlp")
+    features = {"x": network.example().astype(np.float32)}
+    how = pippin.Configuration(engine="onnxruntime", threads=1)
+    model = pippin.load(network.package("float32"), how, cache=False)
+    session = model._session
+
+    def as_(kind: type[Session]) -> Callable[[], object]:
+        return lambda: setattr(session, "__class__", kind)
+
+    def predict() -> object:
+        return model.predict(features)
+
+    rows = {
+        "bare": (as_(Bare), predict, False),
+        "bare again": (as_(Bare), predict, False),
+        "off": (as_(Session), predict, False),
+        "on": (as_(Session), predict, True),
+    }
+    times = medians(rows)
+    for name, took in times.items():
+        print(f"{name:11} {took * 1e6:7.3f} us a prediction   {(took - times['bare']) * 1e9:+6.0f} ns against bare")
+    print(f"on: {(times['on'] - times['off']) / EVENTS * 1e9:.0f} ns an event, {EVENTS} events a prediction")
+
+    session._compiled = Nothing(session._compiled.run(features))
+    times = medians(rows)
+    print("the same without the engine:")
+    for name, took in times.items():
+        print(f"{name:11} {took * 1e6:7.3f} us a prediction   {(took - times['bare']) * 1e9:+6.0f} ns against bare")
+    print(f"on: {(times['on'] - times['off']) / EVENTS * 1e9:.0f} ns an event")
+
+    def span() -> None:
+        with pippin.trace.span("a stage"):
+            pass
+
+    for name, call in (("span", span), ("counter", lambda: pippin.trace.counter("c", 1))):
+        times = medians({"off": (int, call, False), "on": (int, call, True)})
+        print(f"pippin.trace.{name}: off {times['off'] * 1e9:.0f} ns, on {times['on'] * 1e9:.0f} ns an event")
+
+
+if __name__ == "__main__":
+    main()

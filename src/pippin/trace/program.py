@@ -1,0 +1,41 @@
+"""Program: a whole program is recorded where the environment says so: PIPPIN_TRACE=t.json, or =opentelemetry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "PIPPIN_TRACE"
+
+
+def record_program() -> None:
+    """Record until the interpreter ends, where the variable is set.
+
+    The processes that this one starts write beside it, each into a file with its process number: t.1234.json.
+    """
+    found = os.environ.get(VARIABLE)
+    if not found:
+        return
+    if found == "opentelemetry":
+        from .opentelemetry import instrument
+
+        instrument(None)
+        return
+    import atexit
+
+    from .recording import record
+
+    path = Path(found.replace("{pid}", str(os.getpid()))).absolute()
+    if "{pid}" not in found:
+        os.environ[VARIABLE] = str(path.with_name(f"{path.stem}.{{pid}}{path.suffix}"))
+    recording = record(None).start()
+    owner = os.getpid()
+
+    def finish() -> None:
+        if os.getpid() != owner:  # a child that was forked
+            return
+        recording.stop()
+        if recording.children or "{pid}" not in found:
+            recording.write(path)
+
+    atexit.register(finish)
