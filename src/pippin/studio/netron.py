@@ -66,7 +66,7 @@ def mount(application: FastAPI) -> None:
         content: Any = path.read_bytes()
         made = Response(content, media_type=mimetypes.guess_type(path.name)[0] or "text/plain")
         if path.name == "index.html":
-            meta = f'<meta name="version" content="0.0.0"><meta name="file" content="{_FOLDER}/{name}/model.onnx">'
+            meta = '<meta name="version" content="0.0.0"><meta name="file" content="model.onnx">'
             page = _VERSION.sub(meta + f'<meta name="identifier" content="{_plain(title)}.onnx">', content.decode())
             made = Response(page, media_type="text/html")
             made.set_cookie("consent", "1", path=_FOLDER, samesite="strict")
