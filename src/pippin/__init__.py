@@ -10,6 +10,8 @@ from .cancellation import Cancellation as Cancellation
 from .configuration import ComputeUnits as ComputeUnits
 from .configuration import Configuration as Configuration
 from .configuration import Hints as Hints
+from .custom_models import CustomModel as CustomModel
+from .custom_models import custom_model as custom_model
 from .devices.detect import all_compute_devices as all_compute_devices
 from .devices.detect import available_compute_devices as available_compute_devices
 from .devices.device import ComputeDevice as ComputeDevice

@@ -21,7 +21,7 @@ from .format.description import FunctionDescription, ModelDescription
 from .lowering.lowered import Lowered
 from .plain import from_json, to_json
 from .session import Session
-from .specialization.parts import Part, load_parts
+from .specialization.parts import PYTHON_NODES, Part, engine_named, load_parts
 from .specialization.progress import Stages
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
     lowered = lower_function(source.open(), configuration)
     with readable(lowered.model) as model:
         arrays = example_inputs(loaded.session.function, lowered)
-        nodes = all_engines()[part.engine].profile(model, part.settings, arrays) or {}
+        nodes = engine_named(part.engine).profile(model, part.settings, arrays) or {}
     names = {operation.name for operation in plan.operations}
     seconds: dict[str, float] = {}
     for node, took in nodes.items():
@@ -169,7 +169,7 @@ def prune(cache: Cache) -> dict[str, str]:
     """Remove what is of no use any more: {key: reason}."""
     cache.prepare()
     return cache.prune(
-        {name: engine.version for name, engine in all_engines().items() if engine.installed},
+        {e.name: e.version for e in (*all_engines().values(), PYTHON_NODES) if e.installed},
         lambda entry: any(_is(path, entry, cache) for path in entry.sources),
     )
 
@@ -285,7 +285,7 @@ def _from_entry(entry: Entry, name: str) -> Loaded:
     found = from_json(entry.read("session.json"))
     lowered = Lowered(
         found["name"], _NOTHING, tuple(found["inputs"]), tuple(found["outputs"]), tuple(found["states"]),
-        tuple(found["written"]), found["labels"],
+        tuple(found["written"]), found["labels"], checks=tuple(found["checks"]),
     )  # fmt: skip
     parts = tuple(Part.from_plain(part) for part in found["parts"])
     compiled: Compiled = load_parts(entry.folder, parts, found["arrays"])
@@ -304,6 +304,7 @@ def _session_json(made: _Made) -> str:
         "states": lowered.states,
         "written": lowered.written,
         "labels": lowered.labels,
+        "checks": lowered.checks,
         "parts": [part.to_plain() for part in made.specialized.parts],
         "arrays": [info.name for info in lowered.model.graph.output],
     }

@@ -27,7 +27,7 @@ def _classes() -> dict[str, Any]:
         description.MultiArray, description.Image, description.Int64, description.Double, description.String,
         description.Dictionary, description.Sequence, description.State, description.FeatureDescription,
         description.FunctionDescription, description.Metadata, description.ModelDescription,
-        lowered.Port, lowered.Labels, types.TensorType, types.DataType,
+        lowered.Port, lowered.Labels, lowered.Check, types.TensorType, types.DataType,
         plan.Candidate, plan.PlannedOperation, plan.PlannedSegment, plan.ComputePlan,
     ]  # fmt: skip
     return {made.__name__: made for made in listed}

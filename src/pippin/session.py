@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .engines import Compiled
-from .errors import MissingFeatureError, SpecificationError, UnexpectedFeatureError
+from .errors import FeatureValueError, MissingFeatureError, SpecificationError, UnexpectedFeatureError
 from .features.decode import Decoder, make_decoders
 from .features.encode import Encoder, default_value, make_encoder
 from .format.description import FunctionDescription
@@ -23,8 +23,10 @@ from .trace import recorder
 @dataclass(frozen=True, slots=True)
 class Input:
     encode: Encoder
-    default: np.ndarray | None
+    default: np.ndarray | tuple[np.ndarray, np.ndarray] | None
     description: str
+    keys: str = ""
+    """The tensor of a dictionary's keys; the encoder and the default then give (values, keys)."""
 
 
 class Session:
@@ -40,6 +42,7 @@ class Session:
         self.states: tuple[Port, ...] = lowered.states
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)
+        self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
         self._decoders: Mapping[str, Decoder] = make_decoders(function.outputs, lowered.outputs, lowered.labels)
         self._inputs = _inputs(function, lowered)
 
@@ -49,6 +52,9 @@ class Session:
         if sink is not None:
             return self._recorded(sink, features, state)
         arrays = self._compiled.run(self._encode(features) | state)
+        for tensor, message in self._checks:
+            if arrays[tensor].size:
+                raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
         for name, output in self._written:
             state[name] = arrays[output]
         return {name: decode(arrays) for name, decode in self._decoders.items()}
@@ -83,14 +89,18 @@ class Session:
         if not features.keys() <= self._inputs.keys():
             unknown = next(name for name in features if name not in self._inputs)
             raise UnexpectedFeatureError(f"there is no input '{unknown}' (the inputs are: {', '.join(self._inputs)})")
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for name, entry in self._inputs.items():
             if name in features:
-                arrays[name] = entry.encode(features[name])
+                value: Any = entry.encode(features[name])
             elif entry.default is not None:
-                arrays[name] = entry.default
+                value = entry.default
             else:
                 raise MissingFeatureError(f"the input '{name}' is missing; it is a {entry.description}")
+            if entry.keys:
+                arrays[name], arrays[entry.keys] = value
+            else:
+                arrays[name] = value
         return arrays
 
 
@@ -103,6 +113,11 @@ def _inputs(function: FunctionDescription, lowered: Lowered) -> dict[str, Input]
             f" but the program takes {', '.join(ports) or 'none'}"
         )
     return {
-        name: Input(make_encoder(feature, ports[name]), default_value(feature, ports[name]), str(feature.type))
+        name: Input(
+            make_encoder(feature, ports[name]),
+            default_value(feature, ports[name]),
+            str(feature.type),
+            ports[name].key_tensor if ports[name].keys is not None else "",
+        )
         for name, feature in described.items()
     }

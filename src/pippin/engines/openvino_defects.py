@@ -13,12 +13,21 @@ from ..lowering.lowered import Lowered
 
 def refused(lowered: Lowered) -> dict[str, str]:
     """What must not be given to OpenVINO: {node name: reason}, "" for the model as a whole."""
-    if any(port.dtype == np.float64 for port in (*lowered.inputs, *lowered.outputs)):
+    ports = (*lowered.inputs, *lowered.outputs)
+    if any(port.dtype == np.float64 for port in ports):
         return {"": "float64: it computes that in float32"}
+    if any(port.dtype == object for port in ports):
+        return {"": "strings: it has no such tensors"}
     graph = lowered.model.graph
+    if any(tensor.data_type in (_DOUBLE, _STRING) for tensor in graph.initializer):
+        return {"": "float64 or strings inside: it computes the one in float32, and does not know the other"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
         return {"": "an output that is an input: it loses its name"}
     return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer}))
+
+
+# Of `TensorProto.DataType`.
+_STRING, _DOUBLE = 8, 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,8 @@ def _refused(graph: Any, constants: Mapping[str, Any]) -> Iterator[tuple[str, st
     for node in graph.node:
         check = _CHECKS.get(node.op_type)
         reason = check(node, around) if check else None
+        if node.domain and reason is None:
+            reason = f"{node.domain}.{node.op_type}: only ONNX's own operators are given to it"
         for attribute in node.attribute:
             if reason is None and attribute.HasField("g"):
                 reason = next((inner for _, inner in _refused(attribute.g, constants)), None)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import PredictionError, SpecificationError
-from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
+from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, Sequence, String
 from ..lowering.lowered import Labels, Port
 from .images import decode_image
 
@@ -45,6 +45,13 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
         case Int64() | Double():
             number = int if isinstance(feature.type, Int64) else float
             return lambda arrays: number(arrays[tensor].reshape(-1)[0])
+        case String():
+            return lambda arrays: str(arrays[tensor].reshape(-1)[0])
+        case Sequence():
+            return lambda arrays: arrays[tensor].reshape(-1).tolist()
+        case Dictionary():
+            keys = port.key_tensor
+            return lambda arrays: dict(zip(arrays[keys].tolist(), arrays[tensor].tolist(), strict=True))
         case MultiArray(dtype=dtype, shape=shape):
             # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
             one = shape == (1,) and port.type.shape == ()

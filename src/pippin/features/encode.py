@@ -8,18 +8,20 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import FeatureTypeError, UnsupportedModelError
-from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
+from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, Sequence, String
 from ..lowering.lowered import Port
 from .arrays import check_shape, to_array
+from .categories import encode_dictionary, encode_integer, encode_sequence, encode_string
 from .images import encode_image
 
-Encoder: TypeAlias = Callable[[Any], np.ndarray]
+Encoder: TypeAlias = Callable[[Any], Any]
+"""From a value to an array; of a dictionary to two, its values and its keys."""
 
 
 def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
     """A function from a value of this feature to an array of the port's dtype.
 
-    Raises UnsupportedModelError for a kind of feature that an ML Program does not take. The function raises
+    Raises UnsupportedModelError for a kind of feature that the model does not take. The function raises
     the errors of `FeatureError`.
     """
     match feature.type:
@@ -27,9 +29,17 @@ def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
             return _multiarray_encoder(feature.name, kind, port)
         case Image() as image:
             return lambda value: encode_image(feature.name, value, image, port.dtype)
+        case Int64() if port.dtype.kind == "i":
+            return lambda value: encode_integer(feature.name, value, port.dtype)
         case Int64() | Double():
             return _number_encoder(feature.name, port)
-    raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which an ML Program does not take")
+        case String() if port.dtype == object:
+            return lambda value: encode_string(feature.name, value)
+        case Dictionary() as dictionary if port.keys is not None:
+            return lambda value: encode_dictionary(feature.name, value, dictionary)
+        case Sequence() as sequence:
+            return lambda value: encode_sequence(feature.name, value, sequence)
+    raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which this model does not take")
 
 
 def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
@@ -54,8 +64,11 @@ def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
 
 def _number_encoder(name: str, port: Port) -> Encoder:
     shape = tuple(d or 1 for d in port.type.shape or ())
+    float64 = port.dtype == np.float64
 
     def encode(value: Any) -> np.ndarray:
+        if type(value) is float and float64:
+            return np.array(value).reshape(shape)
         array = to_array(name, value, port.type.dtype, port.dtype)
         if array.size != 1:
             raise FeatureTypeError(f"'{name}': an array of {array.size} numbers was given; it is one number")
@@ -64,8 +77,15 @@ def _number_encoder(name: str, port: Port) -> Encoder:
     return encode
 
 
-def default_value(feature: FeatureDescription, port: Port) -> np.ndarray | None:
+def default_value(feature: FeatureDescription, port: Port) -> Any:
     """What an optional input is when it is not given (zeros where the model names no default); None if required."""
+    if feature.optional and isinstance(feature.type, Dictionary):
+        return encode_dictionary(feature.name, {}, feature.type)
+    if feature.optional and isinstance(feature.type, Sequence):
+        return encode_sequence(feature.name, [], feature.type, short=True)
+    if port.default is not None:
+        shape = feature.type.shape if isinstance(feature.type, MultiArray) else (1,)
+        return None if shape is None else np.full(shape, port.default, port.dtype)
     if not feature.optional or not isinstance(feature.type, MultiArray) or feature.type.shape is None:
         return None
     return np.full(feature.type.shape, feature.type.default or 0, port.dtype)

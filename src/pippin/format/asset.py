@@ -27,6 +27,7 @@ NEWEST_SPECIFICATION = 10
 """The newest specification version that is known: iOS 26."""
 
 Weights: TypeAlias = Mapping[str, bytes] | os.PathLike[str] | str | None
+_LINKS = 64  # more linked models than this in one are a circle
 _MODEL_PATH = "@model_path/"
 
 # What people also call a model, by the end of its file name.
@@ -53,6 +54,7 @@ class Asset:
     _package: Package | None = field(default=None, repr=False)
     _weights: Weights = field(default=None, repr=False)
     _opened: dict[str, BlobFile] = field(default_factory=dict, repr=False)
+    _linked: list[str] = field(default_factory=list, repr=False)
 
     @cached_property
     def description(self) -> ModelDescription:
@@ -68,8 +70,26 @@ class Asset:
         return self._opened[file_name]
 
     def opened(self) -> list[str]:
-        """The names of the weight files that were opened so far: paths, where they lie in files."""
-        return [blob.name for blob in list(self._opened.values())]
+        """The names of the weight files and linked models that were opened so far: paths, where they lie in files."""
+        return [*(blob.name for blob in list(self._opened.values())), *self._linked]
+
+    def linked(self) -> Asset:
+        """The model that a linked model stands for. Raises PackageError, with where it was looked for."""
+        link = self.specification.linkedModel.linkedModelFile
+        name, where = link.linkedModelFileName.defaultValue, link.linkedModelSearchPath.defaultValue
+        if not name or self.path is None:
+            raise PackageError(f"{self.name}: links to the model '{name}', which needs a name and a place of its own")
+        looked = [self.path.parent / folder for folder in (where or ".").split(":")]
+        for folder in looked:
+            # The link names the compiled model; the package or file that it was made from does as well.
+            for path in [folder / name, *((folder / name).with_suffix(s) for s in (".mlpackage", ".mlmodel"))]:
+                if path.exists():
+                    self._linked.append(str(path))
+                    if len(self._linked) > _LINKS:
+                        raise PackageError(f"{self.name}: links to '{name}' in a circle")
+                    return replace(open_asset(path), _linked=self._linked)
+        folders = ", ".join(map(str, looked))
+        raise PackageError(f"{self.name}: links to the model '{name}', which is not in {folders}")
 
     def parts(self) -> list[Asset]:
         """The models of a pipeline, in order; they share its weight files."""

@@ -64,6 +64,17 @@ class MultiArray:
         return self.shape is None or shape == self.shape
 
     @property
+    def sizes(self) -> tuple[int | None, ...] | None:
+        """The sizes that are the same at every prediction, None for the others; None where the rank is not told."""
+        match self.flexibility:
+            case ShapeRange(ranges):
+                return tuple(r.lower if r.lower == r.upper else None for r in ranges)
+            case EnumeratedShapes(shapes):
+                columns = zip(*{*shapes, self.shape or shapes[0]}, strict=True)
+                return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in columns)
+        return self.shape
+
+    @property
     def allowed(self) -> str:
         """The shapes that are allowed, for people."""
         match self.flexibility:
@@ -280,7 +291,8 @@ def _type(feature: Any) -> FeatureType:
     proto = feature.type
     match proto.WhichOneof("Type"):
         case "multiArrayType":
-            return _multiarray(feature.name, proto.multiArrayType)
+            # Files of 2017 leave it out between the models of a pipeline, which compute in float64.
+            return _multiarray(feature.name, proto.multiArrayType, unsaid=DataType.FLOAT64)
         case "imageType":
             return _image(feature.name, proto.imageType)
         case "stateType":
@@ -309,8 +321,8 @@ _ARRAY_DTYPES = {
 }
 
 
-def _multiarray(name: str, proto: Any) -> MultiArray:
-    dtype = _ARRAY_DTYPES.get(proto.dataType)
+def _multiarray(name: str, proto: Any, unsaid: DataType | None = None) -> MultiArray:
+    dtype = _ARRAY_DTYPES.get(proto.dataType) if proto.dataType else unsaid
     if dtype is None:
         raise SpecificationError(f"the feature '{name}' has the unknown element type {proto.dataType}")
     shape: tuple[int, ...] | None = tuple(proto.shape) or None

@@ -19,9 +19,12 @@ from onnx import defs, helper, numpy_helper, shape_inference
 
 from ..errors import UnsupportedOperationError
 from ..types import Shape
+from .lowered import PYTHON
 
 OPSET = 21
 IR_VERSION = 10
+DOMAINS = {"ai.onnx.ml": 5, PYTHON: 1}
+"""The other operator sets, with the version that is used: ONNX's for classical models, and what runs in Python."""
 _OPSET_IMPORTS = [helper.make_opsetid("", OPSET)]
 
 # Above this many elements a float16 constant stays float16 in the model, with a Cast that the engine folds.
@@ -100,6 +103,7 @@ class Graph:
         self._unpacked: list[onnx.NodeProto] = []  # casts of stored constants, ahead of everything else
         self._kept: list[np.ndarray] = []  # keeps alive what _constants identifies by address
         self._counter = 0
+        self._domains: set[str] = set()
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
         if kind.startswith("_") or not defs.has(kind, OPSET, ""):
@@ -129,6 +133,22 @@ class Graph:
         self.nodes.append(node)
         results = tuple(Tensor(name, *kind_of) for name, kind_of in zip(names, found, strict=True))
         return results if len(results) > 1 else results[0]
+
+    def other(
+        self,
+        domain: str,
+        kind: str,
+        inputs: Sequence[Tensor],
+        types: Sequence[tuple[np.dtype[Any], Shape | None]],
+        names: Sequence[str] = (),
+        **attributes: Any,
+    ) -> tuple[Tensor, ...]:
+        """Append one node of one of `DOMAINS`, with outputs of the `types`, called `names` where these are given."""
+        self._domains.add(domain)
+        names = names or [self.unique(kind) for _ in types]
+        node = helper.make_node(kind, [t.name for t in inputs], names, name=names[0], domain=domain, **attributes)
+        self.nodes.append(node)
+        return tuple(Tensor(name, np.dtype(dtype), shape) for name, (dtype, shape) in zip(names, types, strict=True))
 
     def cast(self, x: Any, dtype: Any) -> Any:
         """`x` as another element type; unchanged where it has it already. A constant stays a constant."""
@@ -177,7 +197,7 @@ class Graph:
 
     def model(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.ModelProto:
         """The finished model."""
-        made = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pippin", opset_import=_OPSET_IMPORTS)
+        made = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pippin", opset_import=opset_imports(self._domains))
         made.graph.name = name
         made.graph.node.extend([*self._unpacked, *self.nodes])
         made.graph.input.extend(value_info(t) for t in inputs)
@@ -295,6 +315,11 @@ def common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
     if a is None or b is None or len(a) != len(b):
         return None
     return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
+
+
+def opset_imports(domains: Iterable[str]) -> list[onnx.OperatorSetIdProto]:
+    """The operator sets of a model that uses these beside ONNX's own."""
+    return [*_OPSET_IMPORTS, *(helper.make_opsetid(domain, DOMAINS[domain]) for domain in sorted(domains))]
 
 
 def value_info(t: Tensor) -> onnx.ValueInfoProto:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # a model from the cache needs its ports, and no ONNX
     import onnx
 
 
+PYTHON = "pippin"
+"""The domain of the nodes that are no ONNX: they run in Python, between two segments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """One input, output or state of a lowered function, by its Core ML name."""
@@ -25,10 +29,24 @@ class Port:
     """What the engine computes in."""
     tensor: str = ""
     """Its ONNX name: its own, but for an output with the name of an input, which ONNX cannot name twice."""
+    keys: np.dtype[Any] | None = None
+    """Of a dictionary the element type of its keys, which are a tensor of their own; its values are `tensor`."""
+    default: float | int | str | None = None
+    """What stands for an optional input that is not given, where the model knows better than its description."""
 
     def __post_init__(self) -> None:
         if not self.tensor:
             object.__setattr__(self, "tensor", self.name)
+
+    @property
+    def key_tensor(self) -> str:
+        """The ONNX name of a dictionary's keys."""
+        return f"{self.tensor}/keys"
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The ONNX names of all that it consists of."""
+        return (self.tensor,) if self.keys is None else (self.tensor, self.key_tensor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,16 @@ class Labels:
     classes: tuple[Any, ...]
     label_output: str
     probabilities_output: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a prediction must not do: the output `tensor` of the graph is empty where all is well, else it holds the
+    values that the model does not take."""
+
+    tensor: str
+    message: str
+    """For people; what was found follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +83,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """An ONNX model whose inputs are `inputs` then `states`, and whose outputs are `outputs` then `written`."""
+    """An ONNX model whose inputs are `inputs` then `states`, and whose outputs are `outputs` then `written`, each with
+    its keys where it is a dictionary; then `checks`."""
 
     name: str
     model: onnx.ModelProto
@@ -70,6 +99,8 @@ class Lowered:
     """The float types that the program declares for what it computes."""
     sources: tuple[Source, ...] = ()
     """What the nodes were lowered from: the names of nodes begin with theirs."""
+    checks: tuple[Check, ...] = ()
+    """Further outputs of the graph, which are looked at after each prediction."""
 
 
 def output_name(name: str, inputs: Iterable[Port]) -> str:

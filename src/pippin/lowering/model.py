@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedModelError
+from ..errors import PippinError, UnsupportedModelError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
 from ..program import read_program
-from .generalized_linear import lower_glm_classifier, lower_glm_regressor
+from .classical.boxes import lower_non_maximum_suppression
+from .classical.categories import lower_categorical_mapping, lower_one_hot_encoder
+from .classical.custom import lower_custom_model
+from .classical.generalized_linear import lower_glm_classifier, lower_glm_regressor
+from .classical.imputer import lower_imputer
+from .classical.nearest_neighbors import lower_nearest_neighbors
+from .classical.probit import lower_bayesian_probit_regressor
+from .classical.recommender import lower_item_similarity_recommender
+from .classical.support_vectors import lower_svm_classifier, lower_svm_regressor
+from .classical.tree_ensemble import lower_tree_ensemble_classifier, lower_tree_ensemble_regressor
+from .classical.vectors import (
+    lower_array_feature_extractor,
+    lower_class_confidence_thresholding,
+    lower_dict_vectorizer,
+    lower_feature_vectorizer,
+    lower_identity,
+    lower_normalizer,
+    lower_scaler,
+)
 from .lower import lower
 from .lower_network import lower_network
 from .lowered import Lowered
-from .pipeline import join
+from .pipeline import closed, join
 
 
 def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32) -> Lowered:
@@ -23,21 +42,32 @@ def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[A
 
     Raises UnsupportedModelError for a kind of model that is not executed here, and the errors of the lowering.
     """
+    return closed(_lower(asset, function, float16), {feature.name for feature in function.inputs})
+
+
+def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type) -> Lowered:
     kind = asset.description.kind
     if kind == "mlProgram":
         return lower(read_program(asset), function.name, float16)
     if kind in _PIPELINES:
         parts = [
-            (part.description.function(), lower_model(part, part.description.function(), float16))
-            for part in asset.parts()
+            (part.description.function(), _part(part, part.description.function(), float16)) for part in asset.parts()
         ]
         return join(function, parts)
+    if kind == "linkedModel":
+        linked = asset.linked()
+        return replace(_lower(linked, linked.description.function(), float16), name=function.name)
     if kind not in _KINDS:
-        raise UnsupportedModelError(
-            f"{asset.name} is a {kind} model; this version executes ML Programs, neural networks,"
-            " generalized linear models, and pipelines of these"
-        )
+        raise UnsupportedModelError(f"{asset.name} is a {kind} model, which this version does not execute")
     return _KINDS[kind](asset, function)
+
+
+def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type) -> Lowered:
+    try:
+        return _lower(asset, function, float16)
+    except PippinError as error:
+        error.add_note(f"in {asset.name}, a {asset.description.kind}")
+        raise
 
 
 _PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
@@ -47,4 +77,23 @@ _KINDS: Mapping[str, Callable[[Asset, FunctionDescription], Lowered]] = {
     "neuralNetworkRegressor": lower_network,
     "glmRegressor": lower_glm_regressor,
     "glmClassifier": lower_glm_classifier,
+    "supportVectorRegressor": lower_svm_regressor,
+    "supportVectorClassifier": lower_svm_classifier,
+    "treeEnsembleRegressor": lower_tree_ensemble_regressor,
+    "treeEnsembleClassifier": lower_tree_ensemble_classifier,
+    "kNearestNeighborsClassifier": lower_nearest_neighbors,
+    "bayesianProbitRegressor": lower_bayesian_probit_regressor,
+    "itemSimilarityRecommender": lower_item_similarity_recommender,
+    "scaler": lower_scaler,
+    "normalizer": lower_normalizer,
+    "imputer": lower_imputer,
+    "oneHotEncoder": lower_one_hot_encoder,
+    "categoricalMapping": lower_categorical_mapping,
+    "dictVectorizer": lower_dict_vectorizer,
+    "featureVectorizer": lower_feature_vectorizer,
+    "arrayFeatureExtractor": lower_array_feature_extractor,
+    "nonMaximumSuppression": lower_non_maximum_suppression,
+    "classConfidenceThresholding": lower_class_confidence_thresholding,
+    "identity": lower_identity,
+    "customModel": lower_custom_model,
 }

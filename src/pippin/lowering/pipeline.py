@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import compose, helper
+from onnx import helper, numpy_helper
 
 from ..errors import SpecificationError, UnsupportedModelError
-from ..format.description import FunctionDescription
-from ..types import DataType, Shape
-from .graph import IR_VERSION, OPSET, Tensor, element_type, value_info
-from .lowered import Labels, Lowered, Port, Source, output_name
+from ..format.description import FeatureDescription, FunctionDescription, Image, MultiArray
+from ..types import DataType, Shape, TensorType
+from .classical.classical import feature_port
+from .graph import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
+from .lowered import Check, Labels, Lowered, Port, Source, output_name
 
 
 def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescription, Lowered]]) -> Lowered:
     """One model of the parts of a pipeline, whose description is `function`.
 
-    Raises SpecificationError where a part takes what nothing gives, UnsupportedModelError for stateful parts and
-    for a class label that a later part takes.
+    Raises SpecificationError where a part takes what nothing gives, or a value of another kind, and
+    UnsupportedModelError for stateful parts.
     """
     pipeline = _Pipeline(function)
     for number, (described, lowered) in enumerate(parts):
@@ -30,81 +32,148 @@ def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescriptio
     return pipeline.finished()
 
 
+def closed(lowered: Lowered, described: Iterable[str]) -> Lowered:
+    """A model without the inputs that are not described and have a default, which then stands for them."""
+    names = set(described)
+    hidden = {port.tensor: port for port in lowered.inputs if port.name not in names and port.default is not None}
+    if not hidden:
+        return lowered
+    graph = lowered.model.graph
+    shown = [info for info in graph.input if info.name not in hidden]
+    del graph.input[:]
+    graph.input.extend(shown)
+    graph.initializer.extend(_constant(name, port) for name, port in hidden.items())
+    return replace(lowered, inputs=tuple(port for port in lowered.inputs if port.tensor not in hidden))
+
+
+def _constant(name: str, port: Port) -> onnx.TensorProto:
+    shape = tuple(size or 1 for size in port.type.shape or (1,))
+    return numpy_helper.from_array(np.full(shape, port.default, port.dtype), name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A feature in the joined graph: its values, and its keys where it is a dictionary."""
+
+    port: Port
+    tensors: tuple[Tensor, ...]
+
+
 class _Pipeline:
     def __init__(self, function: FunctionDescription) -> None:
         self.function = function
         self.graph = onnx.GraphProto(name=function.name)
-        self.inputs: dict[str, tuple[Port, Tensor]] = {}
-        self.values: dict[str, tuple[Port, Tensor]] = {}
-        """The port of the model that gives a feature, and its tensor in the joined graph."""
+        self.inputs: dict[str, _Value] = {}
+        self.values: dict[str, _Value] = {}
+        """What the pipeline or a model before gives by each name; a model may give a feature its name anew."""
         self.labels: Labels | None = None
         self.computes: frozenset[DataType] = frozenset()
         self.sources: list[Source] = []
+        self.checks: list[tuple[Check, onnx.ValueInfoProto]] = []
         self.parts = 0
-        self._given = {feature.name for feature in function.inputs}
+        self._domains: set[str] = set()
+        self._given = {feature.name: feature for feature in function.inputs}
 
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
         self.parts += 1
         self.computes |= part.computes
         self.sources += [replace(source, name=prefix + source.name) for source in part.sources]
-        model = compose.add_prefix(part.model, prefix, inplace=True)
-        for port, shape in _with_shapes(part.inputs, model.graph.input):
-            tensor = Tensor(prefix + port.tensor, port.dtype, shape)
-            self._connect(self._value(port, tensor, described), tensor)
+        model = part.model
+        _prefix(model.graph, prefix)
+        self._domains |= {imported.domain for imported in model.opset_import} & DOMAINS.keys()
+        optional = {feature.name for feature in described.inputs if feature.optional}
+        for wanted in _values(part.inputs, model.graph.input, prefix):
+            self._connect(self._value(wanted, optional, prefix), wanted)
         self.graph.node.extend(model.graph.node)
         self.graph.initializer.extend(model.graph.initializer)
-        for port, shape in _with_shapes(part.outputs, model.graph.output):
-            self.values[port.name] = (port, Tensor(prefix + port.tensor, port.dtype, shape))
+        self.graph.value_info.extend(model.graph.value_info)
+        infos = {info.name: info for info in model.graph.output}
+        self.checks += [
+            (replace(check, tensor=prefix + check.tensor), infos[prefix + check.tensor]) for check in part.checks
+        ]
+        for value in _values(part.outputs, model.graph.output, prefix):
+            self.values[value.port.name] = value
         if part.labels is not None:
             self._add_labels(part.labels)
 
     def finished(self) -> Lowered:
-        outputs = []
+        results = []
         for name in [feature.name for feature in self.function.outputs]:
             if self.labels and name in (self.labels.label_output, self.labels.probabilities_output):
                 continue
             if name not in self.values:
                 raise SpecificationError(f"the pipeline describes the output '{name}', which none of its models gives")
-            outputs.append(self.values[name])
+            results.append(self.values[name])
         if self.labels:
-            outputs.append(self.values[self.labels.probabilities])
+            results.append(self.values[self.labels.probabilities])
+        inputs = [value.port for value in self.inputs.values()]
         ports = []
-        for port, tensor in outputs:
-            name = output_name(port.name, (taken for taken, _ in self.inputs.values()))
-            self.graph.node.add().CopyFrom(helper.make_node("Identity", [tensor.name], [name]))
-            self.graph.output.append(value_info(replace(tensor, name=name)))
-            ports.append(replace(port, tensor=name))
-        self.graph.input.extend(value_info(tensor) for _, tensor in self.inputs.values())
+        for value in results:
+            port = replace(value.port, tensor=output_name(value.port.name, inputs))
+            for tensor, name in zip(value.tensors, port.tensors, strict=True):
+                self._node("Identity", [tensor.name], name)
+                self.graph.output.append(value_info(replace(tensor, name=name)))
+            ports.append(port)
+        self.graph.output.extend(info for _, info in self.checks)
+        self.graph.input.extend(value_info(tensor) for value in self.inputs.values() for tensor in value.tensors)
         model = onnx.ModelProto(
-            ir_version=IR_VERSION, producer_name="pippin", opset_import=[helper.make_opsetid("", OPSET)]
+            ir_version=IR_VERSION, producer_name="pippin", opset_import=opset_imports(self._domains)
         )
         model.graph.CopyFrom(self.graph)
         return Lowered(
             name=self.function.name,
             model=model,
-            inputs=tuple(port for port, _ in self.inputs.values()),
+            inputs=tuple(inputs),
             outputs=tuple(ports),
             states=(),
             written=(),
             labels=self.labels,
             computes=self.computes,
             sources=tuple(replace(s, cost=s.cost / self.parts) for s in self.sources),
+            checks=tuple(check for check, _ in self.checks),
         )
 
-    def _value(self, port: Port, wanted: Tensor, described: FunctionDescription) -> Tensor:
-        """What a part takes under a name: from a model before it, else from outside."""
-        if port.name in self.values:
-            return self.values[port.name][1]
-        if self.labels and port.name in (self.labels.label_output, self.labels.probabilities_output):
-            raise UnsupportedModelError(f"a model of the pipeline takes '{port.name}', a classifier's label")
-        if port.name not in self._given and not any(f.name == port.name and f.optional for f in described.inputs):
-            raise SpecificationError(f"a model of the pipeline takes '{port.name}', which nothing gives")
-        if port.name not in self.inputs:
-            self.inputs[port.name] = (port, replace(wanted, name=port.name))
-        return self.inputs[port.name][1]
+    def _value(self, wanted: _Value, optional: set[str], prefix: str) -> _Value:
+        """What a part takes under a name: from a model before it, else from outside, else its default."""
+        name = wanted.port.name
+        if self.labels and name in (self.labels.label_output, self.labels.probabilities_output):
+            self._make_label(self.labels)
+        if name in self.values:
+            return self.values[name]
+        if name not in self._given:
+            if wanted.port.default is not None:
+                constant = f"{prefix}{wanted.port.tensor}/default"
+                self.graph.initializer.append(_constant(constant, wanted.port))
+                return _Value(wanted.port, (replace(wanted.tensors[0], name=constant),))
+            if name not in optional:
+                raise SpecificationError(f"a model of the pipeline takes '{name}', which nothing gives")
+        if name not in self.inputs:
+            self.inputs[name] = self._outside(wanted, self._given.get(name))
+        return self.inputs[name]
 
-    def _connect(self, value: Tensor, wanted: Tensor) -> None:
-        """Give the value the name, element type and rank under which a part takes it."""
+    def _outside(self, wanted: _Value, feature: FeatureDescription | None) -> _Value:
+        """An input of the pipeline: arrays and images as the part takes them, the rest as the pipeline describes it."""
+        port = wanted.port
+        if feature is not None and not isinstance(feature.type, MultiArray | Image) and port.default is None:
+            port = feature_port(feature)
+        tensors = [replace(wanted.tensors[0], name=port.tensor, dtype=port.dtype)]
+        if port is not wanted.port:
+            tensors = [replace(tensors[0], shape=port.type.shape)]
+        if port.keys is not None:
+            tensors.append(Tensor(port.key_tensor, port.keys, port.type.shape))
+        return _Value(port, tuple(tensors))
+
+    def _connect(self, value: _Value, wanted: _Value) -> None:
+        """Give a value the names, element types and rank under which a part takes it."""
+        if (value.port.keys, value.port.dtype.kind == "O") != (wanted.port.keys, wanted.port.dtype.kind == "O"):
+            raise SpecificationError(
+                f"a model of the pipeline takes '{wanted.port.name}' as {_told(wanted.port)},"
+                f" but it is given as {_told(value.port)}"
+            )
+        for given, taken in zip(value.tensors, wanted.tensors, strict=True):
+            self._connect_tensor(given, taken)
+
+    def _connect_tensor(self, value: Tensor, wanted: Tensor) -> None:
         ranks = [None if t.shape is None else len(t.shape) for t in (value, wanted)]
         source = value.name
         if None not in ranks and ranks[0] != ranks[1]:
@@ -113,25 +182,87 @@ class _Pipeline:
             if sizes.count(-1) > 1:
                 raise SpecificationError(f"'{wanted.name}' is given with rank {ranks[0]}, but taken with {ranks[1]}")
             self.graph.initializer.append(helper.make_tensor(shape, onnx.TensorProto.INT64, [len(sizes)], sizes))
-            self.graph.node.append(helper.make_node("Reshape", [value.name, shape], [source]))
+            self._node("Reshape", [value.name, shape], source)
         if value.dtype == wanted.dtype:
-            self.graph.node.append(helper.make_node("Identity", [source], [wanted.name]))
+            self._node("Identity", [source], wanted.name)
         else:
-            self.graph.node.append(helper.make_node("Cast", [source], [wanted.name], to=element_type(wanted.dtype)))
+            self._node("Cast", [source], wanted.name, to=element_type(wanted.dtype))
 
     def _add_labels(self, labels: Labels) -> None:
         """The class label of the pipeline is that of its last classifier."""
-        self.labels = labels
+        for name in (labels.label_output, labels.probabilities_output):
+            self.values.pop(name or "", None)  # what had this name before
+        # Another classifier may call its probabilities the same.
+        value = self.values.pop(labels.probabilities)
+        named = replace(labels, probabilities=f"{labels.probabilities}/{self.parts}")
+        self.values[named.probabilities] = replace(value, port=replace(value.port, name=named.probabilities))
         described = {feature.name for feature in self.function.outputs}
-        if labels.label_output not in described and self.function.predicted_feature_name in described:
-            self.labels = replace(labels, label_output=self.function.predicted_feature_name)
+        if named.label_output not in described and self.function.predicted_feature_name in described:
+            named = replace(named, label_output=self.function.predicted_feature_name)
+        self.labels = named
+
+    def _make_label(self, labels: Labels) -> None:
+        """A label and its probabilities as values of the graph, for a model that takes them."""
+        if labels.label_output in self.values:
+            return
+        scores = self.values[labels.probabilities].tensors[0]
+        base, count = scores.name, len(labels.classes)
+        dtype = np.dtype(object if isinstance(labels.classes[0], str) else np.int64)
+        classes = numpy_helper.from_array(np.array(labels.classes, dtype), f"{base}/classes")
+        flat = numpy_helper.from_array(np.array([-1], np.int64), f"{base}/flat")
+        self.graph.initializer.extend([classes, flat])
+        self._node("Reshape", [base, flat.name], f"{base}/row")
+        self._node("ArgMax", [f"{base}/row"], f"{base}/place", axis=0, keepdims=1)
+        self._node("Gather", [classes.name, f"{base}/place"], f"{base}/label")
+        label = Port(labels.label_output, _type(dtype, (1,)), dtype)
+        self.values[label.name] = _Value(label, (Tensor(f"{base}/label", dtype, (1,)),))
+        if labels.probabilities_output:
+            kind = _type(scores.dtype, (count,))
+            port = Port(labels.probabilities_output, kind, scores.dtype, keys=dtype)
+            tensors = Tensor(f"{base}/row", scores.dtype, (count,)), Tensor(classes.name, dtype, (count,))
+            self.values[port.name] = _Value(port, tensors)
+
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        self.graph.node.add().CopyFrom(helper.make_node(kind, inputs, [output], name=output, **attributes))
 
 
-def _with_shapes(ports: Sequence[Port], infos: Any) -> list[tuple[Port, Shape | None]]:
-    """Each port beside the shape that its graph declares; both are in one order."""
-    shapes: list[Shape | None] = []
-    for info in infos:
-        tensor = info.type.tensor_type
-        dims = tuple(d.dim_value if d.WhichOneof("value") == "dim_value" else None for d in tensor.shape.dim)
-        shapes.append(dims if tensor.HasField("shape") else None)
-    return list(zip(ports, shapes, strict=True))
+def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
+    """Put a prefix before every name, in subgraphs too, which see the names around them."""
+    for named in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        named.name = prefix + named.name
+    for node in graph.node:
+        node.name = prefix + node.name
+        for names in (node.input, node.output):
+            names[:] = [name and prefix + name for name in names]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _prefix(attribute.g, prefix)
+
+
+def _values(ports: Sequence[Port], infos: Any, prefix: str) -> list[_Value]:
+    """Each port with its tensors in the joined graph, in the shapes that the graph of the part declares."""
+    shapes = {info.name: _shape(info) for info in infos}
+    found = []
+    for port in ports:
+        tensors = [Tensor(prefix + port.tensor, port.dtype, shapes[prefix + port.tensor])]
+        if port.keys is not None:
+            tensors.append(Tensor(prefix + port.key_tensor, port.keys, shapes[prefix + port.key_tensor]))
+        found.append(_Value(port, tuple(tensors)))
+    return found
+
+
+def _type(dtype: np.dtype[Any], shape: Shape) -> TensorType:
+    kinds = {"O": DataType.STRING, "i": DataType.INT64}
+    return TensorType(kinds.get(dtype.kind) or (DataType.FLOAT64 if dtype.itemsize == 8 else DataType.FLOAT32), shape)
+
+
+def _shape(info: Any) -> Shape | None:
+    tensor = info.type.tensor_type
+    dims = tuple(d.dim_value if d.WhichOneof("value") == "dim_value" else None for d in tensor.shape.dim)
+    return dims if tensor.HasField("shape") else None
+
+
+def _told(port: Port) -> str:
+    if port.keys is not None:
+        return f"a dictionary with {'string' if port.keys == object else 'integer'} keys"
+    return "a string" if port.dtype == object else "numbers"

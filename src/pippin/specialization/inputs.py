@@ -6,13 +6,15 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..features.encode import make_encoder
-from ..format.description import ColorSpace, Double, FunctionDescription, Image, Int64, MultiArray
+from ..format.description import ColorSpace, Dictionary, Double, FunctionDescription, Image, Int64, MultiArray, Sequence, String
 from ..lowering.lowered import Lowered
 
 # Integers are often indices: small ones exist everywhere.
 _INDICES = 4
 # The size of an axis that nothing tells.
 _UNKNOWN = 8
+# A string, which may or may not be one that the model knows.
+_WORD = "a"
 
 
 def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 0) -> dict[str, np.ndarray]:
@@ -40,9 +42,17 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
                 value = int(random.integers(0, _INDICES))
             case Double():
                 value = float(random.standard_normal())
+            case String():
+                value = _WORD
+            case Sequence(element=element, length=length):
+                value = [_WORD if element == "string" else 0] * max(length.lower, 1)
+            case Dictionary(key=key):
+                value = {_WORD if key == "string" else 0: float(random.standard_normal())}
             case _:
                 raise UnsupportedError(f"no value can be made up for '{feature.name}', a {feature.type}")
-        arrays[feature.name] = make_encoder(feature, ports[feature.name])(value)
+        port = ports[feature.name]
+        encoded = make_encoder(feature, port)(value)
+        arrays |= dict(zip(port.tensors, encoded if port.keys is not None else (encoded,), strict=True))
     for port in lowered.states:
         arrays[port.name] = np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype)
     return arrays

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import Compiled, Settings, all_engines
+from ..engines import Compiled, Engine, Settings, all_engines
+from .python import Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,13 @@ def join(parts: Sequence[tuple[Part, Compiled]], outputs: Sequence[str]) -> Comp
 
 def load_parts(folder: Path, parts: Sequence[Part], outputs: Sequence[str]) -> Compiled:
     """The segments of an entry. Raises CompilationError where one is not what its engine wrote."""
-    engines = all_engines()
-    loaded = [(p, engines[p.engine].load(folder_of(folder, i), p.settings)) for i, p in enumerate(parts)]
+    loaded = [(p, engine_named(p.engine).load(folder_of(folder, i), p.settings)) for i, p in enumerate(parts)]
     return join(loaded, outputs)
+
+
+def engine_named(name: str) -> Engine:
+    """An engine, or what runs the Python nodes between the segments of engines. Raises KeyError."""
+    return PYTHON_NODES if name == PYTHON_NODES.name else all_engines()[name]
+
+
+PYTHON_NODES = Python()

@@ -16,7 +16,7 @@ from ..engines import Compiled, Engine, all_engines
 from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
-from ..lowering.lowered import Lowered
+from ..lowering.lowered import PYTHON, Lowered
 from ..lowering.model import lower_model
 from ..lowering.storage import readable
 from ..plan import ComputePlan, PlannedSegment
@@ -25,7 +25,7 @@ from ..types import DataType
 from .candidates import Choice, Tried, candidates, cannot_run, choose
 from .inputs import example_inputs
 from .operations import planned_operations
-from .parts import Part, folder_of, join
+from .parts import PYTHON_NODES, Part, engine_named, folder_of, join
 from .progress import Stages
 
 _SEEDS = (0, 1)
@@ -137,6 +137,9 @@ def _segments(
     declined: Mapping[str, Mapping[str, str]],
 ) -> list[Planned]:
     """The model in one piece where there is one device and an engine for all of it; else as the partition says."""
+    python = [node.domain == PYTHON for node in lowered.model.graph.node]
+    if any(python):
+        return _around_python(lowered, python, engines, declined)
     everywhere = set.intersection(*(set(why) for why in declined.values())) if declined else set()
     if everywhere:
         raise cannot_run({name: next(iter(why.values())) for name, why in declined.items()})
@@ -161,6 +164,24 @@ def _segments(
         names = frozenset(lowered.model.graph.node[i].name for i in segment.nodes)
         engine = all_engines()[unit.engine]
         planned.append(Planned(unit.device, (engine,), segment.model, names, segment.inputs, segment.outputs))
+    return planned
+
+
+def _around_python(
+    lowered: Lowered,
+    python: Sequence[bool],
+    engines: Sequence[Engine],
+    declined: Mapping[str, Mapping[str, str]],
+) -> list[Planned]:
+    """What runs in Python, and what is left between it, on the CPU."""
+    planned = []
+    for segment in cut(lowered.model, [int(is_python) for is_python in python]):
+        names = frozenset(lowered.model.graph.node[i].name for i in segment.nodes)
+        able = tuple(e for e in engines if "" not in declined[e.name] and not names & declined[e.name].keys())
+        if not able and not segment.unit:
+            raise cannot_run({name: next(iter(why.values())) for name, why in declined.items() if why})
+        runs = (PYTHON_NODES,) if segment.unit else able
+        planned.append(Planned("cpu", runs, segment.model, names, segment.inputs, segment.outputs))
     return planned
 
 
@@ -216,7 +237,7 @@ def _described(part: Part, segment: Planned) -> PlannedSegment:
     return PlannedSegment(
         settings.device,
         part.engine,
-        all_engines()[part.engine].version,
+        engine_named(part.engine).version,
         settings.precision,
         settings.threads,
         len(segment.model.graph.node),
