@@ -89,8 +89,8 @@ class _Operations:
                 self._button.tooltip("Run the model with the engine's profiler")
             self._failure = ui.element("div")
             columns = [
-                ("*name", "Operation"), ("kind", "Kind"), ("*shape", "Gives"), ("device", "Device"), ("engine", "Engine"),
-                ("#segment", "Segment"), ("#cost", "Cost, %"), ("#measured", "Measured, µs"),
+                ("*name", "Operation"), ("kind", "Kind"), ("*shape", "Gives"), ("device", "Device"),
+                ("engine", "Engine"), ("#segment", "Segment"), ("#cost", "Cost, %"), ("#measured", "Measured, µs"),
             ]  # fmt: skip
             if not shapes:
                 columns = [column for column in columns if column[0] != "*shape"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nicegui import ui
 
-from ..parts import bar, curve, data_url, facts, hint, picture
+from ..parts import bar, curve, data_url, hint, picture
 from .panels import Curve, Numbers, Panel, Picture, Scores, Value
 
 _BOXES = 12  # detections that are listed
@@ -77,7 +77,12 @@ def _picture(panel: Picture, format: str) -> None:
 
 def _numbers(panel: Numbers) -> None:
     shape = " × ".join(map(str, panel.array.shape)) or "scalar"
-    facts([("type", f"{panel.array.dtype}, {shape}"), *((n, f"{v:.6g}") for n, v in panel.statistics.items())])
+    hint(f"{panel.array.dtype}, {shape}")
+    with ui.element("div").classes("figures"):
+        for name, value in panel.statistics.items():
+            with ui.element("div"):
+                ui.label(name).classes("dim")
+                ui.label(f"{value:.6g}")
     if panel.map is not None:
         picture(data_url(panel.map), f"Output: {panel.name}, as a map", "map")
     if panel.text:
