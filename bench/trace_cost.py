@@ -2,9 +2,10 @@
 
 python bench/trace_cost.py [ROUNDS]    (make bench-trace)
 
-The MLP of the other benchmarks, on ONNX Runtime with one thread. Off: `Session.run` as it is against the same without
+The MLP of the other benchmarks, on ONNX Runtime with one thread. Off: `Session.run` as it is, against the same without
 the lines that ask for the sink, in turns, medians of batches; "bare again" shows the noise. On: predictions under
-`pippin.trace.record`, over the four events that each yields. Then with an engine that takes no time, where little hides.
+`pippin.trace.record`, over the four events that each yields. Then with an engine that takes no
+time, where little hides.
 """
 
 from __future__ import annotations

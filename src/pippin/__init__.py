@@ -25,4 +25,5 @@ from .model import load as load
 from .model import load_async as load_async
 from .model import save_compiled as save_compiled
 from .model import specialize as specialize
+from .reporting import report as report
 from .version import __version__ as __version__

@@ -12,6 +12,7 @@ import numpy as np
 from .cancellation import Cancellation
 from .configuration import Configuration
 from .errors import ConfigurationError, FeatureShapeError, FeatureTypeError, StateError
+from .trace import recorder
 
 if TYPE_CHECKING:  # what these import is only needed once a model is loaded
     from .cache.store import Cache
@@ -268,9 +269,8 @@ class Model:
             return self._predict(features, state)
         from .flow.service import size_of
 
-        return self._service.call(
-            lambda: self._predict(features, state), size_of(features), priority, timeout, cancellation
-        )
+        work = recorder.within(lambda: self._predict(features, state))
+        return self._service.call(work, size_of(features), priority, timeout, cancellation)
 
     async def predict_async(
         self,
@@ -288,9 +288,8 @@ class Model:
         """
         from .flow.service import size_of
 
-        return await self._service.call_async(
-            lambda: self._predict(features, state), size_of(features), priority, timeout
-        )
+        work = recorder.within(lambda: self._predict(features, state))
+        return await self._service.call_async(work, size_of(features), priority, timeout)
 
     def predict_batch(
         self,
@@ -307,7 +306,7 @@ class Model:
         """
         from .flow.batch import predict_all
 
-        works = [partial(self._predict, features, None) for features in batch]
+        works = [recorder.within(partial(self._predict, features, None)) for features in batch]
         return predict_all(self._service, works, return_exceptions, progress, cancellation)
 
     def statistics(self) -> Statistics:

@@ -43,6 +43,7 @@ class Session:
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)
         self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
+        self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
         self._decoders: Mapping[str, Decoder] = make_decoders(function.outputs, lowered.outputs, lowered.labels)
         self._inputs = _inputs(function, lowered)
 
@@ -52,9 +53,7 @@ class Session:
         if sink is not None:
             return self._recorded(sink, features, state)
         arrays = self._compiled.run(self._encode(features) | state)
-        for tensor, message in self._checks:
-            if arrays[tensor].size:
-                raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
+        self._check(arrays)
         for name, output in self._written:
             state[name] = arrays[output]
         return {name: decode(arrays) for name, decode in self._decoders.items()}
@@ -73,6 +72,7 @@ class Session:
             else:
                 arrays = self._compiled.run(given)
             computed = perf_counter()
+            self._check(arrays)
             for name, output in self._written:
                 state[name] = arrays[output]
             outputs = {name: decode(arrays) for name, decode in self._decoders.items()}
@@ -80,10 +80,18 @@ class Session:
             sink((recorder.FAILURE, self.subject, started, perf_counter(), get_ident(), type(error).__name__))
             raise
         size = 0
-        for array in (*given.values(), *arrays.values()):
+        for array in given.values():
             size += array.nbytes
+        for name in self._tensors:
+            size += arrays[name].nbytes
         sink((recorder.PREDICTION, self.subject, started, perf_counter(), get_ident(), encoded, computed, marks, size))
         return outputs
+
+    def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raises FeatureValueError for a value that only the program could tell to be wrong."""
+        for tensor, message in self._checks:
+            if arrays[tensor].size:
+                raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if not features.keys() <= self._inputs.keys():

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import cache, compile, devices, export, inspect, ops, plan, predict, run, studio
+from . import cache, compile, devices, export, generate, inspect, ops, plan, predict, report, run, studio, trace
 from .console import print_error
 
 app = typer.Typer(
@@ -25,7 +25,10 @@ app.command("inspect")(inspect.inspect)
 app.command("devices")(devices.devices)
 app.command("plan")(plan.plan)
 app.command("compile")(compile.compile)
+app.command("report")(report.report)
+app.command("generate")(generate.generate)
 app.add_typer(cache.app)
+app.add_typer(trace.app)
 app.command("export")(export.export)
 app.command("ops")(ops.ops)
 app.command("studio")(studio.studio)

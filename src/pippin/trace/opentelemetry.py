@@ -68,7 +68,7 @@ class _Exporter:
         attributes = {f"pippin.{name}": value for name, value in event.details.items()}
         attributes |= {"pippin.lane": event.lane} | ({"pippin.label": event.label} if event.label else {})
         span = self._tracer.start_span(
-            f"pippin {event.name}", context, None, attributes, start_time=self._nano(event.start)
+            f"pippin {event.name}", context, attributes=attributes, start_time=self._nano(event.start)
         )
         if "error" in event.details:
             span.set_status(opentelemetry.StatusCode.ERROR, str(event.details["error"]))

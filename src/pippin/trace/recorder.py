@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar, Token
+from contextvars import ContextVar, Token, copy_context
+from functools import partial
 from threading import Lock, get_ident
+from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 SPAN, PREDICTION, FAILURE, COUNTS, SAMPLE, COUNTER = range(6)
 
+T = TypeVar("T")
 Record = tuple[Any, ...]
 Sink = Callable[[Record], object]
 Subject = tuple[int, str, str, tuple[tuple[str, str, str], ...]]
@@ -94,17 +96,17 @@ class Span:
     def __enter__(self) -> Span:
         self._parent = _open.get()
         self._token = _open.set(self.number)
-        self._start = time.perf_counter()
+        self._start = perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        end = time.perf_counter()
+        end = perf_counter()
         _open.reset(self._token)
         if kind is not None:
             self.details["error"] = kind.__name__
         send = sink
         if send is not None:
-            details = tuple((name, value) for name, value in self.details.items())
+            details = tuple(self.details.items())
             send(
                 (SPAN, self.name, self._start, end, get_ident(), self.label, self.lane, self.model, self.number,
                  self._parent, details)
@@ -123,8 +125,13 @@ def span(name: str, *, model: str = "", lane: str = "activity", **details: Any) 
     return _nobody if sink is None else Span(name, lane, model, details)
 
 
+def within(work: Callable[[], T]) -> Callable[[], T]:
+    """`work` for another thread, there inside what is open in this thread or task."""
+    return work if sink is None else partial(copy_context().run, work)
+
+
 def counter(name: str, value: float) -> None:
     """Note the value of a counter, now."""
     send = sink
     if send is not None:
-        send((COUNTER, name, time.perf_counter(), value))
+        send((COUNTER, name, perf_counter(), value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
@@ -20,6 +21,8 @@ from .table import Table
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# The inputs of non-maximum suppression, which have values of their own where they are not given.
+_LEFT_OUT = ("iouThreshold", "confidenceThreshold")
 _THRESHOLDS = ("objectDetector", "poseEstimation")
 
 
@@ -72,6 +75,8 @@ class Preview:
 
     def _control(self, feature: FeatureDescription) -> Control:
         memory = feature.name in self._desk.carried.values()
+        if feature.name in _LEFT_OUT:
+            feature = replace(feature, optional=True)
         return control_for(feature, self._desk.kind, self._given, zeros=memory)
 
     def _memory(self) -> None:

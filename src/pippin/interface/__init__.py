@@ -1,0 +1,1 @@
+"""Interface: a typed Python module for one model, generated from its description."""

@@ -1,0 +1,74 @@
+"""Compare: a report against a saved one, figure by figure, and the conditions that must not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .condition import Condition
+from .results import Report, Result, figures
+
+LEVEL = 0.05
+"""Figures so near to each other are level."""
+
+# Of a figure with such a name, more is better.
+_MORE_IS_BETTER = ("throughput", "signal_to_noise")
+_SHOWN = (
+    "prediction.median", "prediction.minimum", "load.cached.median", "load.uncached.median", "compilation.median",
+    "memory.steady", "memory.peak", "signal_to_noise", "size",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    figure: str
+    before: float
+    now: float
+    unit: str
+    verdict: str
+    """ "better", "worse" or "level"."""
+
+    @property
+    def ratio(self) -> float | None:
+        return self.now / self.before if self.before else None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A condition on one result."""
+
+    result: str
+    condition: str
+    failed: bool
+
+
+def counterpart(result: Result, baseline: Report, number: int) -> Result | None:
+    """The same model and configuration in the baseline; else, where both have as many, what stands in its place."""
+    for other in baseline.results:
+        if (other.model, other.configuration, other.function) == (result.model, result.configuration, result.function):
+            return other
+    return baseline.results[number] if number < len(baseline.results) else None
+
+
+def changes(result: Result, before: Result) -> Iterator[Change]:
+    old = {name: value for name, value, _ in figures(before)}
+    for name, now, unit in figures(result):
+        if name in old and (name in _SHOWN or name.startswith("throughput")):
+            yield Change(name, old[name], now, unit, _verdict(name, old[name], now))
+
+
+def _verdict(name: str, before: float, now: float) -> str:
+    if abs(now - before) <= LEVEL * abs(before):
+        return "level"
+    return "better" if (now > before) == name.startswith(_MORE_IS_BETTER) else "worse"
+
+
+def judge(report: Report, baseline: Report | None, conditions: Sequence[Condition]) -> list[Verdict]:
+    """Each condition on each result. Raises ReportError for a figure that there is not."""
+    found = []
+    for number, result in enumerate(report.results):
+        before = counterpart(result, baseline, number) if baseline is not None else None
+        now = {name: value for name, value, _ in figures(result)}
+        old = None if before is None else {name: value for name, value, _ in figures(before)}
+        found += [Verdict(result.title, one.text, one.holds(now, old)) for one in conditions]
+    return found

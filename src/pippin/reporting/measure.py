@@ -1,0 +1,249 @@
+"""Measure: load, predict, and note the times, with a clock that is handed in."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import trace
+from ..configuration import Configuration
+from ..errors import UnsupportedError
+from ..model import Model, load
+from ..specialization.inputs import example_features
+from .memory import resident
+from .results import Numerics, Operation, Report, Result, Statistics
+
+if TYPE_CHECKING:
+    from ..plan import ComputePlan
+
+Clock = Callable[[], float]
+Tell = Callable[[str, float], object]
+
+_IN_FLIGHT = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    seconds: float = 2.0
+    """Of predictions; the throughput takes as long again."""
+    least: int = 5
+    most: int = 2000
+    """Predictions."""
+    cached: int = 5
+    uncached: int = 3
+    memory: bool = True
+    """Whether a child process is started to see the memory of."""
+
+
+def measure_all(
+    models: Sequence[str | os.PathLike[str]],
+    configurations: Sequence[Configuration],
+    inputs: Mapping[str, Any] | None,
+    effort: Effort,
+    progress: Tell | None = None,
+    clock: Clock = time.perf_counter,
+) -> Report:
+    """Raises what a load and a prediction raise."""
+    rows = [(Path(model), configuration) for model in models for configuration in configurations]
+    results = []
+    for number, (model, configuration) in enumerate(rows):
+
+        def tell(what: str, share: float, number: int = number, name: str = model.name) -> None:
+            if progress is not None:
+                progress(f"{name}: {what}", (number + share) / len(rows))
+
+        results.append(measure(model, configuration, inputs, effort, tell, clock))
+    if progress is not None:
+        progress("done", 1.0)
+    return Report(tuple(results), machine())
+
+
+def measure(
+    path: Path,
+    configuration: Configuration,
+    inputs: Mapping[str, Any] | None,
+    effort: Effort,
+    tell: Tell,
+    clock: Clock = time.perf_counter,
+) -> Result:
+    """One model in one configuration, in a private cache."""
+    with tempfile.TemporaryDirectory(prefix="pippin-report-") as folder:
+        cache = Path(folder) / "cache"
+        tell("specialize", 0.0)
+        load(path, configuration, cache=cache).close()  # also imports what the first load imports
+        tell("load, uncached", 0.1)
+        uncached, compilation, plan = _uncached(path, configuration, Path(folder), effort.uncached, clock)
+        tell("load, cached", 0.3)
+        cached = _cached(path, configuration, cache, effort.cached, clock)
+        with load(path, configuration, cache=cache) as model:
+            function = model.description.function(model.function_name)
+            features = dict(inputs) if inputs is not None else example_features(function)
+            tell("predictions", 0.4)
+            prediction = timed(predictor(model, features), effort, clock)
+            tell("throughput", 0.6)
+            rates = throughput(model, features, prediction.median, effort.seconds, clock)
+            tell("operations", 0.8)
+            operations, unnamed = _operations(model, features, prediction.median)
+            kind, engine, name = model.description.kind, model.engine, model.function_name
+        tell("memory", 0.9)
+        memory = resident(path, configuration, cache, features) if effort.memory else None
+    return Result(
+        model=path.name,
+        configuration=described(configuration),
+        function=name,
+        kind=kind,
+        engine=engine,
+        size=_size(path),
+        prediction=prediction,
+        load_cached=cached,
+        load_uncached=uncached,
+        compilation=compilation,
+        stages=dict(plan.stages),
+        operations=operations,
+        unnamed=unnamed,
+        throughput=rates,
+        memory=memory,
+        numerics=_numerics(plan),
+        candidates=tuple(f"{one}: {one.note or 'chosen'}" for one in plan.candidates),
+    )
+
+
+def predictor(model: Model, features: Mapping[str, Any]) -> Callable[[], object]:
+    """A call that predicts, with a state of its own where the model has states."""
+    function = model.description.function(model.function_name)
+    state = model.make_state() if function.states else None
+    return lambda: model.predict(features, state=state)
+
+
+def timed(call: Callable[[], object], effort: Effort, clock: Clock) -> Statistics:
+    """The first call counts; calls until the time is up."""
+    times: list[float] = []
+    begun = clock()
+    while len(times) < effort.least or (clock() - begun < effort.seconds and len(times) < effort.most):
+        before = clock()
+        call()
+        times.append(clock() - before)
+    return Statistics.of(times)
+
+
+def throughput(
+    model: Model, features: Mapping[str, Any], median: float, seconds: float, clock: Clock
+) -> dict[str, float]:
+    """Predictions a second with so many threads, each with a prediction in flight."""
+    found = {}
+    each = max(4, min(2000, int(seconds / len(_IN_FLIGHT) / max(median, 1e-7))))
+    for count in _IN_FLIGHT:
+        calls = [predictor(model, features) for _ in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda call: call(), calls))  # the threads are there
+            rounds = max(1, each // count)
+            before = clock()
+            list(pool.map(lambda call: [call() for _ in range(rounds)], calls))  # noqa: B023
+            took = clock() - before
+        found[str(count)] = count * rounds / took if took > 0 else 0.0
+    return found
+
+
+def _uncached(
+    path: Path, configuration: Configuration, folder: Path, count: int, clock: Clock
+) -> tuple[Statistics, Statistics | None, ComputePlan]:
+    times, compiled = [], []
+    for number in range(count):
+        before = clock()
+        model = load(path, configuration, cache=folder / f"uncached{number}")
+        times.append(clock() - before)
+        plan = model.compute_plan
+        model.close()
+        if "compile" in plan.stages:
+            compiled.append(plan.stages["compile"])
+    return Statistics.of(times), Statistics.of(compiled) if compiled else None, plan
+
+
+def _cached(path: Path, configuration: Configuration, cache: Path, count: int, clock: Clock) -> Statistics | None:
+    """None where the model cannot be cached."""
+    times = []
+    for _ in range(count):
+        before = clock()
+        model = load(path, configuration, cache=cache)
+        took = clock() - before
+        if model.load_label == "cached":
+            times.append(took)
+        model.close()
+    return Statistics.of(times) if times else None
+
+
+def _operations(model: Model, features: Mapping[str, Any], median: float) -> tuple[tuple[Operation, ...], float | None]:
+    call = predictor(model, features)
+    with trace.record(sample=0) as recorded:
+        call()
+    ran = {event.details["segment"]: event.details["device"] for event in recorded.events if event.name == "compute"}
+    try:
+        plan = model.measured_plan()
+    except UnsupportedError:  # in several segments, or of inputs that cannot be made up
+        plan = model.compute_plan
+    rows = tuple(
+        Operation(
+            op.name, op.kind, op.segment, op.engine, op.device, ran.get(op.segment, ""), op.cost, op.cost * median,
+            plan.measured.get(op.name), tuple(op.supported), dict(op.reasons),
+        )
+        for op in plan.operations
+        if op.device
+    )  # fmt: skip
+    return rows, plan.measured.get("") if plan.measured else None
+
+
+def _numerics(plan: ComputePlan) -> Numerics:
+    chosen = [one for one in plan.candidates if not one.note]
+    noise = {name: value for one in chosen for name, value in one.signal_to_noise.items()}
+    used = "+".join(dict.fromkeys(segment.precision for segment in plan.segments))
+    return Numerics(used, plan.precision, noise)
+
+
+def described(configuration: Configuration) -> str:
+    """What is not the default of a configuration, for people."""
+    default = Configuration()
+    found = [configuration.function_name] if configuration.function_name else []
+    if configuration.compute_units is not default.compute_units:
+        found.append(configuration.compute_units.name)
+    found += [
+        str(getattr(configuration, name))
+        for name in ("precision", "engine")
+        if getattr(configuration, name) != getattr(default, name)
+    ]
+    if configuration.threads is not None:
+        found.append(f"{configuration.threads} threads")
+    if configuration.hints.specialization_strategy != default.hints.specialization_strategy:
+        found.append(configuration.hints.specialization_strategy)
+    return ", ".join(found)
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def machine() -> dict[str, str]:
+    """What a report was measured on and with."""
+    import platform
+
+    from ..devices.detect import available_compute_devices
+    from ..engines import all_engines
+    from ..version import __version__
+
+    devices = available_compute_devices()
+    engines = ", ".join(f"{name} {engine.version}" for name, engine in all_engines().items() if engine.installed)
+    return {
+        "measured": time.strftime("%Y-%m-%d %H:%M %Z"),
+        "devices": ", ".join(f"{d.name} ({d.cores} cores)" if d.cores else d.name for d in devices),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "pippin": __version__,
+        "engines": engines,
+    }

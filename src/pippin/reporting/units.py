@@ -1,0 +1,34 @@
+"""Units: figures for people."""
+
+from __future__ import annotations
+
+
+def in_unit(seconds: float) -> str:
+    """A duration with three digits or so."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= factor or unit == "µs":
+            value = seconds / factor
+            digits = 2 if value < 10 else 1 if value < 100 else 0
+            return f"{value:.{digits}f} {unit}"
+    raise AssertionError
+
+
+def sized(count: float) -> str:
+    """A number of bytes."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def shown(value: float, unit: str) -> str:
+    """A figure of a report in its unit: "s", "B", "1/s" or "dB"."""
+    match unit:
+        case "s":
+            return in_unit(value)
+        case "B":
+            return sized(value)
+        case "1/s":
+            return f"{value:,.1f}/s"
+    return f"{value:.1f} {unit}"
