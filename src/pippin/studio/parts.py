@@ -89,7 +89,7 @@ def table(
 
 def bar(share: float, color: str = "") -> None:
     """A share, 0 to 1, as a bar."""
-    with ui.element("div").classes("bar"):
+    with ui.element("div").classes("share"):
         ui.element("div").style(
             f"width: {100 * max(0.0, min(share, 1.0)):.2f}%" + (f"; background: {color}" if color else "")
         )

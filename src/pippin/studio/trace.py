@@ -24,6 +24,7 @@ from .parts import busy, card, failing_into, hint, table, tile
 _MOST = 1000  # predictions of one recording
 _WIDTH, _NAMES, _ROW, _GAP = 1100, 150, 20, 6  # of the drawing, in its own units
 _DRAWN = 4000  # events
+_LOAD_AT_MOST = 0.3  # of the time, before the first view begins at the predictions
 _COLORS = {
     "prediction": "activity", "load": "load", "compute": "compute", "input copy": "data",
     "output transformation": "data",
@@ -110,8 +111,10 @@ class TraceTab:
             )
             tile("Peak memory", sized(found.peak_memory) if found.peak_memory else "–", "of the whole studio")
         with card("Lanes", "Of the whole studio: others who use it are seen too"):
-            place = ui.html(lanes(made.events), sanitize=False).classes("lanes")
-            whole = ui.range(min=0, max=100, step=0.5, value={"min": 0, "max": 100}).props('aria-label="Section"')
+            begin = beginning(made.events)
+            place = ui.html(lanes(made.events, begin), sanitize=False).classes("lanes")
+            whole = ui.range(min=0, max=100, step=0.5, value={"min": 100 * begin, "max": 100})
+            whole.props('aria-label="Section"')
 
             def zoom(event: Any) -> None:
                 place.set_content(lanes(made.events, event.value["min"] / 100, event.value["max"] / 100))
@@ -127,6 +130,16 @@ class TraceTab:
             name = f"{self._opened.path.stem}-trace.json"
             download = ui.button("Chrome trace JSON", icon="download").props("flat dense no-caps")
             download.on_click(lambda: ui.download.content(made.text, name, "application/json"))
+
+
+def beginning(events: Sequence[Event]) -> float:
+    """Where to look first, as a share of the whole time: at the predictions, where the load left them no room."""
+    predictions = [event.start for event in events if event.name == "prediction"]
+    if not predictions:
+        return 0.0
+    first, last = min(event.start for event in events), max(event.end for event in events)
+    share = (min(predictions) - first) / (last - first)
+    return round(max(0.0, share - 0.1 * (1 - share)), 3) if share > _LOAD_AT_MOST else 0.0
 
 
 def lanes(events: Sequence[Event], begin: float = 0.0, end: float = 1.0) -> str:

@@ -74,7 +74,8 @@ class Kind:
 def kind_of(description: ModelDescription, function: FunctionDescription) -> Kind:
     """What the metadata declare, where the features fit it; else what the features look like."""
     user = description.metadata.user_defined
-    parameters = _parsed(user.get(_PARAMETERS, ""))
+    found = _parsed(user.get(_PARAMETERS, ""))
+    parameters = found if isinstance(found, dict) else {}
     declared = user.get(_TYPE, "")
     name = _DECLARED.get(declared, declared)
     if name not in TITLES or (name[:5] == "image" and not pictures(function)):

@@ -62,7 +62,7 @@ def palette(count: int, given: Sequence[str] = ()) -> list[str]:
             found.append(given[index] if given[index].startswith("#") else f"#{given[index]}")
             continue
         hue = (index * 0.381966) % 1  # the golden angle: neighbours differ
-        value = 0.95 - 0.2 * ((index // _HUES) % 3)
+        value = 0.96 - 0.1 * ((index // _HUES) % 3)
         red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.62, value))
         found.append("#20222a" if index == 0 and count > 1 else f"#{red:02x}{green:02x}{blue:02x}")
     return found
