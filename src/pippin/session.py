@@ -85,9 +85,7 @@ class Session:
     def _outputs(
         self, arrays: Mapping[str, np.ndarray], state: dict[str, np.ndarray] | None, backings: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        for tensor, message in self._checks:
-            if arrays[tensor].size:
-                raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
+        self._check(arrays)
         if state is not None:
             for name, output in self._written:
                 state[name] = arrays[output]
@@ -145,6 +143,12 @@ class Session:
             size += arrays[name].nbytes
         sink((recorder.PREDICTION, self.subject, started, perf_counter(), get_ident(), encoded, computed, marks, size))
         return outputs
+
+    def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raises FeatureValueError for a value that only the program could tell to be wrong."""
+        for tensor, message in self._checks:
+            if arrays[tensor].size:
+                raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if not features.keys() <= self._inputs.keys():

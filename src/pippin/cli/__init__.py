@@ -22,6 +22,7 @@ from . import (
     predict,
     report,
     run,
+    studio,
     trace,
 )
 from .console import print_error
@@ -48,6 +49,7 @@ app.command("export")(export.export)
 app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
 app.command("demo")(demo.demo)
+app.command("studio")(studio.studio)
 # What stands behind the script is the script's own, options included.
 app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run.run)
 

@@ -6,6 +6,9 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..quantities import duration as duration
+from ..quantities import sized as sized
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -35,18 +38,3 @@ def print_error(message: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {message}", markup=False, style="red")
-
-
-def sized(count: float) -> str:
-    """A number of bytes for people."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
-
-
-def duration(seconds: float) -> str:
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigurationError, FeatureTypeError, FeatureValueError
+from ..features.files import filled, fitted, is_read, read_array
 from ..features.image_input import ImageInput
 from ..format.description import Double, FeatureDescription, FunctionDescription, Image, Int64, MultiArray, String
 from ..types import DataType
-
-_PCM = {1: np.uint8, 2: np.int16, 4: np.int32}
 
 
 def read_inputs(given: list[str], function: FunctionDescription, resize: Any = None) -> dict[str, Any]:
@@ -75,19 +72,10 @@ def _array(text: str, name: str, kind: MultiArray) -> np.ndarray:
     if made is not None:
         return made
     file, _, key = text.partition(":") if ".npz:" in text else (text, "", "")
-    path = Path(file)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    if not is_read(Path(file)):
         return np.asarray(_literal(text, name))
-    _existing(path, name)
-    try:
-        array = reader(path, key or name)
-    except (OSError, ValueError, EOFError, wave.Error, KeyError) as error:
-        raise FeatureValueError(f"'{name}': {path} cannot be read: {error}") from None
-    # A file of numbers has no place for the axes of size 1 that a model declares.
-    if kind.shape is not None and not kind.allows(array.shape) and array.size == math.prod(kind.shape):
-        return array.reshape(kind.shape)
-    return array
+    _existing(Path(file), name)
+    return fitted(read_array(Path(file), name, key), kind)
 
 
 def _made(text: str, name: str, kind: MultiArray) -> np.ndarray | None:
@@ -95,16 +83,9 @@ def _made(text: str, name: str, kind: MultiArray) -> np.ndarray | None:
     word, _, seed = text.partition(":")
     if word not in ("zeros", "ones", "random") or Path(text).exists():
         return None
-    if kind.shape is None:
-        raise FeatureValueError(f"'{name}': '{word}' needs a shape, and the model declares none")
-    if word != "random":
-        return np.full(kind.shape, float(word == "ones")).astype(kind.dtype.numpy)
     if seed and not seed.isdigit():
         raise FeatureValueError(f"'{name}': '{seed}' is no seed; it must be a number")
-    generator = np.random.default_rng(int(seed or 0))
-    if kind.dtype.is_integer:
-        return generator.integers(0, 10, kind.shape).astype(kind.dtype.numpy)
-    return generator.standard_normal(kind.shape).astype(kind.dtype.numpy)
+    return filled(word, name, kind, int(seed or 0))
 
 
 def _literal(text: str, name: str) -> Any:
@@ -126,44 +107,3 @@ def _json(path: Path, name: str) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise FeatureValueError(f"'{name}': {path} cannot be read: {error}") from None
-
-
-def _npz(path: Path, key: str) -> np.ndarray:
-    with np.load(path) as arrays:
-        names = arrays.files
-        if key not in names and len(names) != 1:
-            raise ValueError(f"it has no array '{key}' (it has: {', '.join(names)})")
-        return np.asarray(arrays[key if key in names else names[0]])
-
-
-def _wav(path: Path, _key: str) -> np.ndarray:
-    """Samples from -1 to 1; channels are averaged. PCM of 8, 16 and 32 bits."""
-    with wave.open(str(path), "rb") as file:
-        width, channels = file.getsampwidth(), file.getnchannels()
-        frames = file.readframes(file.getnframes())
-    if width not in _PCM:
-        raise ValueError(f"samples of {8 * width} bits are not known (8, 16 and 32 are)")
-    middle = 128.0 if width == 1 else 0.0  # 8-bit samples have no sign
-    samples = (np.frombuffer(frames, _PCM[width]) - middle) / float(1 << (8 * width - 1))
-    mono: np.ndarray = samples.reshape(-1, channels).mean(1).astype(np.float32)
-    return mono
-
-
-def _picture(path: Path, _key: str) -> np.ndarray:
-    """(1, 3, height, width), values 0 to 255."""
-    import PIL.Image
-
-    with PIL.Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"), np.float32).transpose(2, 0, 1)[None]
-
-
-_READERS: dict[str, Callable[[Path, str], np.ndarray]] = {
-    ".npy": lambda path, key: np.load(path),
-    ".npz": _npz,
-    ".json": lambda path, key: np.asarray(json.loads(path.read_text())),
-    ".csv": lambda path, key: np.loadtxt(path, delimiter=",", ndmin=1),
-    ".wav": _wav,
-    ".png": _picture,
-    ".jpg": _picture,
-    ".jpeg": _picture,
-}

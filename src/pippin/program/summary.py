@@ -1,0 +1,111 @@
+"""Summary: what a model takes and gives, what it is made of, and how large it is, as plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ..format.asset import Asset
+from ..format.description import FeatureDescription, FunctionDescription
+from ..types import TensorType
+from .ir import Literal, Program
+
+# The first release that reads a specification version. Source: coremltools, `_deployment_compatibility`.
+_RELEASES = {
+    1: "iOS 11",
+    2: "iOS 11.2",
+    3: "iOS 12",
+    4: "iOS 13",
+    5: "iOS 14",
+    6: "iOS 15",
+    7: "iOS 16",
+    8: "iOS 17",
+} | {
+    9: "iOS 18",
+    10: "iOS 26",
+}
+
+
+def summary(asset: Asset, program: Program | None, function: str | None) -> dict[str, Any]:
+    """Everything that `pippin inspect` shows; of one function where it is named, else of all."""
+    description = asset.description
+    shown = [description.function(function)] if function else list(description.functions)
+    metadata = description.metadata
+    return {
+        "name": asset.name,
+        "kind": description.kind,
+        "specification_version": description.specification_version,
+        "needs": _RELEASES.get(description.specification_version, ""),
+        "bytes": _size(asset.path),
+        "metadata": {
+            "description": metadata.short_description,
+            "author": metadata.author,
+            "license": metadata.license,
+            "version": metadata.version,
+            "user_defined": dict(metadata.user_defined),
+        },
+        "class_labels": None if description.class_labels is None else len(description.class_labels),
+        "default_function": description.default_function_name,
+        "functions": [_function(f, program) for f in shown],
+        "layers": _layers(asset),
+        "models": [_part(part) for part in asset.parts()],
+        "weights": _weights(program) if program else [],
+    }
+
+
+def _part(part: Asset) -> dict[str, Any]:
+    """A model of a pipeline."""
+    from .read import read_program
+
+    return summary(part, read_program(part) if part.description.kind == "mlProgram" else None, None)
+
+
+def _layers(asset: Asset) -> dict[str, int]:
+    """Number of layers of each kind of a neural network, the most frequent first."""
+    message = getattr(asset.specification, asset.description.kind)
+    counts = Counter(layer.WhichOneof("layer") or "?" for layer in getattr(message, "layers", ()))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _function(function: FunctionDescription, program: Program | None) -> dict[str, Any]:
+    body = program.functions.get(function.name) if program else None
+    return {
+        "name": function.name,
+        "inputs": [_feature(f) for f in function.inputs],
+        "outputs": [_feature(f) for f in function.outputs],
+        "states": [_feature(f) for f in function.states],
+        "opset": body.opset if body else None,
+        "operations": body.histogram() if body else {},
+    }
+
+
+def _feature(feature: FeatureDescription) -> dict[str, Any]:
+    return {"name": feature.name, "type": str(feature.type), "optional": feature.optional, "description": feature.doc}
+
+
+def _weights(program: Program) -> list[dict[str, Any]]:
+    """Bytes of constants by element type, by what decompresses them, and by where they are stored."""
+    stored: Counter[tuple[str, str, str]] = Counter()
+    seen: set[int] = set()
+    for function in program.functions.values():
+        for operation in function.block.walk():
+            arguments = [a for bound in operation.inputs.values() for a in bound]
+            for literal in [*operation.attributes.values(), *arguments]:
+                if not isinstance(literal, Literal) or not isinstance(literal.type, TensorType) or id(literal) in seen:
+                    continue
+                seen.add(id(literal))
+                count = 1
+                for size in literal.type.shape or ():
+                    count *= size or 0
+                place = "weight file" if literal.file else "program"
+                used = operation.kind if operation.kind.startswith("constexpr_") else "plain"
+                stored[used, literal.type.dtype.value, place] += -(-count * literal.type.dtype.bits // 8)
+    return [{"stored_as": k[0], "type": k[1], "where": k[2], "bytes": n} for k, n in stored.most_common() if n]
+
+
+def _size(path: Path | None) -> int | None:
+    if path is None:
+        return None
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
