@@ -1,80 +1,106 @@
-"""Report agreement: the figures of `pippin.report` against a stopwatch around the same calls, in turns.
+"""Report agreement: the figures of `pippin.report` against a stopwatch around the same calls, and against a plain loop.
 
 python bench/report_agreement.py [ROUNDS] [NETWORK ...]    (make bench-report)
 
-A round is a report and then, or before it, the stopwatch: predictions for as long with the same inputs, loads from a
-cache of its own, uncached and cached. Medians over the rounds; the goal is 5 % for the prediction and the cached load.
+The stopwatch stands around `pippin.load` and `Model.predict` while a report calls them, and reads another clock. The
+loop predicts with the same model and inputs, in turns with what a report measures predictions with. Medians over the
+rounds; the goal is 5 %. (The stopwatch's own time counts in the report's figures of very short predictions.)
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import networks
 
 import pippin
-from pippin.reporting.measure import Effort, measure
+from pippin.reporting.measure import Effort, measure, predictor, timed
 from pippin.specialization.inputs import example_features
 
 ROUNDS = next((int(a) for a in sys.argv[1:] if a.isdecimal()), 5)
 NAMES = [a for a in sys.argv[1:] if not a.isdecimal()] or ["mlp", "mobilenet_v2"]
-SECONDS = 1.5
+EFFORT = Effort(1.5, memory=False)
 HOW = pippin.Configuration(engine="onnxruntime")
-LOADS = 5
 
 
-def stopwatch(path: Path) -> dict[str, float]:
-    """Medians of a simple loop."""
-    found: dict[str, list[float]] = {"prediction": [], "load, cached": [], "load, uncached": []}
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(3):
-            found["load, uncached"].append(taken(lambda n=number: pippin.load(path, HOW, cache=Path(folder) / str(n))))
-        for _ in range(LOADS):
-            found["load, cached"].append(taken(lambda: pippin.load(path, HOW, cache=Path(folder) / "0")))
-        model = pippin.load(path, HOW, cache=Path(folder) / "0")
-        features = example_features(model.description.function())
-        end = time.perf_counter() + SECONDS
-        while time.perf_counter() < end and len(found["prediction"]) < 2000:
-            found["prediction"].append(taken(lambda: model.predict(features)))
-    return {name: statistics.median(times) for name, times in found.items()}
+def watched(path: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """The medians of a report, and those of the stopwatch around its calls."""
+    times: dict[str, list[float]] = defaultdict(list)
+    predict, load = pippin.Model.predict, pippin.load
 
+    def watched_predict(*arguments, **how):
+        before = time.monotonic_ns()
+        found = predict(*arguments, **how)
+        times["prediction"].append((time.monotonic_ns() - before) * 1e-9)
+        return found
 
-def taken(call) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+    def watched_load(*arguments, **how):
+        before = time.monotonic_ns()
+        model = load(*arguments, **how)
+        took = time.monotonic_ns() - before
+        times[f"load, {'cached' if model.load_label == 'cached' else 'uncached'}"].append(took * 1e-9)
+        return model
 
-
-def reported(path: Path) -> dict[str, float]:
-    effort = Effort(SECONDS, cached=LOADS, memory=False)
-    result = measure(path, HOW, None, effort, lambda what, share: None)
-    assert result.load_cached is not None
-    return {
-        "prediction": result.prediction.median,
-        "load, cached": result.load_cached.median,
-        "load, uncached": result.load_uncached.median,
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(pippin.Model, "predict", watched_predict))
+        stack.enter_context(mock.patch("pippin.reporting.measure.load", watched_load))
+        result = measure(path, HOW, None, EFFORT, lambda what, share: None)
+    found = {
+        "prediction": result.prediction,
+        "load, cached": result.load_cached,
+        "load, uncached": result.load_uncached,
     }
+    own = {
+        "prediction": times["prediction"][: len(result.prediction.values)],
+        "load, cached": times["load, cached"][: EFFORT.cached],
+        "load, uncached": times["load, uncached"][1 : 1 + EFFORT.uncached],  # the first one fills the cache
+    }
+    return {name: one.median for name, one in found.items()}, {n: statistics.median(t) for n, t in own.items()}
+
+
+def looped(call: Callable[[], object]) -> float:
+    """The median of a plain loop."""
+    times, end = [], time.perf_counter() + EFFORT.seconds
+    while time.perf_counter() < end and len(times) < EFFORT.most:
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def main() -> None:
     for network in networks.prepared(*NAMES):
         path = network.package("float32")
-        pippin.load(path, HOW, cache=False).close()
-        rounds = []
-        for number in range(ROUNDS):
-            if number % 2:
-                own = stopwatch(path)
-                rounds.append((reported(path), own))
-            else:
-                rounds.append((reported(path), stopwatch(path)))
-        for name in ("prediction", "load, cached", "load, uncached"):
+        rounds = [watched(path) for _ in range(ROUNDS)]
+        for name in rounds[0][0]:
             report, own = (statistics.median(row[side][name] for row in rounds) for side in (0, 1))
-            print(f"{network.name:13} {name:15} report {report * 1e3:8.3f} ms, stopwatch {own * 1e3:8.3f} ms:"
-                  f" {report / own - 1:+.1%}", flush=True)  # fmt: skip
+            told(network.name, name, report, own, "stopwatch around the same calls")
+        with pippin.load(path, HOW, cache=False) as model:
+            features = example_features(model.description.function())
+            turns = []
+            for number in range(2 * ROUNDS):
+                pair = {}
+                for which in ("report", "loop") if number % 2 else ("loop", "report"):
+                    if which == "loop":
+                        pair[which] = looped(partial(model.predict, features))
+                    else:
+                        pair[which] = timed(predictor(model, features), EFFORT, time.perf_counter).median
+                turns.append(pair)
+        report, loop = (statistics.median(pair[which] for pair in turns) for which in ("report", "loop"))
+        told(network.name, "prediction", report, loop, "plain loop")
+
+
+def told(network: str, name: str, report: float, other: float, what: str) -> None:
+    times = f"report {report * 1e3:8.3f} ms, {what} {other * 1e3:8.3f} ms"
+    print(f"{network:13} {name:15} {times}: {report / other - 1:+.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any
@@ -122,8 +123,9 @@ def measure(
 def predictor(model: Model, features: Mapping[str, Any]) -> Callable[[], object]:
     """A call that predicts, with a state of its own where the model has states."""
     function = model.description.function(model.function_name)
-    state = model.make_state() if function.states else None
-    return lambda: model.predict(features, state=state)
+    if not function.states:
+        return partial(model.predict, features)
+    return partial(model.predict, features, state=model.make_state())
 
 
 def timed(call: Callable[[], object], effort: Effort, clock: Clock) -> Statistics:
