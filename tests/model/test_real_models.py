@@ -145,6 +145,3 @@ def test_what_is_not_executed_is_refused_by_its_kind(shared_models):
         pippin.load(shared_models / "program" / "yolov8n.mlpackage")
     with pytest.raises(pippin.errors.UnsupportedModelError, match="visionFeaturePrint"):
         pippin.load(shared_models / "apple" / "cats-dogs-feature-print.mlmodel")
-    for path in (shared_models / "compiled").iterdir():
-        with pytest.raises(pippin.errors.UnsupportedModelError, match="compiled"):
-            pippin.load(path)
