@@ -66,7 +66,9 @@ def _opened(model: Path, like: Path | None) -> Asset:
     if like is None:
         return open_model(model)
     if model.suffix != _TEXT:
-        raise ConfigurationError(f"{model}: --like is for a .mil text; a model has a description and weights of its own")
+        raise ConfigurationError(
+            f"{model}: --like is for a .mil text; a model has a description and weights of its own"
+        )
     return edited(model, open_model(like))
 
 

@@ -1,8 +1,8 @@
 """Espresso files: the three files that hold a neural network in a compiled model, as they lie on disk.
 
-    model.espresso.net      JSON: the layers in order, each with type, name, bottom, top (names joined by commas)
-    model.espresso.shape    JSON: {"layer_shapes": {blob: {k, h, w, n}}}, k being the channels
-    model.espresso.weights  uint64 count, count x (uint64 id, uint64 bytes), then the blobs back to back, float32
+model.espresso.net      JSON: the layers in order, each with type, name, bottom, top (names joined by commas)
+model.espresso.shape    JSON: {"layer_shapes": {blob: {k, h, w, n}}}, k being the channels
+model.espresso.weights  uint64 count, count x (uint64 id, uint64 bytes), then the blobs back to back, float32
 """
 
 from __future__ import annotations

@@ -123,14 +123,18 @@ def write_package(path: Path, specification: Any, weights: Mapping[str, BlobFile
             file.parent.mkdir(parents=True, exist_ok=True)
             blob.save(file)
         items = {"model.mlmodel": "CoreML Model Specification"}
-        items |= {name: "CoreML Model Weights" for name in sorted({Path(relative).parts[0] for relative in weights})}
+        items |= dict.fromkeys(sorted({Path(relative).parts[0] for relative in weights}), "CoreML Model Weights")
         entries = {
             str(uuid4()).upper(): {
                 "author": _AUTHOR, "description": what, "name": name, "path": f"{_AUTHOR}/{name}",
             }
             for name, what in items.items()
         }  # fmt: skip
-        manifest = {"fileFormatVersion": "1.0.0", "itemInfoEntries": entries, "rootModelIdentifier": next(iter(entries))}
+        manifest = {
+            "fileFormatVersion": "1.0.0",
+            "itemInfoEntries": entries,
+            "rootModelIdentifier": next(iter(entries)),
+        }
         (aside / _MANIFEST).write_text(json.dumps(manifest, indent=4), encoding="utf-8")
         aside.rename(path)
     except BaseException:

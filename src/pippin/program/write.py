@@ -152,7 +152,7 @@ def _fill(tensor: Any, dtype: DataType, array: np.ndarray) -> None:
         tensor.strings.values.extend(array.reshape(-1).tolist())
     elif dtype is DataType.UINT64:
         tensor.longInts.values.extend(array.reshape(-1).view(np.int64).tolist())
-    elif dtype in _FIELDS:
+    elif dtype in _FIELDS and not (dtype is DataType.FLOAT32 and np.isnan(array).any()):
         getattr(tensor, _FIELDS[dtype]).values.extend(array.reshape(-1))
-    else:
+    else:  # the numbers of Python would change the bits of a not-a-number
         tensor.bytes.values = pack_elements(array, dtype)

@@ -85,7 +85,9 @@ class Statements:
             at = found.end()
         cursor.at = at
 
-    def _constant(self, declared: str, name: str, name_type: str, shown: str, kind: str, *value: Any) -> Operation | None:
+    def _constant(
+        self, declared: str, name: str, name_type: str, shown: str, kind: str, *value: Any
+    ) -> Operation | None:
         literal = self._literal(kind, *value) if kind == declared else None
         if literal is None or self._type(name_type) != _STRING_TYPE:
             return None

@@ -18,7 +18,9 @@ def parse_type(cursor: Cursor, depth: int = 0) -> ValueType:
     if word in DTYPES:
         return TensorType(DTYPES[word], ())
     if word not in ("tensor", "list", "tuple", "dict", "state"):
-        cursor.refuse(f"found '{word}', but a type was expected (tensor<...>, list, tuple, dict, state, fp32, ...)", start)
+        cursor.refuse(
+            f"found '{word}', but a type was expected (tensor<...>, list, tuple, dict, state, fp32, ...)", start
+        )
     cursor.expect("<")
     found = _parametric(cursor, word, depth)
     cursor.expect(">")

@@ -72,9 +72,7 @@ def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
     return Literal(kind, partial(read_blob, weights, path, offset, kind.dtype, kind.shape), path, offset)
 
 
-def read_blob(
-    weights: Weights | None, path: str, offset: int, dtype: DataType, shape: tuple[int, ...]
-) -> np.ndarray:
+def read_blob(weights: Weights | None, path: str, offset: int, dtype: DataType, shape: tuple[int, ...]) -> np.ndarray:
     """The array of a record. Raises WeightError where it is missing or does not fit."""
     if weights is None:
         raise WeightError(f"the weight file '{path}' is missing: the program was read without its weights")
