@@ -286,3 +286,15 @@ def test_a_defect_is_one_message(package, pippin, monkeypatch):
     monkeypatch.setattr("pippin.lowering.model.read_program", lambda asset: 1 / 0)
     status, _, err = pippin("predict", package, "--input", "x=ones")
     assert status == 1 and "ZeroDivisionError" in err and "Traceback" not in err
+
+
+def test_convert_mil_prints_and_rereads(package, tmp_path):
+    """Text alone needs the model it came from for its weights; a compiled model and a package hold all."""
+    text, compiled, again = tmp_path / "x.mil", tmp_path / "y.mlmodelc", tmp_path / "z.mlpackage"
+    assert run("convert-mil", package, "-o", text).exit_code == 0
+    printed = run("convert-mil", package)
+    assert printed.exit_code == 0 and printed.stdout == text.read_text()
+    assert run("convert-mil", text, "--like", package, "-o", compiled).exit_code == 0
+    assert run("convert-mil", compiled, "-o", again).exit_code == 0
+    for model in (compiled, again):
+        assert run("convert-mil", model).stdout == text.read_text()

@@ -263,7 +263,22 @@ def test_bytes_that_are_no_text():
         parse_program(b"program(1.0)\n\xc3\xa9  \xff")
 
 
-PIECES = list(";,()[]{}<>=\"'?-") + ["->", "0", "nan", "x", " ", "\n", "tensor", "func", "const", "é", "0x", "\0", "\\"]
+PIECES = [
+    *list(";,()[]{}<>=\"'?-"),
+    "->",
+    "0",
+    "nan",
+    "x",
+    " ",
+    "\n",
+    "tensor",
+    "func",
+    "const",
+    "é",
+    "0x",
+    "\x00",
+    "\\",
+]
 
 
 def mutated(text, random):

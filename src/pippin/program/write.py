@@ -38,7 +38,7 @@ def write_program(program: Program) -> Any:
 
 class _Writer:
     def __init__(self, enum: Any) -> None:
-        self.dtypes = {member: enum.Value(member.name) for member in DataType if member.name in enum.keys()}
+        self.dtypes = {member: enum.Value(member.name) for member in DataType if member.name in dict(enum.items())}
 
     def function(self, function: Function, message: Any) -> None:
         message.opset = function.opset
