@@ -288,13 +288,19 @@ def test_a_defect_is_one_message(package, pippin, monkeypatch):
     assert status == 1 and "ZeroDivisionError" in err and "Traceback" not in err
 
 
-def test_convert_mil_prints_and_rereads(package, tmp_path):
+def test_convert_mil_prints_and_rereads(pippin, package, tmp_path):
     """Text alone needs the model it came from for its weights; a compiled model and a package hold all."""
     text, compiled, again = tmp_path / "x.mil", tmp_path / "y.mlmodelc", tmp_path / "z.mlpackage"
-    assert run("convert-mil", package, "-o", text).exit_code == 0
-    printed = run("convert-mil", package)
-    assert printed.exit_code == 0 and printed.stdout == text.read_text()
-    assert run("convert-mil", text, "--like", package, "-o", compiled).exit_code == 0
-    assert run("convert-mil", compiled, "-o", again).exit_code == 0
+    assert pippin("convert-mil", package, "-o", text)[0] == 0
+    code, printed, _ = pippin("convert-mil", package)
+    assert code == 0 and printed == text.read_text() and printed.startswith("program(1.0)\n")
+    assert pippin("convert-mil", text, "--like", package, "-o", compiled)[0] == 0
+    assert pippin("convert-mil", compiled, "-o", again)[0] == 0
     for model in (compiled, again):
-        assert run("convert-mil", model).stdout == text.read_text()
+        assert pippin("convert-mil", model)[1] == printed
+    code, _, error = pippin("convert-mil", package, "-o", text)
+    assert code == 1 and "--force" in error
+    text.write_text(printed.replace("relu(x = x)", "relu(x = q)"))
+    code, _, error = pippin("convert-mil", text, "-o", tmp_path / "w.mlpackage")
+    assert code == 1 and "line 4, column" in error and "'q' is used" in error
+    assert not (tmp_path / "w.mlpackage").exists()

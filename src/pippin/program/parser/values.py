@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import WeightError
 from ...format.blob import BlobFile
-from ...types import DataType, DictionaryType, ListType, StateType, TensorType, TupleType, ValueType
+from ...types import DataType, DictionaryType, ListType, Shape, StateType, TensorType, TupleType, ValueType
 from ..ir import Literal
 from .cursor import Cursor
 from .numbers import BadNumber, decode
