@@ -302,5 +302,5 @@ def test_convert_mil_prints_and_rereads(pippin, package, tmp_path):
     assert code == 1 and "--force" in error
     text.write_text(printed.replace("relu(x = x)", "relu(x = q)"))
     code, _, error = pippin("convert-mil", text, "-o", tmp_path / "w.mlpackage")
-    assert code == 1 and "line 4, column" in error and "'q' is used" in error
+    assert code == 1 and "line 5, column 47: " in error and "'q' is used" in error
     assert not (tmp_path / "w.mlpackage").exists()

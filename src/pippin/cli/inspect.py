@@ -166,9 +166,8 @@ def _print(found: dict[str, Any]) -> None:
         for role in ("inputs", "outputs", "states"):
             for feature in function[role]:
                 optional = " (optional)" if feature["optional"] else ""
-                rows.add_row(
-                    *map(escape, [feature["name"], role[:-1] + optional, feature["type"], feature["description"]])
-                )
+                cells = feature["name"], role[:-1] + optional, feature["type"], feature["description"]
+                rows.add_row(*map(escape, cells))
         out.print(rows)
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
