@@ -286,3 +286,21 @@ def test_a_defect_is_one_message(package, pippin, monkeypatch):
     monkeypatch.setattr("pippin.lowering.model.read_program", lambda asset: 1 / 0)
     status, _, err = pippin("predict", package, "--input", "x=ones")
     assert status == 1 and "ZeroDivisionError" in err and "Traceback" not in err
+
+
+def test_convert_mil_prints_and_rereads(pippin, package, tmp_path):
+    """Text alone needs the model it came from for its weights; a compiled model and a package hold all."""
+    text, compiled, again = tmp_path / "x.mil", tmp_path / "y.mlmodelc", tmp_path / "z.mlpackage"
+    assert pippin("convert-mil", package, "-o", text)[0] == 0
+    code, printed, _ = pippin("convert-mil", package)
+    assert code == 0 and printed == text.read_text() and printed.startswith("program(1.0)\n")
+    assert pippin("convert-mil", text, "--like", package, "-o", compiled)[0] == 0
+    assert pippin("convert-mil", compiled, "-o", again)[0] == 0
+    for model in (compiled, again):
+        assert pippin("convert-mil", model)[1] == printed
+    code, _, error = pippin("convert-mil", package, "-o", text)
+    assert code == 1 and "--force" in error
+    text.write_text(printed.replace("relu(x = x)", "relu(x = q)"))
+    code, _, error = pippin("convert-mil", text, "-o", tmp_path / "w.mlpackage")
+    assert code == 1 and "line 5, column 47: " in error and "'q' is used" in error
+    assert not (tmp_path / "w.mlpackage").exists()

@@ -39,6 +39,8 @@ def inspect(
 
 
 def _print(found: dict[str, Any]) -> None:
+    from rich.markup import escape
+
     from .console import console, sized, table
 
     out = console()
@@ -48,7 +50,7 @@ def _print(found: dict[str, Any]) -> None:
     metadata = {**found["metadata"], **found["metadata"]["user_defined"]}
     for key, value in metadata.items():
         if value and key != "user_defined":
-            out.print(f"[dim]{key}[/dim]  {value}", markup=True)
+            out.print(f"[dim]{key}[/dim]  {escape(str(value))}", markup=True)
     if found["class_labels"] is not None:
         out.print(f"[dim]class labels[/dim]  {found['class_labels']}")
     for function in found["functions"]:
@@ -57,7 +59,8 @@ def _print(found: dict[str, Any]) -> None:
         for role in ("inputs", "outputs", "states"):
             for feature in function[role]:
                 optional = " (optional)" if feature["optional"] else ""
-                rows.add_row(feature["name"], role[:-1] + optional, feature["type"], feature["description"])
+                cells = feature["name"], role[:-1] + optional, feature["type"], feature["description"]
+                rows.add_row(*map(escape, cells))
         out.print(rows)
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())

@@ -143,7 +143,8 @@ def open_asset(source: Any, weights: Weights = None) -> Asset:
     A specification in memory is bytes or a `Model` message; its weight files are given as `weights`, either
     {"weights/weight.bin": bytes} or the folder that holds them. An Asset is returned as it is.
     Raises PackageError, SpecificationError, UnsupportedVersionError; UnsupportedModelError for a model that is not
-    Core ML's, or compiled to what is not known; ConfigurationError for `weights` beside a package or an Asset, which have their own.
+    Core ML's, or compiled to what is not known; ConfigurationError for `weights` beside a package or an Asset, which
+    have their own.
     """
     if isinstance(source, Asset):
         _refuse(weights, source.name)

@@ -6,8 +6,8 @@ Little-endian; a string is uint64 length and bytes. Two layouts were seen, in mo
     B           uint32 kind | 3 x uint64 version | class | uint64 specification version | 3 x uint64 0 | payload
 
 The kind is the number of the field in the oneof `Type` of `Model.proto`. The class says what the payload is: "spec",
-the whole `Model` message; "generic", uint64 length and a `ModelDescription`, then a tail by the kind. A pipeline's class
-goes on with those of its parts.
+the whole `Model` message; "generic", uint64 length and a `ModelDescription`, then a tail by the kind. A pipeline's
+class goes on with those of its parts.
 """
 
 from __future__ import annotations

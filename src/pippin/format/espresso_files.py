@@ -63,8 +63,8 @@ class Weights:
         count = math.prod(shape)
         if size < 4 * count:
             raise WeightError(
-                f"{self.path}, offset {at}: the blob {identifier} of the layer '{layer}' has {size} bytes, but float32 of"
-                f" shape {shape} needs {4 * count}"
+                f"{self.path}, offset {at}: the blob {identifier} of the layer '{layer}' has {size} bytes, but float32"
+                f" of shape {shape} needs {4 * count}"
             )
         return np.frombuffer(self.data, "<f4", count, at).reshape(shape)
 

@@ -145,7 +145,8 @@ def _numerals(row: np.ndarray) -> list[str]:
         return ["true" if value else "false" for value in row.tolist()]
     if row.dtype.kind in "iu":
         return list(map(str, row.tolist()))
-    exact = row.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling not-a-number
+        exact = row.astype(np.float64)
     found = [_hexadecimal(value) for value in exact.tolist()]
     for index in np.flatnonzero(np.isnan(exact)):
         found[index] = _not_a_number(row[index : index + 1])

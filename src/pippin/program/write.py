@@ -38,7 +38,7 @@ def write_program(program: Program) -> Any:
 
 class _Writer:
     def __init__(self, enum: Any) -> None:
-        self.dtypes = {member: enum.Value(member.name) for member in DataType if member.name in enum.keys()}
+        self.dtypes = {member: enum.Value(member.name) for member in DataType if member.name in dict(enum.items())}
 
     def function(self, function: Function, message: Any) -> None:
         message.opset = function.opset
@@ -152,7 +152,7 @@ def _fill(tensor: Any, dtype: DataType, array: np.ndarray) -> None:
         tensor.strings.values.extend(array.reshape(-1).tolist())
     elif dtype is DataType.UINT64:
         tensor.longInts.values.extend(array.reshape(-1).view(np.int64).tolist())
-    elif dtype in _FIELDS:
+    elif dtype in _FIELDS and not (dtype is DataType.FLOAT32 and np.isnan(array).any()):
         getattr(tensor, _FIELDS[dtype]).values.extend(array.reshape(-1))
-    else:
+    else:  # the numbers of Python would change the bits of a not-a-number
         tensor.bytes.values = pack_elements(array, dtype)

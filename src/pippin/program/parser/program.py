@@ -232,7 +232,7 @@ class _Parser:
 
     def blocks(self, scope: Scope, depth: int) -> tuple[Block, ...]:
         cursor = self.cursor
-        found = []
+        found: list[Block] = []
         while cursor.peek("(" if not found else ","):
             if found:
                 cursor.expect(",")

@@ -190,7 +190,7 @@ class Statements:
             if data is None:
                 data = self._value(declared, kind, value)
             return None if data is None or kind is None else Literal(kind, data)
-        if path_type is None or offset_type is None or self._type(path_type) != _STRING_TYPE:
+        if path is None or path_type is None or offset_type is None or self._type(path_type) != _STRING_TYPE:
             return None
         if self._type(offset_type) != _OFFSET_TYPE or not isinstance(kind, TensorType) or not is_fixed(kind):
             return None

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import WeightError
 from ...format.blob import BlobFile
-from ...types import DataType, DictionaryType, ListType, StateType, TensorType, TupleType, ValueType
+from ...types import DataType, DictionaryType, ListType, Shape, StateType, TensorType, TupleType, ValueType
 from ..ir import Literal
 from .cursor import Cursor
 from .numbers import BadNumber, decode
@@ -42,10 +42,7 @@ def parse_literal(cursor: Cursor, weights: Weights | None) -> Literal:
     """A constant with its type in front."""
     kind = parse_type(cursor)
     cursor.expect("(")
-    if cursor.accept("BLOBFILE"):
-        found = _blob(cursor, kind, weights)
-    else:
-        found = Literal(kind, parse_value(cursor, kind))
+    found = _blob(cursor, kind, weights) if cursor.accept("BLOBFILE") else Literal(kind, parse_value(cursor, kind))
     cursor.expect(")")
     return found
 
@@ -72,11 +69,11 @@ def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
     return Literal(kind, partial(read_blob, weights, path, offset, kind.dtype, kind.shape), path, offset)
 
 
-def read_blob(weights: Weights | None, path: str, offset: int, dtype: DataType, shape: tuple[int, ...]) -> np.ndarray:
+def read_blob(weights: Weights | None, path: str, offset: int, dtype: DataType, shape: Shape | None) -> np.ndarray:
     """The array of a record. Raises WeightError where it is missing or does not fit."""
     if weights is None:
         raise WeightError(f"the weight file '{path}' is missing: the program was read without its weights")
-    return weights(path).read(offset, dtype, shape)
+    return weights(path).read(offset, dtype, tuple(size for size in shape or () if size is not None))
 
 
 def is_fixed(kind: ValueType) -> bool:
@@ -105,6 +102,7 @@ def parse_value(cursor: Cursor, kind: ValueType, depth: int = 0) -> Any:
             return _dictionary(cursor, kind, depth)
         case StateType():
             cursor.refuse(f"a constant cannot be of type {kind}", start)
+    raise TypeError(kind)
 
 
 def _separated(cursor: Cursor, end: str, element: Callable[[], Any]) -> list[Any]:
@@ -200,7 +198,8 @@ def _numbers(cursor: Cursor, kind: TensorType) -> np.ndarray:
     """An array, or a scalar of shape (): the whole run of numerals at once."""
     start = cursor.space()
     rank = None if kind.shape is None else len(kind.shape)
-    run = {0: _NUMERAL_HERE, 1: _ROW}.get(rank, _NUMERALS).match(cursor.text, start)  # type: ignore[call-overload]
+    run = (_NUMERAL_HERE if rank == 0 else _ROW if rank == 1 else _NUMERALS).match(cursor.text, start)
+    assert run is not None
     text = _balanced(run[0])
     shape = kind.shape if kind.shape is not None and None not in kind.shape else _inferred(cursor, text, start, kind)
     fixed = tuple(int(d) for d in shape if d is not None)
