@@ -62,6 +62,7 @@ bench: setup .venv/.test-installed
 	$(BIN)/python bench/threads.py
 	$(BIN)/python bench/quantized_activations.py
 	$(BIN)/python bench/partition.py
+	$(BIN)/python bench/passes.py
 
 clean:
 	rm -rf .venv out

@@ -8,7 +8,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import cache, compile, demo, devices, export, generate, inspect, ops, plan, predict, report, run, trace
+from . import (
+    cache,
+    compile,
+    convert_mil,
+    demo,
+    devices,
+    export,
+    generate,
+    inspect,
+    ops,
+    plan,
+    predict,
+    report,
+    run,
+    trace,
+)
 from .console import print_error
 
 app = typer.Typer(
@@ -30,6 +45,7 @@ app.command("generate")(generate.generate)
 app.add_typer(cache.app)
 app.add_typer(trace.app)
 app.command("export")(export.export)
+app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
 app.command("demo")(demo.demo)
 # What stands behind the script is the script's own, options included.

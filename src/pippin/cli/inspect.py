@@ -31,17 +31,16 @@ _RELEASES = {
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage or .mlmodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, or a .mil text.")],
     function: Annotated[str | None, typer.Option(help="Only this function.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the program as text.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print the description of a model."""
-    from ..format.asset import open_asset
-    from ..program import read_program
+    from ..program import open_model, read_program
     from ..program.text import program_text
 
-    asset = open_asset(model)
+    asset = open_model(model)
     program = read_program(asset) if asset.description.kind == "mlProgram" else None
     if text:
         from ..errors import UnsupportedModelError
@@ -80,8 +79,24 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
         "class_labels": None if description.class_labels is None else len(description.class_labels),
         "default_function": description.default_function_name,
         "functions": [_function(f, program) for f in shown],
+        "layers": _layers(asset),
+        "models": [_model(part) for part in asset.parts()],
         "weights": _weights(program) if program else [],
     }
+
+
+def _model(part: Asset) -> dict[str, Any]:
+    """A model of a pipeline."""
+    from ..program import read_program
+
+    return summary(part, read_program(part) if part.description.kind == "mlProgram" else None, None)
+
+
+def _layers(asset: Asset) -> dict[str, int]:
+    """Number of layers of each kind of a neural network, the most frequent first."""
+    message = getattr(asset.specification, asset.description.kind)
+    counts = Counter(layer.WhichOneof("layer") or "?" for layer in getattr(message, "layers", ()))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _function(function: FunctionDescription, program: Program | None) -> dict[str, Any]:
@@ -154,8 +169,13 @@ def _print(found: dict[str, Any]) -> None:
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
             out.print(f"[dim]operations ({function['opset']})[/dim]  {counts}\n")
+    if found["layers"]:
+        out.print(f"[dim]layers[/dim]  {', '.join(f'{kind} {count}' for kind, count in found['layers'].items())}\n")
     if found["weights"]:
         rows = table("weights", "type", "where", "size")
         for row in found["weights"]:
             rows.add_row(row["stored_as"], row["type"], row["where"], sized(row["bytes"]))
         out.print(rows)
+    for model in found["models"]:
+        out.print()
+        _print(model)

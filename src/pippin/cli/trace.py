@@ -69,8 +69,9 @@ def run(
         except KeyboardInterrupt:  # the program has got it too, and writes its trace as it ends
             continue
     written = output.exists() and output.stat().st_mtime_ns != before
-    absent = "no trace: the program did not import pippin, or was killed"
-    typer.echo(f"trace: {output}" if written else absent, err=True)
+    typer.echo(
+        f"trace: {output}" if written else "no trace: the program did not import pippin, or was killed", err=True
+    )
     raise typer.Exit(status if status >= 0 else 128 - status)
 
 
@@ -103,16 +104,16 @@ def _print(found: Summary) -> None:
     facts.show_header = False
     facts.add_row("recorded", duration(found.seconds))
     facts.add_row("predictions", f"{found.predictions}" + (f", {found.failed} failed" if found.failed else ""))
-    refused = ", ".join(f"{count} {name}" for name, count in found.refused.items() if count)
-    facts.add_row("refused", refused) if refused else None
+    uncompleted = ", ".join(f"{count} {name}" for name, count in found.refused.items() if count)
+    facts.add_row("refused", uncompleted) if uncompleted else None
     if found.predictions_per_second is not None:
         facts.add_row("throughput", f"{found.predictions_per_second:,.1f} predictions a second")
     if found.average_concurrency is not None:
         facts.add_row("in flight", f"{found.concurrency} at most, {found.average_concurrency:.2f} on average while any")
     if found.gaps is not None:
         gaps = found.gaps
-        each = ", ".join(f"{name} {duration(getattr(gaps, name))}" for name in ("average", "median", "maximum"))
-        facts.add_row("gaps between", f"{gaps.count}, {duration(gaps.total)} together, {gaps.share:.0%} of it: {each}")
+        listed = ", ".join(f"{name} {duration(getattr(gaps, name))}" for name in ("average", "median", "maximum"))
+        facts.add_row("gaps between", f"{gaps.count}, {duration(gaps.total)} together, {gaps.share:.0%}: {listed}")
     if found.peak_memory is not None:
         growth = sized(found.memory_growth or 0)
         facts.add_row("peak memory", f"{sized(found.peak_memory)} resident, {growth} above the start")

@@ -13,8 +13,11 @@ from ..lowering.lowered import Lowered
 
 def refused(lowered: Lowered) -> dict[str, str]:
     """What must not be given to OpenVINO: {node name: reason}, "" for the model as a whole."""
-    if any(port.dtype == np.float64 for port in (*lowered.inputs, *lowered.outputs)):
+    ports = (*lowered.inputs, *lowered.outputs)
+    if any(port.dtype == np.float64 for port in ports):
         return {"": "float64: it computes that in float32"}
+    if any(port.dtype == object for port in ports):
+        return {"": "strings: it has no such tensors"}
     graph = lowered.model.graph
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
         return {"": "an output that is an input: it loses its name"}

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import PredictionError, SpecificationError
-from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray
+from ..format.description import Double, FeatureDescription, Image, Int64, MultiArray, String
+from ..format.description import Sequence as SequenceType
 from ..lowering.lowered import Labels, Port
 from .images import decode_image
 
@@ -45,9 +46,16 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
         case Int64() | Double():
             number = int if isinstance(feature.type, Int64) else float
             return lambda arrays: number(arrays[tensor].reshape(-1)[0])
+        case String():
+            return lambda arrays: str(arrays[tensor].reshape(-1)[0])
+        case SequenceType(element=element):
+            convert = str if element == "string" else int
+            return lambda arrays: [convert(value) for value in arrays[tensor].reshape(-1)]
         case MultiArray(dtype=dtype, shape=shape):
             # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
             one = shape == (1,) and port.type.shape == ()
+            if port.sequence:
+                return _sequence_decoder(tensor, dtype.numpy, shape)
             return _array_decoder(tensor, dtype.numpy, (1,) if one else None)
     return lambda arrays: arrays[tensor]
 
@@ -59,6 +67,20 @@ def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | N
             with np.errstate(over="ignore"):  # beyond float16 is infinity, as it would be on the device
                 array = array.astype(dtype)
         return array if shape is None else array.reshape(shape)
+
+    return decode
+
+
+def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+    """A sequence of one step as it is described, or as [channel] or [channel, height, width]; a longer one as it is."""
+
+    def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        array = arrays[tensor].astype(dtype, copy=False)
+        if array.shape[:2] != (1, 1):
+            return array
+        if shape is not None and np.prod(shape) == array.size:
+            return array.reshape(shape)
+        return array.reshape(-1) if array.shape[3:] == (1, 1) else array.reshape(array.shape[2:])
 
     return decode
 

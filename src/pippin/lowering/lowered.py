@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # a model from the cache needs its ports, and no ONNX
     import onnx
 
 
+PYTHON = "pippin"
+"""The domain of the nodes that are no ONNX: they run in Python, between two segments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """One input, output or state of a lowered function, by its Core ML name."""
@@ -25,6 +29,9 @@ class Port:
     """What the engine computes in."""
     tensor: str = ""
     """Its ONNX name: its own, but for an output with the name of an input, which ONNX cannot name twice."""
+
+    sequence: bool = False
+    """Whether it is [sequence, batch, channel, height, width], of which the description tells the channels alone."""
 
     def __post_init__(self) -> None:
         if not self.tensor:

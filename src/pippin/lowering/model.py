@@ -11,6 +11,7 @@ from ..errors import UnsupportedModelError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
 from ..program import read_program
+from .feature_models import REPLACEABLE, lower_feature_model, lower_sound_preprocessing
 from .generalized_linear import lower_glm_classifier, lower_glm_regressor
 from .lower import lower
 from .lower_network import lower_network
@@ -47,4 +48,6 @@ _KINDS: Mapping[str, Callable[[Asset, FunctionDescription], Lowered]] = {
     "neuralNetworkRegressor": lower_network,
     "glmRegressor": lower_glm_regressor,
     "glmClassifier": lower_glm_classifier,
+    "soundAnalysisPreprocessing": lower_sound_preprocessing,
+    **dict.fromkeys(REPLACEABLE, lower_feature_model),
 }

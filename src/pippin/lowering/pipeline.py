@@ -41,6 +41,7 @@ class _Pipeline:
         self.computes: frozenset[DataType] = frozenset()
         self.sources: list[Source] = []
         self.parts = 0
+        self.opsets = {"": OPSET}
         self._given = {feature.name for feature in function.inputs}
 
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
@@ -53,6 +54,8 @@ class _Pipeline:
             self._connect(self._value(port, tensor, described), tensor)
         self.graph.node.extend(model.graph.node)
         self.graph.initializer.extend(model.graph.initializer)
+        self.graph.value_info.extend(model.graph.value_info)
+        self.opsets |= {opset.domain: opset.version for opset in model.opset_import}
         for port, shape in _with_shapes(part.outputs, model.graph.output):
             self.values[port.name] = (port, Tensor(prefix + port.tensor, port.dtype, shape))
         if part.labels is not None:
@@ -76,7 +79,9 @@ class _Pipeline:
             ports.append(replace(port, tensor=name))
         self.graph.input.extend(value_info(tensor) for _, tensor in self.inputs.values())
         model = onnx.ModelProto(
-            ir_version=IR_VERSION, producer_name="pippin", opset_import=[helper.make_opsetid("", OPSET)]
+            ir_version=IR_VERSION,
+            producer_name="pippin",
+            opset_import=[helper.make_opsetid(domain, version) for domain, version in self.opsets.items()],
         )
         model.graph.CopyFrom(self.graph)
         return Lowered(

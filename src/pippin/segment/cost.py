@@ -111,6 +111,7 @@ def typed(model: onnx.ModelProto) -> Mapping[str, Any]:
     slim.graph.node.extend(model.graph.node)
     slim.graph.input.extend(model.graph.input)
     slim.graph.output.extend(model.graph.output)
+    slim.graph.value_info.extend(model.graph.value_info)
     for tensor in model.graph.initializer:
         small = len(tensor.raw_data) <= 1024 and not tensor.external_data
         if small:
