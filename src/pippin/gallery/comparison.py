@@ -19,8 +19,6 @@ SCREEN = 24
 SCREENS = 20
 DWELL = 0.1
 """Seconds that a screen is in view while the user scrolls to the last one."""
-
-
 _SCREEN_RUNS = 3
 
 
