@@ -53,7 +53,7 @@ def page(chromium):
     """A page of 1280 x 800; the test fails if it logged an error, threw one, or asked another machine for anything."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
     opened = context.new_page()
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(120_000)
     wrong: list[str] = []
     opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: wrong.append(str(error)))

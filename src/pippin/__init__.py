@@ -27,6 +27,6 @@ from .model import load_async as load_async
 from .model import save_compiled as save_compiled
 from .model import specialize as specialize
 from .options import PredictionOptions as PredictionOptions
-from .state import State as State
 from .reporting import report as report
+from .state import State as State
 from .version import __version__ as __version__

@@ -69,8 +69,9 @@ def run(
         except KeyboardInterrupt:  # the program has got it too, and writes its trace as it ends
             continue
     written = output.exists() and output.stat().st_mtime_ns != before
-    absent = "no trace: the program did not import pippin, or was killed"
-    typer.echo(f"trace: {output}" if written else absent, err=True)
+    typer.echo(
+        f"trace: {output}" if written else "no trace: the program did not import pippin, or was killed", err=True
+    )
     raise typer.Exit(status if status >= 0 else 128 - status)
 
 
