@@ -18,6 +18,9 @@ FOLDERS = {
     "optimize": "test/optimize",
     "blob": "test/blob",
     "modelpackage": "test/modelpackage",
+    "sklearn": "test/sklearn_tests",
+    "xgboost": "test/xgboost_tests",
+    "pipeline": "test/pipeline",
 }
 """The folders of coremltools that make up the suite, by the names of the command line."""
 

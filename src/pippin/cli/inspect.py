@@ -61,6 +61,8 @@ def inspect(
 
 def summary(asset: Asset, program: Program | None, function: str | None) -> dict[str, Any]:
     """Everything that `inspect` shows, as plain values."""
+    from .contents import contents
+
     description = asset.description
     shown = [description.function(function)] if function else list(description.functions)
     metadata = description.metadata
@@ -81,6 +83,7 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
         "default_function": description.default_function_name,
         "functions": [_function(f, program) for f in shown],
         "weights": _weights(program) if program else [],
+        "models": [] if program else contents(asset),
     }
 
 
@@ -154,6 +157,11 @@ def _print(found: dict[str, Any]) -> None:
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
             out.print(f"[dim]operations ({function['opset']})[/dim]  {counts}\n")
+    if found["models"]:
+        rows = table("model", "kind", "contents")
+        for row in found["models"]:
+            rows.add_row(row["model"], row["kind"], ", ".join(f"{name} {value}" for name, value in row["counts"].items()))
+        out.print(rows)
     if found["weights"]:
         rows = table("weights", "type", "where", "size")
         for row in found["weights"]:

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import SpecificationError, UnsupportedModelError
-from ..format.description import FeatureDescription, FunctionDescription, Image, MultiArray
+from ..format.description import Dictionary, FeatureDescription, FunctionDescription, Image, MultiArray
 from ..types import DataType, Shape, TensorType
 from .classical.classical import feature_port
 from .graph import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
@@ -152,9 +152,11 @@ class _Pipeline:
         return self.inputs[name]
 
     def _outside(self, wanted: _Value, feature: FeatureDescription | None) -> _Value:
-        """An input of the pipeline: arrays and images as the part takes them, the rest as the pipeline describes it."""
+        """An input of the pipeline: arrays, images and dictionaries as the part takes them, the rest as the pipeline
+        describes it."""
         port = wanted.port
-        if feature is not None and not isinstance(feature.type, MultiArray | Image) and port.default is None:
+        whole = isinstance(feature.type, MultiArray | Image | Dictionary) if feature is not None else True
+        if feature is not None and not whole and port.default is None:
             port = feature_port(feature)
         tensors = [replace(wanted.tensors[0], name=port.tensor, dtype=port.dtype)]
         if port is not wanted.port:

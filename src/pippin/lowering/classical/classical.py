@@ -82,7 +82,8 @@ class Classical(Graph):
     """The graph of one model.
 
     `missing` is what stands for optional inputs that are not given, by name, and `always` what stands for others.
-    `further` are inputs that the model takes although they are not described.
+    `further` are inputs that the model takes although they are not described, `keys` the element type of the keys of
+    dictionaries where the model itself says it.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Classical(Graph):
         missing: Mapping[str, Any] | None = None,
         always: Mapping[str, Any] | None = None,
         further: Sequence[FeatureDescription] = (),
+        keys: np.dtype[Any] | None = None,
     ) -> None:
         super().__init__()
         self.asset, self.function = asset, function
@@ -99,7 +101,8 @@ class Classical(Graph):
         self.message: Any = getattr(asset.specification, self.kind)
         self.label = self.kind
         ports = [feature_port(f, (missing or {}).get(f.name)) for f in (*function.inputs, *further)]
-        self._ports = [replace(p, default=(always or {}).get(p.name, p.default)) for p in ports]
+        ports = [replace(p, default=(always or {}).get(p.name, p.default)) for p in ports]
+        self._ports = [p if p.keys is None or keys is None else replace(p, keys=keys) for p in ports]
         self._results: list[tuple[Port, Tensor]] = []
         self._further: list[Tensor] = []
         self._checks: list[Check] = []
