@@ -6,6 +6,7 @@ Must be prepared before coremltools is imported: test modules copy what they ask
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import platform
 import struct
@@ -47,8 +48,8 @@ def _boston() -> dict[str, Any]:
     data = random.gamma(2.0, 10.0, (506, 13)).round(4)
     data[:, [3, 8]] = random.integers(0, 2, (506, 2)) * [1, 23] + [0, 1]  # by the river, near motorways
     target = (data @ random.normal(size=13) / 10 + random.normal(size=506) + 22).round(1)
-    names = "CRIM ZN INDUS CHAS NOX RM AGE DIS RAD TAX PTRATIO B LSTAT".split()
-    return _Named(data=data, target=target, feature_names=np.array(names))
+    names = ["CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT"]
+    return _Named(data=data, target=target, feature_names=names)
 
 
 class _Named(dict[str, Any]):
@@ -61,6 +62,7 @@ def _name_libsvm() -> None:
     """The tests know LIBSVM's modules by the names that its package had before 2020."""
     if importlib.util.find_spec("libsvm") is None:
         return
+    importlib.import_module("libsvm").__version__ = importlib.metadata.version("libsvm-official")  # type: ignore[attr-defined]
     for name in ("svm", "svmutil"):
         sys.modules[name] = importlib.import_module(f"libsvm.{name}")
 

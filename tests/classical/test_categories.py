@@ -42,7 +42,7 @@ def test_unknown_categories():
     for categories, unknown in ((CATEGORIES["strings"], "Low"), (CATEGORIES["integers"], 2**60 + 1)):
         np.testing.assert_array_equal(predict(encoder(categories, (3,), True), x=unknown)["y"], np.zeros(3))
         assert predict(encoder(categories, INTS, True), x=unknown)["y"] == {}
-        with pytest.raises(FeatureValueError, match=f"'x' is none of the categories .*found {unknown}"):
+        with pytest.raises(FeatureValueError, match=rf"'x' is none of the categories .*found {unknown}"):
             predict(encoder(categories, (3,)), x=unknown)
 
 
@@ -69,7 +69,11 @@ def test_the_converter_of_coremltools():
 
 def mapping(pairs, default=None, given=None, output=None):
     strings = isinstance(next(iter(pairs)), str)
-    made = model("categoricalMapping", {"x": given or (STRING if strings else INT)}, {"y": output or (INT if strings else STRING)})
+    made = model(
+        "categoricalMapping",
+        {"x": given or (STRING if strings else INT)},
+        {"y": output or (INT if strings else STRING)},
+    )
     kind = made.categoricalMapping
     (kind.stringToInt64Map if strings else kind.int64ToStringMap).map.update(pairs)
     if default is not None:
@@ -87,7 +91,7 @@ def test_mappings(pairs, default, unknown):
         found = pippin.load(made, cache=False)
         assert {key: found.predict({"x": key})["y"] for key in pairs} == pairs
     assert predict(mapping(pairs, default), x=unknown)["y"] == default
-    with pytest.raises(FeatureValueError, match=f"'x' is none of .*has no default; found {unknown}"):
+    with pytest.raises(FeatureValueError, match=rf"'x' is none of .*has no default; found {unknown}"):
         predict(mapping(pairs), x=unknown)
 
 

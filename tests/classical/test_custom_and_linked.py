@@ -161,5 +161,5 @@ def test_linked(tmp_path):
 def test_links_to_nowhere(tmp_path):
     with pytest.raises(PackageError, match=r"links to the model 'gone.mlmodelc', which is not in .*models"):
         pippin.load(linked(tmp_path, "gone.mlmodelc", "models"), cache=False)
-    with pytest.raises(PackageError, match="in a circle"):
+    with pytest.raises(PackageError, match=r"in a circle"):
         pippin.load(linked(tmp_path, "link.mlmodel"), cache=False)

@@ -33,7 +33,10 @@ ROWS = {
     "a number": (imputer(DOUBLE, "imputedDoubleValue", 2.5, replaceDoubleValue=-1), [(-1.0, 2.5), (3.0, 3.0)]),
     "nan by name": (imputer(DOUBLE, "imputedDoubleValue", 2.5, replaceDoubleValue=NAN), [(NAN, 2.5), (-1.0, -1.0)]),
     "an integer": (imputer(INT, "imputedInt64Value", 2**60 + 1, replaceInt64Value=0), [(0, 2**60 + 1), (5, 5)]),
-    "a string": (imputer(STRING, "imputedStringValue", "?", replaceStringValue="n/a"), [("n/a", "?"), ("", ""), ("a", "a")]),
+    "a string": (
+        imputer(STRING, "imputedStringValue", "?", replaceStringValue="n/a"),
+        [("n/a", "?"), ("", ""), ("a", "a")],
+    ),
     "an empty string": (imputer(STRING, "imputedStringValue", "?"), [("", "?"), ("a", "a")]),
     "not given": (imputer("double?", "imputedDoubleValue", 2.5), [(None, 2.5), (1.0, 1.0), (NAN, 2.5)]),
     "no number given": (imputer("double?", "imputedDoubleValue", 2.5, replaceDoubleValue=7), [(None, 2.5), (7.0, 2.5)]),
@@ -85,7 +88,7 @@ def test_scikit_learn(strategy):
 
 
 def test_what_is_not_optional_must_be_given():
-    with pytest.raises(MissingFeatureError, match="'x' is missing"):
+    with pytest.raises(MissingFeatureError, match=r"'x' is missing"):
         predict(ROWS["nan"][0])
 
 

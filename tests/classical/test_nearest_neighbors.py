@@ -52,7 +52,9 @@ def test_scikit_learn(name, weighted, count):
 
 
 def test_the_converter_of_coremltools():
-    estimator = KNeighborsClassifier(3, algorithm="kd_tree").fit(X, np.unique(LABELS["strings"], return_inverse=True)[1])
+    estimator = KNeighborsClassifier(3, algorithm="kd_tree").fit(
+        X, np.unique(LABELS["strings"], return_inverse=True)[1]
+    )
     found = pippin.load(ct.converters.sklearn.convert(estimator, "x", "y").get_spec(), cache=False)
     for x in rows(2, 20, 3):
         assert found.predict({"x": x})["y"] == estimator.predict(x[None])[0]
@@ -60,7 +62,7 @@ def test_the_converter_of_coremltools():
 
 def test_without_samples_the_default_answers():
     made = neighbors([], [], 3)
-    with pytest.raises(SpecificationError, match="no samples, and no default label"):
+    with pytest.raises(SpecificationError, match=r"no samples, and no default label"):
         pippin.load(made, cache=False)
     made.kNearestNeighborsClassifier.defaultStringLabel = "nobody"
     assert predict(made, x=[0, 0, 0]) == {"label": "nobody", "labelProbs": {"nobody": 1.0}}

@@ -43,17 +43,26 @@ def test_scikit_learn(last):
 def features_of_a_person():
     """A name becomes a dictionary under the same name, as Create ML writes it; then all is one array."""
     one_hot = renamed(encoder(["f", "m"], INTS), x="sex", y="sex")
-    joined = renamed(vectorizer([("age", 1), ("sex", 2), ("class", 1)], {"age": DOUBLE, "sex": INTS, "class": INT}, 4), y="row")
+    joined = renamed(
+        vectorizer([("age", 1), ("sex", 2), ("class", 1)], {"age": DOUBLE, "sex": INTS, "class": INT}, 4), y="row"
+    )
     inputs = {"age": DOUBLE, "sex": STRING, "class": INT}
     return pipeline([one_hot, joined], inputs, {"row": (4,)})
 
 
 def test_a_name_that_is_given_anew():
-    np.testing.assert_array_equal(predict(features_of_a_person(), **{"age": 3.5, "sex": "m", "class": 2})["row"], [3.5, 0, 1, 2])
+    np.testing.assert_array_equal(
+        predict(features_of_a_person(), **{"age": 3.5, "sex": "m", "class": 2})["row"], [3.5, 0, 1, 2]
+    )
 
 
 def classifier(labels, name="label"):
-    made = stump("treeEnsembleClassifier", {name: STRING if isinstance(labels[0], str) else INT, "p": STRINGS if isinstance(labels[0], str) else INTS}, 1, name)
+    made = stump(
+        "treeEnsembleClassifier",
+        {name: STRING if isinstance(labels[0], str) else INT, "p": STRINGS if isinstance(labels[0], str) else INTS},
+        1,
+        name,
+    )
     made.treeEnsembleClassifier.postEvaluationTransform = 2
     kind = made.treeEnsembleClassifier
     (kind.stringClassLabels if isinstance(labels[0], str) else kind.int64ClassLabels).vector.extend(labels)
@@ -99,7 +108,7 @@ def test_two_classifiers():
 
 
 def test_a_check_inside_a_pipeline():
-    with pytest.raises(FeatureValueError, match="'sex' is none of the categories 'f', 'm'; found x"):
+    with pytest.raises(FeatureValueError, match=r"'sex' is none of the categories 'f', 'm'; found x"):
         predict(features_of_a_person(), **{"age": 1.0, "sex": "x", "class": 1})
 
 
@@ -117,7 +126,12 @@ def test_a_program_between_classical_models():
 def test_a_network_before_a_classifier():
     builder = NeuralNetworkBuilder([("image", datatypes.Array(3))], [("x", datatypes.Array(1))])
     builder.add_inner_product("dense", np.array([[1.0, 2.0, -1.0]]), np.array([0.5]), 3, 1, True, "image", "x")
-    made = pipeline([builder.spec, renamed(extractor([0], DOUBLE, (1,)), y="x"), classifier(["low", "high"])], {"image": (3,)}, {"label": STRING, "p": STRINGS}, "label")
+    made = pipeline(
+        [builder.spec, renamed(extractor([0], DOUBLE, (1,)), y="x"), classifier(["low", "high"])],
+        {"image": (3,)},
+        {"label": STRING, "p": STRINGS},
+        "label",
+    )
     assert predict(made, image=[0.0, 0, 1])["label"] == "high"
     assert predict(made, image=[5.0, 0, 0])["label"] == "low"
 

@@ -8,7 +8,7 @@ import scipy.stats
 from sklearn.linear_model import LogisticRegression
 
 import pippin
-from classical.specs import DOUBLE, INT, INTS, STRING, STRINGS, labelled, model, predict, rows
+from classical.specs import DOUBLE, INTS, STRING, STRINGS, labelled, model, predict, rows
 from pippin.errors import FeatureValueError, SpecificationError, UnsupportedModelError
 from pippin.lowering.classical.normal import normal_distribution
 from pippin.lowering.graph import Graph, Tensor
@@ -63,15 +63,15 @@ def test_samples_follow_the_score():
 def test_probit_that_contradicts_itself():
     made = probit()
     made.bayesianProbitRegressor.bias.precision = 0
-    with pytest.raises(SpecificationError, match="the precision 0.0; it must be positive"):
+    with pytest.raises(SpecificationError, match=r"the precision 0.0; it must be positive"):
         pippin.load(made, cache=False)
     made = probit()
     made.bayesianProbitRegressor.numberOfFeatures = 3
-    with pytest.raises(SpecificationError, match="the feature 3 of 3"):
+    with pytest.raises(SpecificationError, match=r"the feature 3 of 3"):
         pippin.load(made, cache=False)
-    with pytest.raises(UnsupportedModelError, match="takes integer keys"):
+    with pytest.raises(UnsupportedModelError, match=r"takes integer keys"):
         pippin.load(probit(STRINGS), cache=False)
-    with pytest.raises(FeatureValueError, match="keys of 'x' are below 4; found 4"):
+    with pytest.raises(FeatureValueError, match=r"keys of 'x' are below 4; found 4"):
         predict(probit(INTS), x={4: 1.0})
 
 
@@ -127,7 +127,7 @@ def test_linear_classifiers_of_more():
     made = glm(shifted[1:], (estimator.intercept_ - estimator.intercept_[0])[1:], ["a", "b", "c"])
     for x, right in zip(X[:10], estimator.predict_proba(X[:10]), strict=True):
         np.testing.assert_allclose(list(predict(made, x=x)["p"].values()), right, rtol=1e-9)
-    with pytest.raises(UnsupportedModelError, match="no closed form"):
+    with pytest.raises(UnsupportedModelError, match=r"no closed form"):
         pippin.load(glm(shifted[1:], [0, 0], ["a", "b", "c"], transform=1), cache=False)
 
 
@@ -172,14 +172,21 @@ def test_recommendations():
     assert outputs["items"] == ["dune", "casablanca"]
     assert outputs["scores"] == pytest.approx({"dune": total[3], "casablanca": total[2]}, rel=1e-12)
     total = score({1: 1.0})
-    assert predict(recommender(given="[int]"), x=[1])["scores"] == pytest.approx({3: total[3], 0: total[0], 2: total[2]})
+    assert predict(recommender(given="[int]"), x=[1])["scores"] == pytest.approx(
+        {3: total[3], 0: total[0], 2: total[2]}
+    )
     assert predict(recommender([10, 20, 30, 40], given=INTS), x={20: 1.0})["items"] == [40, 10, 30]
 
 
 def test_what_is_asked_of_recommendations():
     more = {"numRecommendations": "int?", "itemRestriction": "[string]?", "itemExclusion": "[string]?"}
     found = pippin.load(recommender(FILMS, more=more), cache=False)
-    assert found.predict({"x": {"brazil": 1.0}})["items"] == ["dune", "alien", "brazil", "casablanca"]  # nothing is excluded
+    assert found.predict({"x": {"brazil": 1.0}})["items"] == [
+        "dune",
+        "alien",
+        "brazil",
+        "casablanca",
+    ]  # nothing is excluded
     given = {"x": {"brazil": 1.0}, "itemExclusion": ["dune"]}
     assert found.predict(given)["items"] == ["alien", "brazil", "casablanca"]
     assert found.predict({**given, "numRecommendations": 1})["items"] == ["alien"]
@@ -190,7 +197,7 @@ def test_what_is_asked_of_recommendations():
 
 def test_recommender_that_contradicts_itself():
     for names in (FILMS[:3], [*FILMS[:3], "alien"]):
-        with pytest.raises(SpecificationError, match="similarities for item 3"):
+        with pytest.raises(SpecificationError, match=r"similarities for item 3"):
             pippin.load(recommender(names), cache=False)
-    with pytest.raises(UnsupportedModelError, match="the items have other names"):
+    with pytest.raises(UnsupportedModelError, match=r"the items have other names"):
         pippin.load(recommender(FILMS, given=INTS), cache=False)

@@ -81,14 +81,18 @@ def test_one_hot(shared_models):
     for _ in range(5):
         chosen = [int(rng.choice(known)) for known in categories]
         expected = np.concatenate([np.array(known) == c for known, c in zip(categories, chosen, strict=True)])
-        np.testing.assert_array_equal(model.predict({"input": np.array(chosen, float)})["transformed_features"], expected)
+        np.testing.assert_array_equal(
+            model.predict({"input": np.array(chosen, float)})["transformed_features"], expected
+        )
 
 
 def one_hot_categories(path):
     from pippin.format.asset import open_asset
 
     parts = open_asset(path).parts()
-    return [p.specification.oneHotEncoder.int64Categories.vector for p in parts if p.description.kind == "oneHotEncoder"]
+    return [
+        p.specification.oneHotEncoder.int64Categories.vector for p in parts if p.description.kind == "oneHotEncoder"
+    ]
 
 
 def test_sentiment(shared_models):
@@ -121,7 +125,9 @@ def test_spam(shared_models):
         x = rng.integers(0, 2, 8713).astype(float)
         second = 1 / (1 + np.exp(-(weights @ x + message.offset[0])))
         outputs = model.predict({"message": x})
-        np.testing.assert_allclose(list(outputs["classProbability"].values()), [1 - second, second], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            list(outputs["classProbability"].values()), [1 - second, second], rtol=1e-9, atol=1e-12
+        )
         assert outputs["label"] == list(outputs["classProbability"])[int(second > 0.5)]
 
 

@@ -53,7 +53,7 @@ def test_an_integer_that_scaling_would_cut_is_an_error():
     made = scaler([1], [0.5], INT, INT)
     found = predict(made, x=3)["y"]
     assert found == 2 and type(found) is int
-    with pytest.raises(FeatureValueError, match="'y' is an integer; it would be 2.5"):
+    with pytest.raises(FeatureValueError, match=r"'y' is an integer; it would be 2.5"):
         predict(made, x=4)
 
 
@@ -82,7 +82,7 @@ def test_array_feature_extractor():
     np.testing.assert_array_equal(predict(extractor([5, 0, 3, 3], (4,)), x=x)["y"], [50, 0, 30, 30])
     assert predict(extractor([4], DOUBLE), x=x)["y"] == 40.0
     assert predict(extractor([4], INT), x=x)["y"] == 40
-    with pytest.raises(FeatureValueError, match="'y' is an integer; it would be 0.5"):
+    with pytest.raises(FeatureValueError, match=r"'y' is an integer; it would be 0.5"):
         predict(extractor([0], INT), x=np.full((2, 3), 0.5))
 
 
@@ -99,7 +99,7 @@ def test_feature_vectorizer():
     y = predict(made, x=0.5, n=7, a=[[1, 2], [3, 4]], d={3: 9.0, 0: -1})["y"]
     np.testing.assert_array_equal(y, [0.5, -1, 0, 0, 9, 1, 2, 3, 4, 7])
     np.testing.assert_array_equal(predict(made, x=0, n=0, a=np.zeros((2, 2)), d={})["y"], np.zeros(10))
-    with pytest.raises(FeatureValueError, match="keys of 'd' are below 4; found 4"):
+    with pytest.raises(FeatureValueError, match=r"keys of 'd' are below 4; found 4"):
         predict(made, x=0, n=0, a=np.zeros((2, 2)), d={4: 1.0})
 
 
@@ -162,7 +162,7 @@ def test_class_confidences_pass():
     curve.precisionConfidenceThresholds.vector.extend([0.1, 0.9])
     assert predict(made, x={"cat": 0.25, "dog": 0.5}) == {"x": {"cat": 0.25, "dog": 0.5}}
     curve.recallValues.vector.append(1.0)
-    with pytest.raises(SpecificationError, match="1 values for 0 thresholds"):
+    with pytest.raises(SpecificationError, match=r"1 values for 0 thresholds"):
         pippin.load(made, cache=False)
 
 

@@ -75,7 +75,10 @@ def _vector_of(oneof: str, called: str) -> Callable[[Any], dict[str, Any]]:
 
 def _mapping(message: Any) -> dict[str, Any]:
     kind = message.WhichOneof("MappingType")
-    return {"entries": len(getattr(message, kind).map) if kind else 0, "default": bool(message.WhichOneof("ValueOnUnknown"))}
+    return {
+        "entries": len(getattr(message, kind).map) if kind else 0,
+        "default": bool(message.WhichOneof("ValueOnUnknown")),
+    }
 
 
 def _boxes(message: Any) -> dict[str, Any]:
@@ -97,13 +100,22 @@ _COUNTS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "oneHotEncoder": _vector_of("CategoryType", "categories"),
     "dictVectorizer": _vector_of("Map", "keys"),
     "categoricalMapping": _mapping,
-    "featureVectorizer": lambda m: {"columns": len(m.inputList), "numbers": sum(c.inputDimensions for c in m.inputList)},
+    "featureVectorizer": lambda m: {
+        "columns": len(m.inputList),
+        "numbers": sum(c.inputDimensions for c in m.inputList),
+    },
     "arrayFeatureExtractor": lambda m: {"indices": len(m.extractIndex)},
     "scaler": lambda m: {"shifts": len(m.shiftValue), "scales": len(m.scaleValue)},
     "normalizer": lambda m: {"norm": m.NormType.Name(m.normType) if m.normType in m.NormType.values() else m.normType},
-    "imputer": lambda m: {"imputed": m.WhichOneof("ImputedValue"), "replaced": m.WhichOneof("ReplaceValue") or "missing"},
+    "imputer": lambda m: {
+        "imputed": m.WhichOneof("ImputedValue"),
+        "replaced": m.WhichOneof("ReplaceValue") or "missing",
+    },
     "nonMaximumSuppression": _boxes,
-    "bayesianProbitRegressor": lambda m: {"features": m.numberOfFeatures, "weights": sum(len(f.weights) for f in m.features)},
+    "bayesianProbitRegressor": lambda m: {
+        "features": m.numberOfFeatures,
+        "weights": sum(len(f.weights) for f in m.features),
+    },
     "itemSimilarityRecommender": lambda m: {
         "items": len(m.itemItemSimilarities),
         "similarities": sum(len(item.similarItemList) for item in m.itemItemSimilarities),

@@ -160,7 +160,9 @@ def _print(found: dict[str, Any]) -> None:
     if found["models"]:
         rows = table("model", "kind", "contents")
         for row in found["models"]:
-            rows.add_row(row["model"], row["kind"], ", ".join(f"{name} {value}" for name, value in row["counts"].items()))
+            rows.add_row(
+                row["model"], row["kind"], ", ".join(f"{name} {value}" for name, value in row["counts"].items())
+            )
         out.print(rows)
     if found["weights"]:
         rows = table("weights", "type", "where", "size")

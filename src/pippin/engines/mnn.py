@@ -66,8 +66,12 @@ class MNN:
             dims = info.type.tensor_type.shape.dim
             if not dims or any(dim.WhichOneof("value") != "dim_value" or dim.dim_value < 1 for dim in dims):
                 return {"": f"'{info.name}' has no fixed shape; it compiles for one"}
-        declined = {n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS}
-        return declined | {n.name: f"{n.domain}: only ONNX's own operators are given to it" for n in graph.node if n.domain}
+        declined = {
+            n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS
+        }
+        return declined | {
+            n.name: f"{n.domain}: only ONNX's own operators are given to it" for n in graph.node if n.domain
+        }
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile

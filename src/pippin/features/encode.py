@@ -36,8 +36,8 @@ def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
         case String() if port.dtype == object:
             return lambda value: encode_string(feature.name, value)
         case Dictionary() if port.keys is not None:
-            kind = Dictionary("string" if port.keys == object else "int64")
-            return lambda value: encode_dictionary(feature.name, value, kind)
+            keyed = Dictionary("string" if port.keys.kind == "O" else "int64")
+            return lambda value: encode_dictionary(feature.name, value, keyed)
         case Sequence() as sequence:
             return lambda value: encode_sequence(feature.name, value, sequence)
     raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which this model does not take")

@@ -71,11 +71,13 @@ class _Pipeline:
         self.sources: list[Source] = []
         self.checks: list[tuple[Check, onnx.ValueInfoProto]] = []
         self.parts = 0
+        self.serial = True
         self._domains: set[str] = set()
         self._given = {feature.name: feature for feature in function.inputs}
 
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
         self.parts += 1
+        self.serial &= part.serial
         self.computes |= part.computes
         self.sources += [replace(source, name=prefix + source.name) for source in part.sources]
         model = part.model
@@ -130,6 +132,7 @@ class _Pipeline:
             labels=self.labels,
             computes=self.computes,
             sources=tuple(replace(s, cost=s.cost / self.parts) for s in self.sources),
+            serial=self.serial,
             checks=tuple(check for check, _ in self.checks),
         )
 
@@ -230,8 +233,10 @@ class _Pipeline:
 
 def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
     """Put a prefix before every name, in subgraphs too, which see the names around them."""
-    for named in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        named.name = prefix + named.name
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        info.name = prefix + info.name
+    for tensor in graph.initializer:
+        tensor.name = prefix + tensor.name
     for node in graph.node:
         node.name = prefix + node.name
         for names in (node.input, node.output):
@@ -266,5 +271,5 @@ def _shape(info: Any) -> Shape | None:
 
 def _told(port: Port) -> str:
     if port.keys is not None:
-        return f"a dictionary with {'string' if port.keys == object else 'integer'} keys"
-    return "a string" if port.dtype == object else "numbers"
+        return f"a dictionary with {'string' if port.keys.kind == 'O' else 'integer'} keys"
+    return "a string" if port.dtype.kind == "O" else "numbers"

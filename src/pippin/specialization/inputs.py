@@ -6,7 +6,17 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..features.encode import make_encoder
-from ..format.description import ColorSpace, Dictionary, Double, FunctionDescription, Image, Int64, MultiArray, Sequence, String
+from ..format.description import (
+    ColorSpace,
+    Dictionary,
+    Double,
+    FunctionDescription,
+    Image,
+    Int64,
+    MultiArray,
+    Sequence,
+    String,
+)
 from ..lowering.lowered import Lowered
 
 # Integers are often indices: small ones exist everywhere.
@@ -24,7 +34,7 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
     """
     random = np.random.default_rng(seed)
     ports = {port.name: port for port in lowered.inputs}
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for feature in function.inputs:
         if feature.name not in ports:
             raise UnsupportedError(f"'{feature.name}' is described, but the program does not take it")

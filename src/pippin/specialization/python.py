@@ -26,7 +26,7 @@ _STEPS = "steps.json"
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One custom model: its class, what it is made with, and the tensors it takes and gives by the names of the graph."""
+    """One custom model: its class, what it is made with, the tensors it takes and gives by the names of the graph."""
 
     class_name: str
     parameters: Mapping[str, Any]

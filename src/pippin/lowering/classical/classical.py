@@ -1,7 +1,7 @@
 """Classical: the graph of one classical model: its features as tensors, and its results as features.
 
-A number is a tensor of one element, a string one of ONNX strings, a sequence a row of them. A dictionary is two tensors:
-its keys and its values. Core ML computes classical models in float64; so does this.
+A number is a tensor of one element, a string one of ONNX strings, a sequence a row of them. A dictionary is two
+tensors: its keys and its values. Core ML computes classical models in float64; so does this.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class Classical(Graph):
         self._results: list[tuple[Port, Tensor]] = []
         self._further: list[Tensor] = []
         self._checks: list[Check] = []
+        self.serial = True
 
     @cached_property
     def inputs(self) -> dict[str, Tensor | Pairs]:
@@ -206,7 +207,9 @@ class Classical(Graph):
             self._further.append(self.named(self.Identity(value.keys), made.key_tensor))
             return
         if (value.dtype == STRING) != (port.dtype == STRING):
-            raise UnsupportedModelError(f"the output '{feature.name}' is described as {feature.type}, but is {value.dtype}")
+            raise UnsupportedModelError(
+                f"the output '{feature.name}' is described as {feature.type}, but is {value.dtype}"
+            )
         value = self._formed(feature, value)
         self._add(Port(port.name, TensorType(_declared(value.dtype), value.shape), value.dtype, tensor), value)
 
@@ -225,7 +228,9 @@ class Classical(Graph):
             name = next((f.name for f in self.function.outputs if isinstance(f.type, Dictionary)), "")
         wanted = name if name in described else None
         if wanted and not probabilities:
-            raise SpecificationError(f"the output '{wanted}' has probabilities, for which the {self.kind} has no numbers")
+            raise SpecificationError(
+                f"the output '{wanted}' has probabilities, for which the {self.kind} has no numbers"
+            )
         port = Port(f"{label}/probabilities", TensorType(DataType.FLOAT64, scores.shape), FLOAT)
         self._add(port, scores)
         return Labels(port.name, tuple(classes), label, wanted)
@@ -247,6 +252,7 @@ class Classical(Graph):
             written=(),
             labels=labels,
             sources=(Source(self.kind, self.kind, 1.0),),
+            serial=self.serial,
             checks=tuple(self._checks),
         )
 
@@ -255,6 +261,8 @@ class Classical(Graph):
 
     def _formed(self, feature: FeatureDescription, value: Tensor) -> Tensor:
         match feature.type:
+            case Double() if value.static_shape is not None and prod(value.static_shape) == 1:
+                return self.cast(value, FLOAT)
             case Double() | String():
                 return self.Reshape(value if value.dtype == STRING else self.cast(value, FLOAT), [1])
             case Int64():

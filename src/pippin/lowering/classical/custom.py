@@ -45,9 +45,7 @@ def custom_ports(function: FunctionDescription) -> tuple[tuple[Port, ...], tuple
     """The inputs and the outputs, as they enter and leave the node."""
     inputs = tuple(_port(feature) for feature in function.inputs)
     outputs = (_port(feature) for feature in function.outputs)
-    return inputs, tuple(
-        Port(p.name, p.type, p.dtype, output_name(p.name, inputs), p.keys) for p in outputs
-    )
+    return inputs, tuple(Port(p.name, p.type, p.dtype, output_name(p.name, inputs), p.keys) for p in outputs)
 
 
 def _port(feature: FeatureDescription) -> Port:

@@ -23,7 +23,9 @@ def lower_item_similarity_recommender(asset: Asset, function: FunctionDescriptio
     Items come in order of score, equal ones in that of the table; those that are given (or are to be excluded) are
     left out, and where a restriction is given all that are not in it.
     """
-    g = Classical(asset, function, {asset.specification.itemSimilarityRecommender.numRecommendationsInputFeatureName: -1})
+    g = Classical(
+        asset, function, {asset.specification.itemSimilarityRecommender.numRecommendationsInputFeatureName: -1}
+    )
     names, from_item, to_item, similarity, shift = _table(g)
     count = len(names)
     place, score = _observed(g, g.message.itemInputFeatureName, names)
@@ -60,10 +62,11 @@ def _table(g: Classical) -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray,
             rows.append((item.itemId, other.itemId, other.similarityScore))
             numbers.add(other.itemId)
     names: list[Any] = list(g.message.itemStringIds.vector) or list(g.message.itemInt64Ids.vector)
-    names = names or list(range(max(numbers, default=-1) + 1))
-    if not names or max(numbers, default=-1) >= len(names) or len(set(names)) != len(names):
+    highest = max(numbers, default=-1)
+    names = names or list(range(highest + 1))
+    if not names or highest >= len(names) or len(set(names)) != len(names):
         raise SpecificationError(
-            f"the {g.kind} has {len(names)} items (each named once), and similarities for item {max(numbers, default=-1)}"
+            f"the {g.kind} has {len(names)} items, each named once, and similarities for item {highest}"
         )
     shift = np.zeros(len(names), FLOAT)
     shift[list(shifts)] = list(shifts.values())
