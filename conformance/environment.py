@@ -5,9 +5,13 @@ Must be prepared before coremltools is imported: test modules copy what they ask
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import importlib.util
 import platform
 import struct
+import sys
+import types
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +32,40 @@ def prepare() -> None:
     pippin.coremltools.install()
     platform.machine = lambda: "arm64"  # the gate of the torch.export tests
     _define_torchvision_operators()
+    _define_boston()
+    _name_libsvm()
+
+
+def _define_boston() -> None:
+    """A stand-in for a data set that is on the network, in its shape: 506 houses, 13 numbers, a price."""
+    stand_in = types.ModuleType("coremltools.test.utils")
+    stand_in.load_boston = _boston  # type: ignore[attr-defined]
+    sys.modules[stand_in.__name__] = stand_in
+
+
+def _boston() -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    data = random.gamma(2.0, 10.0, (506, 13)).round(4)
+    data[:, [3, 8]] = random.integers(0, 2, (506, 2)) * [1, 23] + [0, 1]  # by the river, near motorways
+    score = data @ random.normal(size=13) / 10 + random.normal(size=506)
+    target = (5 + 45 * score.argsort().argsort() / 505).round(1)  # prices of every height, as classes need them
+    names = ["CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT"]
+    return _Named(data=data, target=target, feature_names=names)
+
+
+class _Named(dict[str, Any]):
+    """What can be asked for by key and by attribute."""
+
+    __getattr__ = dict.__getitem__
+
+
+def _name_libsvm() -> None:
+    """The tests know LIBSVM's modules by the names that its package had before 2020."""
+    if importlib.util.find_spec("libsvm") is None:
+        return
+    importlib.import_module("libsvm").__version__ = importlib.metadata.version("libsvm-official")  # type: ignore[attr-defined]
+    for name in ("svm", "svmutil"):
+        sys.modules[name] = importlib.import_module(f"libsvm.{name}")
 
 
 def _define_torchvision_operators() -> None:

@@ -20,6 +20,9 @@ FOLDERS = {
     "modelpackage": "test/modelpackage",
     "neural_network": "test/neural_network",
     "backend_nn": "converters/mil/backend/nn",
+    "sklearn": "test/sklearn_tests",
+    "xgboost": "test/xgboost_tests",
+    "pipeline": "test/pipeline",
 }
 """The folders of coremltools that make up the suite, by the names of the command line."""
 

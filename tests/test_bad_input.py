@@ -124,9 +124,9 @@ FILES = {
         "99",
     ),
     "another kind of model": (
-        lambda p: edit(p, lambda m: m.treeEnsembleRegressor.SetInParent()),
+        lambda p: edit(p, lambda m: m.audioFeaturePrint.SetInParent()),
         errors.UnsupportedModelError,
-        "treeEnsembleRegressor",
+        "audioFeaturePrint",
     ),
     "weight file is missing": (lambda p: weights(p).unlink(), errors.WeightError, "weight.bin"),
     "weight file is empty": (lambda p: weights(p).write_bytes(b""), errors.WeightError, "empty"),

@@ -118,7 +118,7 @@ def test_a_tie_goes_to_the_second_of_a_pair():
 
 
 def test_nan_is_no_class():
-    with pytest.raises(pippin.errors.PredictionError, match="'label'.*NaN"):
+    with pytest.raises(pippin.errors.PredictionError, match=r"'label'.*NaN"):
         predict(classifier(), x=[np.nan, 1.0])
 
 
@@ -150,5 +150,5 @@ def test_a_model_that_contradicts_itself(name):
 def test_sparse_index_zero():
     made = sparse_model()
     made.supportVectorRegressor.sparseSupportVectors.vectors[0].nodes.add(index=0, value=1)
-    with pytest.raises(SpecificationError, match="the index 0; they count from 1"):
+    with pytest.raises(SpecificationError, match=r"the index 0; they count from 1"):
         pippin.load(made, cache=False)

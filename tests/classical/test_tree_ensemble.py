@@ -306,5 +306,5 @@ def test_what_is_no_tree(name):
 def test_as_many_labels_as_probabilities():
     made = stump("treeEnsembleClassifier", {"y": INT}, 3)
     labelled(made.treeEnsembleClassifier, [1, 2, 3, 4])
-    with pytest.raises(SpecificationError, match="4 class labels for 3 scores"):
+    with pytest.raises(SpecificationError, match=r"4 class labels for 3 scores"):
         pippin.load(made, cache=False)

@@ -159,9 +159,9 @@ BROKEN = {
     ),
     "no type": (lambda m: m.description.input.add(name="x"), SpecificationError, "'x' has no type"),
     "unknown dtype": (
-        lambda m: array(m.description.input.add(name="x").type, (1,), 0),
+        lambda m: array(m.description.input.add(name="x").type, (1,), 7),
         SpecificationError,
-        "element type",
+        "element type 7",
     ),
     "unknown colour": (lambda m: image(m.description.input.add(name="x").type, 0), SpecificationError, "colour space"),
     "unknown default": (

@@ -67,6 +67,8 @@ def _print(found: dict[str, Any]) -> None:
             out.print(f"[dim]operations ({function['opset']})[/dim]  {counts}\n")
     if found["layers"]:
         out.print(f"[dim]layers[/dim]  {', '.join(f'{kind} {count}' for kind, count in found['layers'].items())}\n")
+    if found["counts"]:
+        out.print(f"[dim]contents[/dim]  {', '.join(f'{name} {value}' for name, value in found['counts'].items())}\n")
     if found["weights"]:
         rows = table("weights", "type", "where", "size")
         for row in found["weights"]:

@@ -15,8 +15,9 @@ def predict(
     input: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FILE_OR_VALUE; files .npy .npz .json .csv .wav .png .jpg; values 3.5, [1, 2], zeros, ones,"
-            " random:SEED. A .npz or .json file alone gives all inputs by name."
+            help="NAME=FILE_OR_VALUE; files .npy .npz .json .csv .wav .png .jpg; values 3.5, text, [1, 2],"
+            ' {"word": 2}, zeros, ones, random:SEED.'
+            " A .npz or .json file alone gives all inputs by name."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write every output into this folder.")] = None,

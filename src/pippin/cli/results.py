@@ -18,19 +18,25 @@ from .console import console, table
 _WHOLE = 24  # an array of up to so many numbers is printed whole
 _IN_JSON = 1000  # a longer one is written to a file, or summed up
 _TOP = 5
+_NEAR = 0.01  # numbers of a dictionary that add up to 1 within this are probabilities
 
 
 def print_outputs(outputs: dict[str, Any]) -> None:
     """One block for each output: an array whole or summed up, the most probable labels, the size of an image."""
+    from rich.markup import escape  # a string may hold brackets
+
     for name, value in outputs.items():
         if isinstance(value, dict):
-            best = sorted(value.items(), key=lambda item: -item[1])[:_TOP]
-            rows = table(name, "probability")
-            for label, probability in best:
-                rows.add_row(str(label), f"{probability:.4f}")
+            shares = abs(sum(value.values()) - 1) < _NEAR and all(0 <= number <= 1 for number in value.values())
+            best = sorted(value.items(), key=lambda item: -item[1])[:_TOP] if shares else list(value.items())[:_WHOLE]
+            rows = table(name, "probability" if shares else "value")
+            for label, number in best:
+                rows.add_row(escape(str(label)), f"{number:.4f}" if shares else f"{number:.6g}")
+            if not shares and len(value) > _WHOLE:
+                rows.add_row(f"... ({len(value)} in all)", "")
             console().print(rows)
         else:
-            console().print(f"[bold]{name}[/bold]  {_told(value)}")
+            console().print(f"[bold]{escape(name)}[/bold]  {escape(_told(value))}")
 
 
 def as_json(outputs: dict[str, Any], written: dict[str, Path]) -> dict[str, Any]:

@@ -12,7 +12,17 @@ import numpy as np
 from ..errors import ConfigurationError, FeatureTypeError, FeatureValueError
 from ..features.files import filled, fitted, is_read, read_array
 from ..features.image_input import ImageInput
-from ..format.description import Double, FeatureDescription, FunctionDescription, Image, Int64, MultiArray, String
+from ..format.description import (
+    Dictionary,
+    Double,
+    FeatureDescription,
+    FunctionDescription,
+    Image,
+    Int64,
+    MultiArray,
+    Sequence,
+    String,
+)
 from ..types import DataType
 
 
@@ -30,7 +40,8 @@ def read_inputs(given: list[str], function: FunctionDescription, resize: Any = N
             # An unknown name goes to the model, which lists the names there are.
             features[name] = text if feature is None else _value(text, feature, resize)
         else:
-            features.update(_all_of(Path(argument)))
+            for name, value in _all_of(Path(argument)):
+                features[name] = _keyed(value, described[name]) if name in described else value
     return features
 
 
@@ -64,7 +75,20 @@ def _value(text: str, feature: FeatureDescription, resize: Any) -> Any:
             return _literal(text, feature.name)
         case String():
             return text
+        case Dictionary() | Sequence():
+            value = _json(Path(text), feature.name) if Path(text).suffix == ".json" else _literal(text, feature.name)
+            return _keyed(value, feature)
     return _literal(text, feature.name)
+
+
+def _keyed(value: Any, feature: FeatureDescription) -> Any:
+    """A dictionary with the keys that the model wants: those of JSON are always strings."""
+    if not isinstance(value, dict) or not isinstance(feature.type, Dictionary) or feature.type.key != "int64":
+        return value
+    try:
+        return {int(key): number for key, number in value.items()}
+    except ValueError as error:
+        raise FeatureTypeError(f"'{feature.name}': its keys are integers: {error}") from None
 
 
 def _array(text: str, name: str, kind: MultiArray) -> np.ndarray:
@@ -93,7 +117,8 @@ def _literal(text: str, name: str) -> Any:
         return json.loads(text)
     except ValueError:
         raise FeatureTypeError(
-            f"'{name}': '{text}' is no file that is known and no value; a value is a number or a list such as [1, 2.5]"
+            f"'{name}': '{text}' is no file that is known and no value; a value is a number, a list such as [1, 2.5]"
+            ' or a dictionary such as {"a": 1}'
         ) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,8 @@ def _string(name: str, value: Any, what: str = "") -> str:
 def _integer(name: str, value: Any, what: str = "") -> int:
     if hasattr(value, "item") and getattr(value, "size", 1) == 1:
         value = value.item()
-    if not isinstance(value, Integral) and not (isinstance(value, Real) and float(value).is_integer()):
-        shown = f" {value}" if isinstance(value, Real) else ""
+    if not isinstance(value, int) and not (isinstance(value, float) and value.is_integer()):
+        shown = f" {value}" if isinstance(value, float) else ""
         raise FeatureTypeError(
             f"'{name}': a {type(value).__name__}{shown} was given{what and f' as {what}'}; it is an integer"
         )

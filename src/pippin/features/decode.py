@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import PredictionError, SpecificationError
-from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, Sequence, String
+from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, String
+from ..format.description import Sequence as SequenceType
 from ..lowering.lowered import Labels, Port
 from .images import decode_image
 
@@ -46,7 +47,7 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
             return lambda arrays: number(arrays[tensor].reshape(-1)[0])
         case String():
             return lambda arrays: str(arrays[tensor].reshape(-1)[0])
-        case Sequence():
+        case SequenceType():
             return lambda arrays: arrays[tensor].reshape(-1).tolist()
         case Dictionary():
             keys = port.key_tensor

@@ -36,8 +36,9 @@ def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
             return _number_encoder(feature.name, port)
         case String() if port.dtype == object:
             return lambda value: encode_string(feature.name, value)
-        case Dictionary() as dictionary if port.keys is not None:
-            return lambda value: encode_dictionary(feature.name, value, dictionary)
+        case Dictionary() if port.keys is not None:
+            keyed = Dictionary("string" if port.keys.kind == "O" else "int64")
+            return lambda value: encode_dictionary(feature.name, value, keyed)
         case Sequence() as sequence:
             return lambda value: encode_sequence(feature.name, value, sequence)
     raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which this model does not take")
@@ -97,7 +98,7 @@ def _number_encoder(name: str, port: Port) -> Encoder:
 def default_value(feature: FeatureDescription, port: Port) -> Any:
     """What an optional input is when it is not given (zeros where the model names no default); None if required."""
     if feature.optional and isinstance(feature.type, Dictionary):
-        return encode_dictionary(feature.name, {}, feature.type)
+        return np.zeros(0), np.zeros(0, port.keys)
     if feature.optional and isinstance(feature.type, Sequence):
         return encode_sequence(feature.name, [], feature.type, short=True)
     if port.default is not None:

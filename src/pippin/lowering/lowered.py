@@ -102,6 +102,8 @@ class Lowered:
     """The float types that the program declares for what it computes."""
     sources: tuple[Source, ...] = ()
     """What the nodes were lowered from: the names of nodes begin with theirs."""
+    serial: bool = False
+    """Whether its operations are so short that several threads would only wait for each other."""
     checks: tuple[Check, ...] = ()
     """Further outputs of the graph, which are looked at after each prediction."""
 

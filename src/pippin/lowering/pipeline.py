@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import SpecificationError, UnsupportedModelError
-from ..format.description import FeatureDescription, FunctionDescription, Image, MultiArray
+from ..format.description import Dictionary, FeatureDescription, FunctionDescription, Image, MultiArray
 from ..types import DataType, Shape, TensorType
 from .classical.classical import feature_port
 from .graph import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
@@ -71,11 +71,13 @@ class _Pipeline:
         self.sources: list[Source] = []
         self.checks: list[tuple[Check, onnx.ValueInfoProto]] = []
         self.parts = 0
+        self.serial = True
         self._domains: set[str] = set()
         self._given = {feature.name: feature for feature in function.inputs}
 
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
         self.parts += 1
+        self.serial &= part.serial
         self.computes |= part.computes
         self.sources += [replace(source, name=prefix + source.name) for source in part.sources]
         model = part.model
@@ -132,6 +134,7 @@ class _Pipeline:
             labels=self.labels,
             computes=self.computes,
             sources=tuple(replace(s, cost=s.cost / self.parts) for s in self.sources),
+            serial=self.serial,
             checks=tuple(check for check, _ in self.checks),
         )
 
@@ -154,9 +157,11 @@ class _Pipeline:
         return self.inputs[name]
 
     def _outside(self, wanted: _Value, feature: FeatureDescription | None) -> _Value:
-        """An input of the pipeline: arrays and images as the part takes them, the rest as the pipeline describes it."""
+        """An input of the pipeline: arrays, images and dictionaries as the part takes them, the rest as the pipeline
+        describes it."""
         port = wanted.port
-        if feature is not None and not isinstance(feature.type, MultiArray | Image) and port.default is None:
+        whole = isinstance(feature.type, MultiArray | Image | Dictionary) if feature is not None else True
+        if feature is not None and not whole and port.default is None:
             port = feature_port(feature)
         tensors = [replace(wanted.tensors[0], name=port.tensor, dtype=port.dtype)]
         if port is not wanted.port:
@@ -230,8 +235,10 @@ class _Pipeline:
 
 def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
     """Put a prefix before every name, in subgraphs too, which see the names around them."""
-    for named in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        named.name = prefix + named.name
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        info.name = prefix + info.name
+    for tensor in graph.initializer:
+        tensor.name = prefix + tensor.name
     for node in graph.node:
         node.name = prefix + node.name
         for names in (node.input, node.output):
@@ -266,5 +273,5 @@ def _shape(info: Any) -> Shape | None:
 
 def _told(port: Port) -> str:
     if port.keys is not None:
-        return f"a dictionary with {'string' if port.keys == object else 'integer'} keys"
-    return "a string" if port.dtype == object else "numbers"
+        return f"a dictionary with {'string' if port.keys.kind == 'O' else 'integer'} keys"
+    return "a string" if port.dtype.kind == "O" else "numbers"

@@ -9,6 +9,7 @@ from typing import Any
 from ..format.asset import Asset
 from ..format.description import FeatureDescription, FunctionDescription
 from ..types import TensorType
+from .contents import contents
 from .ir import Literal, Program
 
 # The first release that reads a specification version. Source: coremltools, `_deployment_compatibility`.
@@ -49,6 +50,7 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
         "default_function": description.default_function_name,
         "functions": [_function(f, program) for f in shown],
         "layers": _layers(asset),
+        "counts": contents(asset),
         "models": [_part(part) for part in asset.parts()],
         "weights": _weights(program) if program else [],
     }

@@ -256,9 +256,8 @@ def _choose(
     whole = segment.nodes is None
     if strategy == "fast_load" or not whole:  # a piece cannot be judged alone
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
-    rows = candidates(
-        list(segment.engines), segment.device, configuration.threads, wanted, strategy == "fast_prediction"
-    )
+    threads = configuration.threads or (1 if lowered.serial else None)
+    rows = candidates(list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction")
     if wanted not in ("", "auto") and strategy == "fast_load":
         rows.sort(key=lambda row: row.settings.precision != wanted)
     names = [port.tensor for port in lowered.outputs]

@@ -1,7 +1,7 @@
 """Classical: the graph of one classical model: its features as tensors, and its results as features.
 
-A number is a tensor of one element, a string one of ONNX strings, a sequence a row of them. A dictionary is two tensors:
-its keys and its values. Core ML computes classical models in float64; so does this.
+A number is a tensor of one element, a string one of ONNX strings, a sequence a row of them. A dictionary is two
+tensors: its keys and its values. Core ML computes classical models in float64; so does this.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Classical(Graph):
     """The graph of one model.
 
     `missing` is what stands for optional inputs that are not given, by name, and `always` what stands for others.
-    `further` are inputs that the model takes although they are not described.
+    `further` are inputs that the model takes although they are not described, `keys` the element type of the keys of
+    dictionaries where the model itself says it.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Classical(Graph):
         missing: Mapping[str, Any] | None = None,
         always: Mapping[str, Any] | None = None,
         further: Sequence[FeatureDescription] = (),
+        keys: np.dtype[Any] | None = None,
     ) -> None:
         super().__init__()
         self.asset, self.function = asset, function
@@ -99,10 +101,12 @@ class Classical(Graph):
         self.message: Any = getattr(asset.specification, self.kind)
         self.label = self.kind
         ports = [feature_port(f, (missing or {}).get(f.name)) for f in (*function.inputs, *further)]
-        self._ports = [replace(p, default=(always or {}).get(p.name, p.default)) for p in ports]
+        ports = [replace(p, default=(always or {}).get(p.name, p.default)) for p in ports]
+        self._ports = [p if p.keys is None or keys is None else replace(p, keys=keys) for p in ports]
         self._results: list[tuple[Port, Tensor]] = []
         self._further: list[Tensor] = []
         self._checks: list[Check] = []
+        self.serial = True
 
     @cached_property
     def inputs(self) -> dict[str, Tensor | Pairs]:
@@ -248,6 +252,7 @@ class Classical(Graph):
             written=(),
             labels=labels,
             sources=(Source(self.kind, self.kind, 1.0),),
+            serial=self.serial,
             checks=tuple(self._checks),
         )
 
@@ -256,6 +261,8 @@ class Classical(Graph):
 
     def _formed(self, feature: FeatureDescription, value: Tensor) -> Tensor:
         match feature.type:
+            case Double() if value.static_shape is not None and prod(value.static_shape) == 1:
+                return self.cast(value, FLOAT)
             case Double() | String():
                 return self.Reshape(value if value.dtype == STRING else self.cast(value, FLOAT), [1])
             case Int64():

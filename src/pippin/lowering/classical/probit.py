@@ -37,19 +37,18 @@ def lower_bayesian_probit_regressor(asset: Asset, function: FunctionDescription)
     variance = g.Add(g.ReduceSum(g.Mul(there, variances), keepdims=0), _variance(g.message.bias.precision))
     deviation = g.Sqrt(variance)
     optimism = _parameter(g, g.message.optimismInputFeatureName, 0.0)
-    results = {
-        g.message.meanOutputFeatureName: lambda: mean,
-        g.message.varianceOutputFeatureName: lambda: variance,
-        g.message.pessimisticProbabilityOutputFeatureName: lambda: normal_distribution(
-            g, g.Reshape(g.Add(mean, g.Mul(optimism, deviation)), [1])
-        ),
-        g.message.sampledProbabilityOutputFeatureName: lambda: normal_distribution(
-            g, g.Reshape(g.Add(mean, g.Mul(_sample(g), deviation)), [1])
-        ),
+    shifts = {
+        g.message.pessimisticProbabilityOutputFeatureName: lambda: optimism,
+        g.message.sampledProbabilityOutputFeatureName: lambda: _sample(g),
     }
     for feature in function.outputs:
-        if feature.name in results:
-            g.give(feature, results[feature.name]())
+        if feature.name == g.message.meanOutputFeatureName:
+            g.give(feature, mean)
+        elif feature.name == g.message.varianceOutputFeatureName:
+            g.give(feature, variance)
+        elif feature.name in shifts:
+            score = g.Add(mean, g.Mul(shifts[feature.name](), deviation))
+            g.give(feature, normal_distribution(g, g.Reshape(score, [1])))
     return g.finished()
 
 

@@ -62,10 +62,11 @@ def _table(g: Classical) -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray,
             rows.append((item.itemId, other.itemId, other.similarityScore))
             numbers.add(other.itemId)
     names: list[Any] = list(g.message.itemStringIds.vector) or list(g.message.itemInt64Ids.vector)
-    names = names or list(range(max(numbers, default=-1) + 1))
-    if not names or max(numbers, default=-1) >= len(names) or len(set(names)) != len(names):
+    highest = max(numbers, default=-1)
+    names = names or list(range(highest + 1))
+    if not names or highest >= len(names) or len(set(names)) != len(names):
         raise SpecificationError(
-            f"the {g.kind} has {len(names)} items (each named once), and similarities for item {max(numbers, default=-1)}"
+            f"the {g.kind} has {len(names)} items, each named once, and similarities for item {highest}"
         )
     shift = np.zeros(len(names), FLOAT)
     shift[list(shifts)] = list(shifts.values())

@@ -1,8 +1,8 @@
 """Support vectors: classifiers and regressors by kernels, as LIBSVM computes them.
 
 Source: `SVM.proto`; C.-C. Chang, C.-J. Lin, "LIBSVM: A library for support vector machines" (2011); the coupling of
-pairwise probabilities: T.-F. Wu, C.-J. Lin, R. C. Weng, "Probability estimates for multi-class classification by pairwise
-coupling" (2004), algorithm 2.
+pairwise probabilities: T.-F. Wu, C.-J. Lin, R. C. Weng, "Probability estimates for multi-class classification by
+pairwise coupling" (2004), algorithm 2.
 """
 
 from __future__ import annotations

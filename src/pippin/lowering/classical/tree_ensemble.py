@@ -21,6 +21,8 @@ from .classical import FLOAT, INT, Classical
 _LEAF = 6
 _EQUAL, _NOT_EQUAL = 4, 5
 _SUM = 1
+# From so many trees on, two threads are faster than one, although they wait for each other.
+_MANY = 4000
 
 # (tree, node) of the message, by its numbers.
 _Nodes = Mapping[int, Any]
@@ -75,7 +77,8 @@ def _sums(g: Classical) -> Tensor:
     x = _features(g, forest.width)
     if not forest.roots:
         return g.Identity(forest.base[None])
-    return g.Add(_evaluated(g, x, forest), forest.base)
+    g.serial = len(forest.roots) < _MANY
+    return _evaluated(g, x, forest)
 
 
 def _features(g: Classical, width: int) -> Tensor:
@@ -198,21 +201,29 @@ class _Forest:
 
 
 def _evaluated(g: Classical, x: Tensor, forest: _Forest) -> Tensor:
-    """(1, dimensions), without the base prediction.
+    """(1, dimensions), with the base prediction, which where it is simpler every leaf of the first tree carries.
 
     A leaf of ONNX's has one value. Where leaves have several, each tree gives the number of its leaf instead, and the
     values are looked up: every tree is walked once.
     """
+    if forest.dimensions == 1 or not forest.base.any():
+        for leaf, tree in zip(forest.leaves, forest.leaf_trees, strict=True):
+            if tree == 0 and forest.base.any():
+                leaf[0] = leaf.get(0, 0.0) + forest.base[0]
+        forest.base[:] = 0
     if all(len(values) <= 1 for values in forest.leaves):
         pairs = [next(iter(values.items()), (0, 0.0)) for values in forest.leaves]
         targets, weights = [index for index, _ in pairs], [value for _, value in pairs]
-        return _ensemble(g, x, forest, targets, np.array(weights, FLOAT), forest.dimensions)
+        sums = _ensemble(g, x, forest, targets, np.array(weights, FLOAT), forest.dimensions)
+        return g.Add(sums, forest.base) if forest.base.any() else sums
     table = np.zeros((len(forest.leaves), forest.dimensions), FLOAT)
-    for row, values in zip(table, forest.leaves, strict=True):
+    for row, tree, values in zip(table, forest.leaf_trees, forest.leaves, strict=True):
         row[list(values)] = list(values.values())
+        row += forest.base if tree == 0 else 0
     numbers = np.arange(len(forest.leaves), dtype=FLOAT)
     reached = _ensemble(g, x, forest, forest.leaf_trees, numbers, len(forest.roots))
-    return g.ReduceSum(g.Gather(table, g.cast(reached, INT)), [1], keepdims=0)
+    values = g.Gather(table, g.Reshape(g.cast(reached, INT), [-1]))
+    return g.MatMul(np.ones((1, len(forest.roots)), FLOAT), values)
 
 
 def _ensemble(g: Classical, x: Tensor, forest: _Forest, targets: list[int], weights: np.ndarray, count: int) -> Tensor:

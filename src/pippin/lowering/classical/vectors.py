@@ -135,13 +135,13 @@ def _spread(g: Classical, name: str, pairs: Pairs, count: int) -> Tensor:
 def lower_dict_vectorizer(asset: Asset, function: FunctionDescription) -> Lowered:
     """A dictionary as an array, each value at the place of its key, zeros elsewhere; keys that have no place are left
     out, as scikit-learn does. Where the output is a dictionary, its keys are the places."""
-    g = Classical(asset, function)
+    strings = asset.specification.dictVectorizer.WhichOneof("Map") == "stringToIndex"
+    # Converters describe strings where the keys are integers; the map knows better.
+    g = Classical(asset, function, keys=STRING if strings else INT)
     feature, pairs = g.only_input()
     known: list[Any] = _vector(g, "Map")
     if not isinstance(pairs, Pairs):
         raise UnsupportedModelError(f"'{feature.name}' is a {feature.type}; a {g.kind} takes a dictionary")
-    if (pairs.keys.dtype == STRING) != (g.message.WhichOneof("Map") == "stringToIndex"):
-        raise SpecificationError(f"'{feature.name}' is a {feature.type}; the {g.kind} knows keys of another type")
     places = g.lookup(pairs.keys, known, range(len(known)), -1)
     there = g.GreaterOrEqual(places, np.int64(0))
     places, values = g.Compress(places, there, axis=0), g.Compress(pairs.values, there, axis=0)
