@@ -3,7 +3,7 @@
 python -m conformance.models [--write docs/models.md]
 
 The models are found as in the tests: in the folder that PIPPIN_SHARED_MODELS names, else in `shared/models` beside the
-repository. Exit status 1 where a model gives a wrong answer.
+repository. Exit status 1 where a model gives a wrong answer, or does not open without being refused.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def _row(path: Path, name: str) -> Row:
         _, row.outcome = checked(path, name)
     except pippin.errors.UnsupportedError as error:
         row.outcome = f"refused: {str(error).splitlines()[0]}"
-    except (pippin.PippinError, AssertionError) as error:
+    except pippin.PippinError as error:
+        row.outcome, row.wrong = f"**does not open**: {str(error).splitlines()[0]}", True
+    except AssertionError as error:
         row.outcome, row.wrong = f"**wrong**: {str(error).strip().splitlines()[0]}", True
     return row
 
