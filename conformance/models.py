@@ -128,8 +128,9 @@ has the checks. The tests make the same.
 |---|---|---|---|---|---|
 """
     lines = [f"| {' | '.join((f'`{r.model}`', r.kind, r.size, r.load, r.predict, r.outcome))} |" for r in rows]
-    refused = sum(row.outcome.startswith("refused") for row in rows)
-    return head + "\n".join(lines) + f"\n\n{len(rows)} models; {len(rows) - refused} predict, {refused} are refused.\n"
+    refused, wrong = sum(row.outcome.startswith("refused") for row in rows), sum(row.wrong for row in rows)
+    tail = f"{len(rows)} models: {len(rows) - refused - wrong} predict, {refused} are refused, {wrong} are wrong."
+    return head + "\n".join(lines) + f"\n\n{tail}\n"
 
 
 if __name__ == "__main__":

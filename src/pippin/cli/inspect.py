@@ -64,6 +64,8 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
     description = asset.description
     shown = [description.function(function)] if function else list(description.functions)
     metadata = description.metadata
+    network = description.kind.startswith("neuralNetwork")
+    layers = {"operations": _layers(getattr(asset.specification, description.kind).layers)} if network else {}
     return {
         "name": asset.name,
         "kind": description.kind,
@@ -79,7 +81,7 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
         },
         "class_labels": None if description.class_labels is None else len(description.class_labels),
         "default_function": description.default_function_name,
-        "functions": [_function(f, program) for f in shown],
+        "functions": [_function(f, program) | layers for f in shown],
         "weights": _weights(program) if program else [],
     }
 
@@ -94,6 +96,19 @@ def _function(function: FunctionDescription, program: Program | None) -> dict[st
         "opset": body.opset if body else None,
         "operations": body.histogram() if body else {},
     }
+
+
+def _layers(layers: Any) -> dict[str, int]:
+    """How many there are of each kind of layer, those in branches and loops included; custom ones by their class."""
+    found: Counter[str] = Counter()
+    for layer in layers:
+        kind = layer.WhichOneof("layer") or "unknown"
+        found[f"custom ({layer.custom.className})" if kind == "custom" else kind] += 1
+        if kind == "branch":
+            found.update(_layers((*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers)))
+        elif kind == "loop":
+            found.update(_layers((*layer.loop.conditionNetwork.layers, *layer.loop.bodyNetwork.layers)))
+    return dict(found.most_common())
 
 
 def _feature(feature: FeatureDescription) -> dict[str, Any]:
@@ -153,7 +168,8 @@ def _print(found: dict[str, Any]) -> None:
         out.print(rows)
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
-            out.print(f"[dim]operations ({function['opset']})[/dim]  {counts}\n")
+            what = f"operations ({function['opset']})" if function["opset"] else "layers"
+            out.print(f"[dim]{what}[/dim]  {counts}\n")
     if found["weights"]:
         rows = table("weights", "type", "where", "size")
         for row in found["weights"]:
