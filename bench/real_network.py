@@ -4,7 +4,8 @@ python bench/real_network.py [ROUNDS]    (make bench-latency)
 
 The peers run the graph that `pippin export` writes, at the better of their own number of threads and one; OpenVINO in
 float32, as everyone. Pippin loads with the strategy "fast_prediction"; it is given a picture and gives a label with a
-dictionary of 1,000 probabilities, where they are given the array and give one. Goal: not slower than 0.95 of the best. Exit status 1 where it is.
+dictionary of 1,000 probabilities, where they are given the array and give one. Goal: not slower than 0.95 of the best.
+Exit status 1 where it is.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 python -m conformance.models [--write docs/models.md]
 
 The models are found as in the tests: in the folder that PIPPIN_SHARED_MODELS names, else in `shared/models` beside the
-repository. Exit status 1 where a model gives a wrong answer.
+repository. Exit status 1 where a model gives a wrong answer, or does not open without being refused.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def _row(path: Path, name: str) -> Row:
         _, row.outcome = checked(path, name)
     except pippin.errors.UnsupportedError as error:
         row.outcome = f"refused: {str(error).splitlines()[0]}"
-    except (pippin.PippinError, AssertionError) as error:
+    except pippin.PippinError as error:
+        row.outcome, row.wrong = f"**does not open**: {str(error).splitlines()[0]}", True
+    except AssertionError as error:
         row.outcome, row.wrong = f"**wrong**: {str(error).strip().splitlines()[0]}", True
     return row
 
@@ -126,8 +128,9 @@ has the checks. The tests make the same.
 |---|---|---|---|---|---|
 """
     lines = [f"| {' | '.join((f'`{r.model}`', r.kind, r.size, r.load, r.predict, r.outcome))} |" for r in rows]
-    refused = sum(row.outcome.startswith("refused") for row in rows)
-    return head + "\n".join(lines) + f"\n\n{len(rows)} models; {len(rows) - refused} predict, {refused} are refused.\n"
+    refused, wrong = sum(row.outcome.startswith("refused") for row in rows), sum(row.wrong for row in rows)
+    tail = f"{len(rows)} models: {len(rows) - refused - wrong} predict, {refused} are refused, {wrong} are wrong."
+    return head + "\n".join(lines) + f"\n\n{tail}\n"
 
 
 if __name__ == "__main__":

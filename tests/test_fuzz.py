@@ -39,7 +39,7 @@ def network(tmp_path_factory):
     b = NeuralNetworkBuilder([("x", datatypes.Array(2, 8))], [("y", None)], disable_rank5_shape_mapping=True)
     b.add_inner_product("linear", WEIGHT[:4, :8], np.ones(4), 8, 4, True, "x", "a")
     b.add_inner_product(
-        "quantized", np.arange(16, dtype=np.uint8).reshape(4, 4), None, 4, 4, False, "a", "q", is_quantized_weight=True,
+        "quantized", bytes(range(16)), None, 4, 4, False, "a", "q", is_quantized_weight=True,
         quantization_type="linear", nbits=8, quant_scale=np.full(4, 0.1), quant_bias=np.full(4, -0.5),
     )  # fmt: skip
     b.add_layer_normalization("norm", "q", "n", [4], np.ones(4), np.zeros(4))

@@ -205,6 +205,15 @@ def test_inspect_text(package, pippin):
     assert "} -> (y, sum);" in out
 
 
+def test_inspect_a_network_names_its_custom_layers(shared_models, pippin):
+    path = shared_models / "network" / "style-starry-night-custom-layers.mlmodel"
+    status, out, _ = pippin("inspect", path)
+    assert status == 0 and "custom (ResCropBlockLambda)" in out
+    status, out, _ = pippin("inspect", path, "--json")
+    operations = json.loads(out)["functions"][0]["operations"]
+    assert operations["custom (ResCropBlockLambda)"] == 5 and operations["convolution"] == 16
+
+
 def test_inspect_a_model_of_another_kind(shared_models, pippin):
     status, out, _ = pippin("inspect", shared_models / "classical" / "spam-glm.mlmodel")
     assert status == 0 and "glmClassifier" in out and "8713" in out

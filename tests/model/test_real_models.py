@@ -161,6 +161,8 @@ def test_replaced_text_models_take_and_give_strings(shared_models, replaced, tmp
             "locations": [0, 3, 9],
             "lengths": [2, 5, 4],
         }
+    with pytest.raises(UnsupportedOperationError, match="openvino: strings: it has no such tensors"):
+        pippin.load(shared_models / "apple" / "word-tagger.mlmodel", pippin.Configuration(engine="openvino"))
     with pytest.raises(pippin.errors.FeatureTypeError, match="'text': a int was given; it is a string"):
         classifier.predict({"text": 3})
 

@@ -64,9 +64,8 @@ def _print(found: dict[str, Any]) -> None:
         out.print(rows)
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
-            out.print(f"[dim]operations ({function['opset']})[/dim]  {counts}\n")
-    if found["layers"]:
-        out.print(f"[dim]layers[/dim]  {', '.join(f'{kind} {count}' for kind, count in found['layers'].items())}\n")
+            what = f"operations ({function['opset']})" if function["opset"] else "layers"
+            out.print(f"[dim]{what}[/dim]  {counts}\n")
     if found["counts"]:
         out.print(f"[dim]contents[/dim]  {', '.join(f'{name} {value}' for name, value in found['counts'].items())}\n")
     if found["weights"]:

@@ -76,6 +76,12 @@ def _test_for_nan(node: Any, around: _Surroundings) -> str | None:
     return "a test for NaN (x == x): it does not find one" if node.input[0] == node.input[1] else None
 
 
+def _repeats(node: Any, around: _Surroundings) -> str | None:
+    if node.input[1] in around.constants:
+        return None
+    return "Tile with computed repeats: with three or more of them it leaves the result unwritten"
+
+
 def _product(node: Any, around: _Surroundings) -> str | None:
     """Weights with a scale for each element of the sum: it takes the scales for those of the results."""
     flipped = {a.name: a.i for a in node.attribute} if node.op_type == "Gemm" else {}
@@ -105,4 +111,5 @@ _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
     "MatMul": _product,
     "ScatterElements": _indices,
     "ScatterND": _indices,
+    "Tile": _repeats,
 }

@@ -33,6 +33,8 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
     description = asset.description
     shown = [description.function(function)] if function else list(description.functions)
     metadata = description.metadata
+    network = description.kind.startswith("neuralNetwork")
+    layers = {"operations": _layers(getattr(asset.specification, description.kind).layers)} if network else {}
     return {
         "name": asset.name,
         "kind": description.kind,
@@ -48,8 +50,7 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
         },
         "class_labels": None if description.class_labels is None else len(description.class_labels),
         "default_function": description.default_function_name,
-        "functions": [_function(f, program) for f in shown],
-        "layers": _layers(asset),
+        "functions": [_function(f, program) | layers for f in shown],
         "counts": contents(asset),
         "models": [_part(part) for part in asset.parts()],
         "weights": _weights(program) if program else [],
@@ -63,11 +64,17 @@ def _part(part: Asset) -> dict[str, Any]:
     return summary(part, read_program(part) if part.description.kind == "mlProgram" else None, None)
 
 
-def _layers(asset: Asset) -> dict[str, int]:
-    """Number of layers of each kind of a neural network, the most frequent first."""
-    message = getattr(asset.specification, asset.description.kind)
-    counts = Counter(layer.WhichOneof("layer") or "?" for layer in getattr(message, "layers", ()))
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+def _layers(layers: Any) -> dict[str, int]:
+    """How many there are of each kind of layer, those in branches and loops included; custom ones by their class."""
+    found: Counter[str] = Counter()
+    for layer in layers:
+        kind = layer.WhichOneof("layer") or "unknown"
+        found[f"custom ({layer.custom.className})" if kind == "custom" else kind] += 1
+        if kind == "branch":
+            found.update(_layers((*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers)))
+        elif kind == "loop":
+            found.update(_layers((*layer.loop.conditionNetwork.layers, *layer.loop.bodyNetwork.layers)))
+    return dict(found.most_common())
 
 
 def _function(function: FunctionDescription, program: Program | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -205,6 +206,8 @@ def _segments(
         units = (*units, Unit(python_engine().name))
     problem = estimate(lowered.model, units, [declined[unit.engine] for unit in units])
     found = partition(problem)
+    if math.isinf(found.cost):
+        raise cannot_run({name: next(iter(why.values())) for name, why in declined.items() if why})
     used = set(found.units[:-1])  # the last one is the caller
     if len(used) == 1:
         unit = units[used.pop()]

@@ -154,6 +154,11 @@ ROWS = [
     row("stack", lambda b: b.add_stack("l", ["x", "z"], "y", axis=1), {"x": X, "z": POSITIVE}, np.stack([X, POSITIVE], 1)),
     row("concatND", lambda b: b.add_concat_nd("l", ["x", "z"], "y", axis=2), {"x": X, "z": POSITIVE}, np.concatenate([X, POSITIVE], 2)),
     row("tile", lambda b: b.add_tile("l", "x", "y", [1, 2, 3]), {"x": X}, np.tile(X, (1, 2, 3))),
+    row("tile", lambda b: b.add_tile("l", "x", "y", [3, 2]), {"x": X}, np.tile(X, (3, 2)), label="the last axes"),
+    *(
+        row("tile", lambda b: b.add_tile("l", ["x", "r"], "y"), {"x": f32(*shape), "r": np.array(r, np.float32)}, np.tile(f32(*shape), r), label=f"computed {r}")
+        for shape, r in [((2, 3, 4), (2, 3)), ((2, 3, 2, 4), (4, 3, 2)), ((2, 3, 2, 2, 2), (2, 3, 2, 3, 2))]
+    ),
     row("reverse", lambda b: b.add_reverse("l", "x", "y", [True, False, True]), {"x": X}, X[::-1, :, ::-1]),
     row("reverseSeq", lambda b: b.add_reverse_sequence("l", ["x", "n"], "y", batch_axis=0, seq_axis=2), {"x": X, "n": np.array([2, 4], np.float32)}, lambda x, n: np.stack([np.concatenate([x[0][:, 1::-1], x[0][:, 2:]], 1), x[1][:, ::-1]])),
     row("constantPad", lambda b: b.add_constant_pad("l", ["x"], "y", 1.5, pad_amounts=[0, 1, 2, 0, 0, 0]), {"x": X}, np.pad(X, [(0, 1), (2, 0), (0, 0)], constant_values=1.5)),
@@ -182,6 +187,9 @@ ROWS = [
     row("scatter", lambda b: b.add_scatter("l", ["x", "i", "u"], "y", axis=0, mode="ADD"), {"x": X[0], "i": np.array([2, 0], np.float32), "u": f32(2, 4, seed=9)}, lambda x, i, u: x + np.stack([u[1], 0 * u[0], u[0]])),
     row("scatterAlongAxis", lambda b: b.add_scatter_along_axis("l", ["x", "i", "u"], "y", axis=0, mode="UPDATE"), {"x": X[0], "i": np.array([[0, 1, 2, 0]], np.float32), "u": f32(1, 4, seed=9)}, t(lambda x, i, u: x.scatter(0, i.long(), u))),
     row("scatterND", lambda b: b.add_scatter_nd("l", ["x", "i", "u"], "y", mode="UPDATE"), {"x": X[0], "i": np.array([[0, 1], [2, 3]], np.float32), "u": np.array([7, 8], np.float32)}, lambda x, i, u: np.where(np.arange(12).reshape(3, 4) == 1, 7, np.where(np.arange(12).reshape(3, 4) == 11, 8, x))),
+    row("topK", lambda b: b.add_topk("l", ["x", "k"], ["y", "i"], axis=2), {"x": X, "k": np.array([3], np.float32)}, lambda x, k: (-np.sort(-x, 2)[..., :3], np.argsort(-x, 2)[..., :3]), outputs=("y", "i"), label="computed"),
+    row("scatter", lambda b: b.add_scatter("l", ["x", "i", "u"], "y", axis=1, mode="UPDATE"), {"x": X, "i": np.array([[2], [-3]], np.float32), "u": f32(2, 2, 1, 4, seed=9)}, lambda x, i, u: np.stack([u[:, 1, 0], x[:, 1], u[:, 0, 0]], 1), label="indices of rank 2"),
+    row("splitND", lambda b: b.add_split_nd("l", "x", ["y", "z"], axis=1, num_splits=2), {"x": X}, tuple(np.array_split(X, 2, 1)), outputs=("y", "z"), label="unequal parts"),
     row("topK", lambda b: b.add_topk("l", ["x"], ["y", "i"], k=2, axis=2), {"x": X}, lambda x: (-np.sort(-x, 2)[..., :2], np.argsort(-x, 2)[..., :2]), outputs=("y", "i")),
     row("topK", lambda b: b.add_topk("l", ["x"], ["y", "i"], k=2, axis=1, use_bottom_k=True), {"x": X}, lambda x: (np.sort(x, 1)[:, :2], np.argsort(x, 1)[:, :2]), outputs=("y", "i"), label="bottom"),
     row("argMax", lambda b: b.add_argmax("l", "x", "y", axis=1), {"x": X}, lambda x: x.argmax(1)[:, None]),

@@ -85,6 +85,13 @@ ROWS = [
     row("innerProduct", lambda b: b.add_inner_product("l", f32(5, 4), f32(5, seed=1), 4, 5, True, "x", "y"), {"x": f32(2, 3, 4)}, t(lambda x: F.linear(x, *tensors(f32(5, 4), f32(5, seed=1))))),
     row("innerProduct", lambda b: b.add_inner_product("l", f32(5, 4), None, 4, 5, False, "x", "y"), {"x": f32(4)}, lambda x: f32(5, 4) @ x, exact=False, label="legacy"),
     row("innerProduct", lambda b: b.add_inner_product("l", f32(5, 252), None, 252, 5, False, "x", "y"), {"x": IMAGE[0]}, lambda x: f32(5, 252) @ x.reshape(-1), exact=False, label="an image"),
+    *(
+        row("batchedMatmul", lambda b: b.add_batched_mat_mul("l", ["x", "z"], "y"), {"x": f32(*x), "z": f32(*z, seed=1)}, lambda x, z, to=to: np.matmul(x, z).reshape(to), label=f"{x} by {z}")
+        for x, z, to in [((3,), (3,), (1, 1)), ((2, 3), (3,), (2, 1)), ((3,), (2, 3, 4), (2, 1, 4))]
+    ),
+    row("innerProduct", lambda b: b.add_inner_product("l", f32(5, 24), f32(5), 24, 5, True, "x", "y"), {"x": f32(2, 2, 3, 4)}, lambda x: (x.reshape(2, 24) @ f32(5, 24).T + f32(5)).reshape(2, 5, 1, 1), label="of rank 4"),
+    row("innerProduct", lambda b: b.add_inner_product("l", (np.arange(20) - 10).astype(np.int8).tobytes(), None, 4, 5, False, "x", "y", int_8_dynamic_quantize=True, is_quantized_weight=True, quantization_type="linear", nbits=8, quant_scale=np.array([0.25])), {"x": f32(3, 4)}, lambda x: x @ ((np.arange(20) - 10).reshape(5, 4) * 0.25).T, label="int8, dynamic"),
+    row("batchedMatmul", lambda b: b.add_batched_mat_mul("l", ["x"], "y", weight_matrix_rows=4, weight_matrix_columns=5, W=(np.arange(20) - 10).astype(np.int8).tobytes(), bias=f32(5), int_8_dynamic_quantize=True, is_quantized_weight=True, quantization_type="linear", nbits=8, quant_scale=np.array([0.25])), {"x": f32(3, 4)}, lambda x: x @ ((np.arange(20) - 10).reshape(4, 5) * 0.25) + f32(5), label="int8, dynamic"),
     row("batchedMatmul", lambda b: b.add_batched_mat_mul("l", ["x", "z"], "y", transpose_b=True), {"x": f32(2, 3, 4), "z": f32(2, 5, 4)}, lambda x, z: x @ z.transpose(0, 2, 1)),
     row("batchedMatmul", lambda b: b.add_batched_mat_mul("l", ["x"], "y", weight_matrix_rows=4, weight_matrix_columns=5, W=f32(4, 5), bias=f32(5)), {"x": f32(2, 3, 4)}, lambda x: x @ f32(4, 5) + f32(5), label="weights"),
     row("embeddingND", lambda b: b.add_embedding_nd("l", "x", "y", 6, 3, f32(3, 6), f32(3)), {"x": np.array([[1], [5], [0]], np.float32)}, lambda x: f32(3, 6).T[x[:, 0].astype(int)] + f32(3)),

@@ -185,7 +185,10 @@ def topk(
     output_indices_dtype: str = "int32",
 ) -> Any:
     """`k` -1: all elements."""
-    count = _size(g, x, axis) if k == -1 else np.array([k], np.int64)
+    if isinstance(k, Tensor):
+        count: Any = g.Reshape(g.cast(k, np.int64), [1])
+    else:
+        count = _size(g, x, axis) if k == -1 else np.array([k], np.int64)
     values, indices = g.TopK(_sortable(g, x), count, axis=axis, largest=not ascending, sorted=bool(sort))
     return (values, indices) if return_indices else (values,)
 
