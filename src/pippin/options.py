@@ -13,5 +13,5 @@ class PredictionOptions:
 
     output_backings: Mapping[str, Any] = field(default_factory=dict)
     """Arrays of the caller's for outputs that are multiarrays, in the output's shape and dtype; the result holds these
-    very arrays. Where the layout is what the engine gives too (the dtype it computes in, C order), it writes into them and
-    nothing is copied; else what it gives is copied into them. Undefined until the prediction is done, or fails."""
+    very arrays. Where the layout is what the engine gives too (the dtype it computes in, C order), it writes into them
+    and nothing is copied; else what it gives is copied into them. Undefined until the prediction is done, or fails."""

@@ -96,6 +96,7 @@ class Service:
         self.pace = Pace(flow.max_blocking)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = Lock()
+        self._turning = False
 
     def statistics(self) -> Statistics:
         return self.gate.statistics()
@@ -175,8 +176,13 @@ class Service:
         from .waiting import give_turn
 
         while self.pace.spent():
-            await give_turn()
-            self.pace.turned()
+            first, self._turning = not self._turning, True
+            try:
+                await give_turn()
+            finally:
+                if first:  # the others, which wait as well, run in the same turn of the loop
+                    self._turning = False
+                    self.pace.turned()
 
     def close(self) -> None:
         """Nothing more is submitted; what runs ends by itself."""
