@@ -20,7 +20,8 @@ class Pace:
     def __init__(self, bound: float) -> None:
         self._bound = bound
         self._longest = min(_HOP, bound / 4)
-        self._turn = bound / 2
+        # Of a task that waits for two turns of the loop, at the end of one and the beginning of the next.
+        self._turn = bound / 2 - self._longest
         self._kinds: dict[int, tuple[float, float, int]] = {}
         self._spent = 0.0
 
