@@ -8,7 +8,7 @@ BASIC_PITCH := basic-pitch==0.4.0
 TORCHVISION := torchvision==0.28.0
 CHECKED := src tests examples bench conformance
 
-.PHONY: setup demo test conformance lint bench bench-load bench-latency clean
+.PHONY: setup demo test conformance lint bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop stress clean
 
 setup: .venv/.installed
 
@@ -49,6 +49,22 @@ bench-load: setup .venv/.test-installed
 
 bench-latency: setup .venv/.test-installed
 	$(BIN)/python bench/latency.py
+
+# About ten minutes on a quiet machine of two cores; with names of networks after it (see --help) less.
+bench-async: setup .venv/.test-installed
+	$(BIN)/python bench/in_flight.py
+
+bench-scene: setup .venv/.test-installed
+	$(BIN)/python bench/scene.py
+
+bench-memory: setup .venv/.test-installed
+	$(BIN)/python bench/memory.py
+
+bench-event-loop: setup .venv/.test-installed
+	$(BIN)/python bench/event_loop.py
+
+stress: setup .venv/.test-installed
+	$(BIN)/python bench/stress.py
 
 bench: setup .venv/.test-installed
 	$(BIN)/python bench/import_time.py

@@ -3,8 +3,8 @@
 python bench/event_loop.py [SECONDS]
 
 A stall is what a sleep of 1 ms took longer than that. The same ticker is measured with an idle loop, and with the same
-work done by threads of pure numpy, which hold the interpreter's lock no longer than Pippin does: what the machine itself
-adds stands in these rows.
+work done by threads of pure numpy, which hold the interpreter's lock no longer than Pippin does: what the machine
+itself adds stands in these rows.
 """
 
 from __future__ import annotations

@@ -216,7 +216,8 @@ def compare(
     for drive in {**drives, **peers}.values():
         measured(drive, CORES, arguments.seconds / 4)  # forms are loaded, requests made
     segment = model.compute_plan.segments[0]
-    print(f"{network.name}, {label}: {segment.engine} {segment.precision}, for many at once {segment.streams or 'the same'}")
+    many = segment.streams or "the same"
+    print(f"{network.name}, {label}: {segment.engine} {segment.precision}, for many at once {many}")
     found = {}
     for count in LOADS:
         chosen = list(best(drives | peers, count, arguments.seconds / 2).values())
@@ -240,7 +241,7 @@ def compare(
 
 def executor(network: networks.Network, arguments: argparse.Namespace) -> None:
     """The MLP through asyncio, against ONNX Runtime in the loop's executor."""
-    model, drives = pippin_drives(network, "float32")
+    _, drives = pippin_drives(network, "float32")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(network.onnx), options, providers=["CPUExecutionProvider"])
@@ -289,8 +290,8 @@ def main() -> None:
         mean = contest.geometric_mean(rows.values())
         goal = "1.8" if kind == "default" else "1.0, and no row below 0.95"
         below = sum(speed < 0.95 for speed in rows.values())
-        print(f"pippin / best peer, {kind}: {mean:.2f}; worst {rows[worst]:.2f} ({worst}), {below} of {len(rows)} below 0.95;"
-              f" goal {goal}")  # fmt: skip
+        print(f"pippin / best peer, {kind}: {mean:.2f}; worst {rows[worst]:.2f} ({worst}), {below} of {len(rows)}"
+              f" below 0.95; goal {goal}")  # fmt: skip
 
 
 if __name__ == "__main__":

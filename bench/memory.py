@@ -100,8 +100,9 @@ def measured(path: Path, kind: str, count: int) -> float:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["right"] and found["completed"] == count
-    print(f"{kind:18} {count:5} predictions: peak {found['peak']:7.0f} MB, {found['peak'] - found['base']:7.0f} more than"
-          " the loaded model", flush=True)  # fmt: skip
+    more = found["peak"] - found["base"]
+    print(f"{kind:18} {count:5} predictions: peak {found['peak']:7.0f} MB, {more:7.0f} more than the loaded model",
+          flush=True)  # fmt: skip
     return float(found["peak"])
 
 

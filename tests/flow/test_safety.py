@@ -376,6 +376,8 @@ def test_a_slow_one_ends_the_inline_computation():
         service.pace.note(0, 20e-6)
     assert service.pace.short(0)
     service.pace.note(0, 5e-3)
+    assert service.pace.short(0)  # the thread may have lost its core
+    service.pace.note(0, 5e-3)
     assert not service.pace.short(0)
     for _ in range(100):
         service.pace.note(0, 20e-6)

@@ -161,14 +161,14 @@ class Service:
         lane: Lane | None = None,
     ) -> Outputs:
         """Submit and wait, in a task of asyncio or trio; cancelling the task cancels the prediction."""
-        from .waiting import wait
-
         if lane is None:
             if self.pace.spent():
                 await self.turn()
             outputs = self.at_once(work, size)
             if outputs is not None:
                 return outputs
+        from .waiting import wait
+
         return await wait(self.submit(work, size, priority, timeout, lane), timeout)
 
     async def turn(self) -> None:
