@@ -6,7 +6,7 @@ python bench/scene.py [SCREENS] [PICTURES]    (make bench-scene)
 once; pictures are decoded and resized in threads, and the model bounds what is in flight. Both in turn, in one run. The
 share of capacity is the processor time of this process over cores x elapsed time. Then somebody scrolls quickly past 20
 screens: without cancellation every picture is computed, with it those of screens that are gone are cancelled, and the
-time is that until the last screen is complete.
+time is that until the last screen is complete. All of it with a model of each strategy of specialization.
 """
 
 from __future__ import annotations
@@ -103,13 +103,14 @@ def used(work: Any) -> tuple[float, float]:
     return took, (time.process_time() - before) / (took * CORES)
 
 
-def main() -> None:
-    network = next(n for n in networks.prepared() if n.name == "unet")
-    hints = pippin.Hints("fast_prediction")
+def row(network: networks.Network, strategy: Any) -> None:
+    hints = pippin.Hints(strategy)
     model = pippin.load(network.package(), pippin.Configuration(hints=hints), cache=networks.FOLDER / "cache")
     scene = Scene(model, pictures(4 * PICTURES))
     segment = model.compute_plan.segments[0]
-    print(f"{segment.engine} {segment.precision}, for many at once {segment.streams or 'the same'}; {CORES} cores")
+    print(
+        f"{strategy}: {segment.engine} {segment.precision}, for many at once {segment.streams or 'the same'}; {CORES} cores"
+    )
     together = partial(asyncio.run, scene.together())
     together()  # forms are loaded
     rows: dict[str, list[tuple[float, float]]] = {"actor": [], "async": []}
@@ -126,7 +127,13 @@ def main() -> None:
     print(f"quick scroll of {SCREENS} screens of {PICTURES}: {without:.2f} s without cancellation, {with_:.2f} s with:"
           f" {with_ / without:.2f}   goal at most 0.25")  # fmt: skip
     found = model.statistics()
-    print(f"completed {found.completed}, cancelled {found.cancelled}, in flight {found.in_flight}")
+    print(f"completed {found.completed}, cancelled {found.cancelled}, in flight {found.in_flight}", flush=True)
+
+
+def main() -> None:
+    network = next(n for n in networks.prepared() if n.name == "unet")
+    for strategy in ("default", "fast_prediction"):
+        row(network, strategy)
 
 
 if __name__ == "__main__":

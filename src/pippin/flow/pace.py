@@ -11,6 +11,8 @@ _OUTLIER = 4.0
 # Those that took longer than the bound are counted, and forgotten at this rate; two of late are too many.
 _FADING = 0.95
 _SLOW = 1.5
+# Seconds that the task around an inline prediction keeps the event loop besides.
+_AROUND = 8e-6
 # Predictions of a kind that must have been seen: the first ones are slow.
 _ENOUGH = 3
 
@@ -36,7 +38,7 @@ class Pace:
 
     def note(self, size: int, took: float, inline: bool = False) -> None:
         if inline:
-            self._spent += took
+            self._spent += took + _AROUND
         key = size.bit_length()
         kind = self._kinds.get(key)
         if kind is None:
