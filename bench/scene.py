@@ -108,7 +108,8 @@ def row(network: networks.Network, strategy: Any) -> None:
     model = pippin.load(network.package(), pippin.Configuration(hints=hints), cache=networks.FOLDER / "cache")
     scene = Scene(model, pictures(4 * PICTURES))
     segment = model.compute_plan.segments[0]
-    print(
+    many = segment.streams or "the same"
+    print(f"{strategy}: {segment.engine} {segment.precision}, for many at once {many}; {CORES} cores")
         f"{strategy}: {segment.engine} {segment.precision}, for many at once {segment.streams or 'the same'}; {CORES} cores"
     )
     together = partial(asyncio.run, scene.together())
