@@ -110,8 +110,6 @@ def row(network: networks.Network, strategy: Any) -> None:
     segment = model.compute_plan.segments[0]
     many = segment.streams or "the same"
     print(f"{strategy}: {segment.engine} {segment.precision}, for many at once {many}; {CORES} cores")
-        f"{strategy}: {segment.engine} {segment.precision}, for many at once {segment.streams or 'the same'}; {CORES} cores"
-    )
     together = partial(asyncio.run, scene.together())
     together()  # forms are loaded
     rows: dict[str, list[tuple[float, float]]] = {"actor": [], "async": []}
