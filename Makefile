@@ -8,7 +8,6 @@ BASIC_PITCH := basic-pitch==0.4.0
 TORCHVISION := torchvision==0.28.0
 CHECKED := src tests examples bench conformance
 
-.PHONY: setup demo test conformance lint bench bench-load bench-latency bench-trace bench-report clean
 
 setup: .venv/.installed
 
@@ -55,6 +54,22 @@ bench-trace: setup .venv/.test-installed
 
 bench-report: setup .venv/.test-installed
 	$(BIN)/python bench/report_agreement.py
+
+# About ten minutes on a quiet machine of two cores; with names of networks after it (see --help) less.
+bench-async: setup .venv/.test-installed
+	$(BIN)/python bench/in_flight.py
+
+bench-scene: setup .venv/.test-installed
+	$(BIN)/python bench/scene.py
+
+bench-memory: setup .venv/.test-installed
+	$(BIN)/python bench/memory.py
+
+bench-event-loop: setup .venv/.test-installed
+	$(BIN)/python bench/event_loop.py
+
+stress: setup .venv/.test-installed
+	$(BIN)/python bench/stress.py
 
 bench: setup .venv/.test-installed
 	$(BIN)/python bench/import_time.py

@@ -429,9 +429,9 @@ class Model:
         return f"<pippin.Model {self.function_name!r} on {self.engine}>"
 
     def _open(self) -> Session:
-        if fork.generation != self._generation:
-            raise fork.refused()
         session = self._session
+        if session is not None and fork.generation != self._generation:
+            raise fork.refused()
         return session if session is not None else self._opened().session
 
     def _opened(self) -> Loaded:

@@ -13,7 +13,7 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
-from model.small import saved_program
+from flow.device import FAST, Device, given, right
 from pippin import Cancellation, FlowControl
 from pippin.errors import (
     DeadlineExceeded,
@@ -25,37 +25,6 @@ from pippin.errors import (
 from pippin.flow.service import Service
 
 BACKENDS = ("asyncio", "trio")
-FAST = pippin.Configuration(hints=pippin.Hints("fast_load"))
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    return saved_program(tmp_path_factory.mktemp("flow"), lambda x: mb.add(x=x, y=1.0, name="y"), x=(3, 4))
-
-
-@pytest.fixture
-def model(package):
-    return pippin.load(package, FAST)
-
-
-def given(number):
-    return {"x": np.full((3, 4), number, np.float32)}
-
-
-def right(outputs, number):
-    return bool((outputs["y"] == number + 1).all())
-
-
-class Device:
-    """Work that runs until the test lets it go."""
-
-    def __init__(self):
-        self.begun, self.go = threading.Semaphore(0), threading.Event()
-
-    def __call__(self, stop=None):
-        self.begun.release()
-        assert self.go.wait(60)
-        return {"y": 1}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

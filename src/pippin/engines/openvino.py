@@ -106,7 +106,7 @@ class OpenVINO:
     def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         """A stream for each core; on larger machines one for each four as well, for some at once.
 
-        Its own hint for throughput pins threads, and was never faster in `bench/in_flight.py`.
+        Its own hint for throughput would pin threads, so that two models share the first cores.
         """
         if settings.device != "cpu":
             return ()

@@ -96,6 +96,7 @@ class Service:
         self.pace = Pace(flow.max_blocking)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = Lock()
+        self._turning = False
 
     def statistics(self) -> Statistics:
         return self.gate.statistics()
@@ -160,14 +161,14 @@ class Service:
         lane: Lane | None = None,
     ) -> Outputs:
         """Submit and wait, in a task of asyncio or trio; cancelling the task cancels the prediction."""
-        from .waiting import wait
-
         if lane is None:
             if self.pace.spent():
                 await self.turn()
             outputs = self.at_once(work, size)
             if outputs is not None:
                 return outputs
+        from .waiting import wait
+
         return await wait(self.submit(work, size, priority, timeout, lane), timeout)
 
     async def turn(self) -> None:
@@ -175,8 +176,13 @@ class Service:
         from .waiting import give_turn
 
         while self.pace.spent():
-            await give_turn()
-            self.pace.turned()
+            first, self._turning = not self._turning, True
+            try:
+                await give_turn()
+            finally:
+                if first:  # the others, which wait as well, run in the same turn of the loop
+                    self._turning = False
+                    self.pace.turned()
 
     def close(self) -> None:
         """Nothing more is submitted; what runs ends by itself."""

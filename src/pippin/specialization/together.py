@@ -17,7 +17,7 @@ import numpy as np
 
 from ..devices import cpu
 from ..engines import Compiled, Settings
-from ..errors import EngineError
+from ..errors import EngineError, PippinError
 from .adaptive import OneAtATime
 from .candidates import Tried
 from .progress import Stages
@@ -42,7 +42,16 @@ def for_many(
 ) -> Together:
     """The forms for many predictions at once of what was chosen for one."""
     cores = cpu.cores()
-    if cores < 2 or strategy == "fast_load" or best.seconds is None or best.seconds < SHORT:
+    if cores < 2 or strategy == "fast_load":
+        return Together()
+    if best.seconds is None:  # the only candidate: nothing was measured yet
+        try:
+            took = _seconds(best, inputs()[0])
+        except PippinError:
+            return Together()
+    else:
+        took = best.seconds
+    if took < SHORT:
         return Together()
     forms = best.engine.together(best.settings, cores)
     if strategy != "fast_prediction":
@@ -89,6 +98,14 @@ def _measured(
     )
     made = {row.settings: row.compiled for row in rows[1:] if row.compiled is not None and row.settings in kept}
     return Together(tuple(kept), made, tuple(rows))
+
+
+def _seconds(best: Tried, arrays: dict[str, np.ndarray]) -> float:
+    assert best.compiled is not None
+    best.compiled.run(arrays)  # the first one is slower
+    started = time.perf_counter()
+    best.compiled.run(arrays)
+    return time.perf_counter() - started
 
 
 def rate(row: Tried, arrays: dict[str, np.ndarray], callers: int) -> float:
