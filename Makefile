@@ -8,7 +8,7 @@ BASIC_PITCH := basic-pitch==0.4.0
 TORCHVISION := torchvision==0.28.0
 CHECKED := src tests examples bench conformance
 
-.PHONY: setup demo test conformance lint bench bench-load bench-latency clean
+.PHONY: setup demo test conformance lint bench bench-load bench-latency bench-trace bench-report clean
 
 setup: .venv/.installed
 
@@ -26,7 +26,7 @@ demo: setup .venv/.demo-installed
 	$(BIN)/python examples/transcribe.py
 
 .venv/.test-installed: .venv/.installed
-	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,mnn,test,conformance,lint]'
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,mnn,otel,test,conformance,lint]'
 	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION)
 	touch $@
 
@@ -50,12 +50,19 @@ bench-load: setup .venv/.test-installed
 bench-latency: setup .venv/.test-installed
 	$(BIN)/python bench/latency.py
 
+bench-trace: setup .venv/.test-installed
+	$(BIN)/python bench/trace_cost.py
+
+bench-report: setup .venv/.test-installed
+	$(BIN)/python bench/report_agreement.py
+
 bench: setup .venv/.test-installed
 	$(BIN)/python bench/import_time.py
 	$(BIN)/python bench/predict_overhead.py
 	$(BIN)/python bench/threads.py
 	$(BIN)/python bench/quantized_activations.py
 	$(BIN)/python bench/partition.py
+	$(BIN)/python bench/passes.py
 
 clean:
 	rm -rf .venv out

@@ -58,7 +58,12 @@ def _run(selection: Selection, path: Path, workers: int) -> None:
     command += ["--continue-on-collection-errors", "--timeout=600", "-n", str(workers), "--dist", "worksteal"]
     command += [f"--conformance-results={path}", *selection.options]
     # Names of tests must be the same in every process, and the processes must not fight over the cores.
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "PYTHONPATH": str(HOME)}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "0",
+        "TQDM_DISABLE": "1",
+        "PYTHONPATH": os.pathsep.join([str(HOME), str(HOME / "src")]),
+    }
     threads = str(max((os.cpu_count() or 1) // workers, 1))
     environment |= {"OMP_NUM_THREADS": threads, "PIPPIN_THREADS": threads}
     # Each test has a model of its own, predicted once.

@@ -18,6 +18,8 @@ FOLDERS = {
     "optimize": "test/optimize",
     "blob": "test/blob",
     "modelpackage": "test/modelpackage",
+    "neural_network": "test/neural_network",
+    "backend_nn": "converters/mil/backend/nn",
 }
 """The folders of coremltools that make up the suite, by the names of the command line."""
 

@@ -67,7 +67,7 @@ def page(chromium):
 
 def _here(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme in ("data", "blob", "about") or parts.hostname in ("127.0.0.1", "localhost")
+    return parts.scheme in ("data", "blob", "about") or (parts.hostname or "").startswith(("127.", "localhost"))
 
 
 @contextmanager

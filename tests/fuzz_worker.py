@@ -1,6 +1,6 @@
-"""Fuzz worker: damages a package by seed, loads it, predicts. Prints each seed before it is tried.
+"""Fuzz worker: damages a package or an .mlmodel by seed, loads it, predicts. Prints each seed before it is tried.
 
-python tests/fuzz_worker.py PACKAGE FOLDER FIRST COUNT
+python tests/fuzz_worker.py MODEL FOLDER FIRST COUNT
 """
 
 from __future__ import annotations
@@ -43,15 +43,19 @@ def main(package: Path, folder: Path, first: int, count: int) -> None:
     for seed in range(first, first + count):
         print(seed, flush=True)
         random = np.random.default_rng(seed)
-        copy = Path(shutil.copytree(package, folder / "damaged.mlpackage"))
-        path = next(copy.rglob(FILES[int(random.choice(3, p=[0.15, 0.7, 0.15]))]))
+        copy = folder / f"damaged{package.suffix}"
+        if package.is_dir():
+            shutil.copytree(package, copy)
+            path = next(copy.rglob(FILES[int(random.choice(3, p=[0.15, 0.7, 0.15]))]))
+        else:
+            path = Path(shutil.copy(package, copy))
         path.write_bytes(damage(path.read_bytes(), random))
         try:
             engine = ("openvino", "onnxruntime")[seed % 2]
             pippin.load(copy, pippin.Configuration(engine=engine, threads=1)).predict({"x": x})
         except pippin.PippinError as error:
             assert str(error)
-        shutil.rmtree(copy)
+        shutil.rmtree(copy) if copy.is_dir() else copy.unlink()
     print("done")
 
 

@@ -39,10 +39,10 @@ _Class = TypeVar("_Class", bound=type[Any])
 def custom_model(name: str) -> Callable[[_Class], _Class]:
     """Register a class for the custom models of this class name; a later registration takes its place.
 
-        @pippin.custom_model("WordCounter")
-        class WordCounter:
-            def __init__(self, parameters, description): ...
-            def predict(self, features): return {"count": len(features["text"].split())}
+    @pippin.custom_model("WordCounter")
+    class WordCounter:
+        def __init__(self, parameters, description): ...
+        def predict(self, features): return {"count": len(features["text"].split())}
     """
 
     def register(made: _Class) -> _Class:

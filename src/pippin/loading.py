@@ -15,13 +15,13 @@ from .cache.key import Ingredients, ingredients
 from .cache.store import Cache, Entry, warn
 from .configuration import Configuration
 from .devices import devices_of
-from .engines import Compiled, all_engines
+from .engines import Compiled, all_engines, engine_named
 from .errors import CacheError, ConfigurationError, EngineError, PackageError, UnsupportedError
 from .format.description import FunctionDescription, ModelDescription
 from .lowering.lowered import Lowered
 from .plain import from_json, to_json
 from .session import Session
-from .specialization.parts import PYTHON_NODES, Part, engine_named, load_parts
+from .specialization.parts import Part, load_parts
 from .specialization.progress import Stages
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Source:
 
     @property
     def path(self) -> Path | None:
-        """Where it lies; None for what `open_asset` has to look at first."""
+        """Where it lies; None for what `open_model` has to look at first."""
         if isinstance(self.given, str | os.PathLike):
             return Path(self.given)
         found = getattr(self.given, "path", None)  # an Asset that was opened from there
@@ -73,9 +73,9 @@ class Source:
         return self.path.name if self.path is not None else "model in memory"
 
     def open(self) -> Asset:
-        from .format.asset import open_asset
+        from .program.opening import open_model
 
-        return open_asset(self.given, self.weights)
+        return open_model(self.given, self.weights)
 
     def content(self, index: Path | None) -> Content | None:
         """None where it cannot be told without opening it, or is no model: opening it then tells why."""
@@ -133,6 +133,7 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
             shutil.rmtree(entry.folder / "sources", ignore_errors=True)
         for name in ("aside", "index", "locks"):
             shutil.rmtree(cache.folder / name, ignore_errors=True)
+        cache.calibration.unlink(missing_ok=True)
         aside.rename(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -143,18 +144,18 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
 
     Raises UnsupportedError for a model in several segments.
     """
-    from .lowering.storage import readable
     from .specialization.inputs import example_inputs
-    from .specialization.specializer import lower_function
+    from .specialization.specializer import lower_function, sources
 
     plan = loaded.compute_plan()
     if len(loaded.parts) > 1:
         raise UnsupportedError("the operations of a model in several segments cannot be measured one by one")
     (part,) = loaded.parts
     lowered = lower_function(source.open(), configuration)
-    with readable(lowered.model) as model:
+    engine = engine_named(part.engine)
+    with sources(lowered.model, [engine]) as readable_by:
         arrays = example_inputs(loaded.session.function, lowered)
-        nodes = engine_named(part.engine).profile(model, part.settings, arrays) or {}
+        nodes = engine.profile(readable_by[engine.name], part.settings, arrays) or {}
     names = {operation.name for operation in plan.operations}
     seconds: dict[str, float] = {}
     for node, took in nodes.items():
@@ -169,7 +170,7 @@ def prune(cache: Cache) -> dict[str, str]:
     """Remove what is of no use any more: {key: reason}."""
     cache.prepare()
     return cache.prune(
-        {e.name: e.version for e in (*all_engines().values(), PYTHON_NODES) if e.installed},
+        {name: engine.version for name, engine in all_engines().items() if engine.installed},
         lambda entry: any(_is(path, entry, cache) for path in entry.sources),
     )
 
@@ -215,14 +216,15 @@ def _prepared(
                 stack.callback(cache.abandon, wanted.key) if held else None
             except OSError as error:
                 warn("%s: not cached: %s", cache.folder, error.strerror)
-            made = _specialized(source, configuration, stages, folder)
+            made = _specialized(source, configuration, stages, folder, cache)
             if not content.unchanged():
                 return None
             if folder is not None and not made.specialized.unsaved and content.covers(made.weights):
                 try:
                     with stages.stage("store"):
                         plan = to_json(made.specialized.plan)
-                        cache.commit(wanted, _session_json(made), plan, source.path)
+                        entry = cache.commit(wanted, _session_json(made), plan, source.path)
+                    made.specialized.artifacts.stored(entry.folder)
                 except (OSError, CacheError) as error:
                     warn("%s: not cached: %s", cache.folder, error)
             return _fresh(made, source.name)
@@ -236,13 +238,15 @@ class _Made:
     """The weight files on disk that were read; none for a model in memory."""
 
 
-def _specialized(source: Source, configuration: Configuration, stages: Stages, folder: Path | None) -> _Made:
+def _specialized(
+    source: Source, configuration: Configuration, stages: Stages, folder: Path | None, cache: Cache | None = None
+) -> _Made:
     from .specialization.specializer import specialize
 
     with stages.stage("read"):
         asset = source.open()
         description = asset.description
-    made = specialize(asset, configuration, stages, folder)
+    made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None)
     if made.unsaved:
         warn("not cached: %s", made.unsaved)
     return _Made(description, made, asset.opened() if source.path is not None else [])

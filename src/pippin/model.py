@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .cancellation import Cancellation
+from . import fork
+from .cancellation import Cancellation, Stop
 from .configuration import Configuration
-from .errors import ConfigurationError, FeatureShapeError, FeatureTypeError, StateError
+from .errors import ConfigurationError, FeatureTypeError, StateError
+from .options import PredictionOptions
+from .state import State
 from .trace import recorder
 
 if TYPE_CHECKING:  # what these import is only needed once a model is loaded
     from .cache.store import Cache
+    from .flow.batch import Job
     from .flow.control import FlowControl, Statistics
+    from .flow.stacking import Stacking
     from .format.asset import Asset
     from .format.description import ModelDescription
     from .loading import Loaded, Source
@@ -133,50 +136,6 @@ def _cache(given: Cache | os.PathLike[str] | str | bool) -> Cache | None:
     return given if isinstance(given, Cache) else Cache(given)
 
 
-class State:
-    """What a stateful model remembers between predictions. Made by `Model.make_state`, all zeros at first.
-
-    Any thread may use it; predictions on one state wait for each other.
-    """
-
-    def __init__(self, session: Session) -> None:
-        from threading import Lock
-
-        self._session = session
-        self._ports = {port.name: port for port in session.states}
-        self._lock = Lock()
-        self._arrays = {
-            name: np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype)
-            for name, port in self._ports.items()
-        }
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._ports)
-
-    def read(self, name: str) -> np.ndarray:
-        """A copy of one state, in its declared shape and dtype. Raises StateError for an unknown name."""
-        self._check(name)
-        with self._lock:
-            return self._arrays[name].astype(self._ports[name].type.dtype.numpy)
-
-    def write(self, name: str, value: Any) -> None:
-        """Replace one state. Raises StateError for an unknown name, FeatureError for an unfit array."""
-        from .features.arrays import to_array
-
-        self._check(name)
-        port = self._ports[name]
-        array = to_array(name, value, port.type.dtype, port.dtype)
-        if array.shape != self._arrays[name].shape:
-            raise FeatureShapeError(f"the state '{name}' has the shape {self._arrays[name].shape}, not {array.shape}")
-        with self._lock:
-            self._arrays[name] = array.copy()
-
-    def _check(self, name: str) -> None:
-        if name not in self._ports:
-            raise StateError(f"there is no state '{name}' (the states are: {', '.join(self._ports) or 'none'})")
-
-
 class Model:
     """A loaded model. Any thread may predict; `close` (or leaving a `with` block) gives its memory back."""
 
@@ -201,6 +160,10 @@ class Model:
         self._bounded = flow is not None
         self._service = Service(flow or FlowControl(), cores())
         self._service.gate.name = source.name
+        self._generation = fork.generation
+        self._stacking: tuple[Session, Stacking] | None = None
+        self._outputs = 0
+        """Bytes of the outputs of the last prediction, of a model whose outputs have no fixed shape."""
 
     def load(self) -> None:
         """Load now what was to be loaded at the first prediction, or was unloaded. Raises what `pippin.load` does."""
@@ -208,6 +171,7 @@ class Model:
             if self._load_now is None:
                 raise ConfigurationError("the model is closed")
             if self._session is None:
+                self._generation = fork.generation
                 self._loaded = self._load_now()
                 self._session = self._loaded.session
 
@@ -251,6 +215,7 @@ class Model:
         features: Mapping[str, Any],
         *,
         state: State | None = None,
+        options: PredictionOptions | None = None,
         priority: int = 0,
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
@@ -266,30 +231,32 @@ class Model:
         model, by its turn, and may raise PredictionCancelled, DeadlineExceeded, PredictionDropped, PredictionRejected.
         """
         if timeout is None and cancellation is None and not self._bounded:
-            return self._predict(features, state)
-        from .flow.service import size_of
-
-        work = recorder.within(lambda: self._predict(features, state))
-        return self._service.call(work, size_of(features), priority, timeout, cancellation)
+            if state is None:
+                return self._predict(features, None, options, None)
+            with state.lane.turn():
+                return self._predict(features, state, options, None)
+        work = recorder.within(partial(self._predict, features, state, options))
+        lane = None if state is None else state.lane
+        return self._service.call(work, self._size(features), priority, timeout, cancellation, lane)
 
     async def predict_async(
         self,
         features: Mapping[str, Any],
         *,
         state: State | None = None,
+        options: PredictionOptions | None = None,
         priority: int = 0,
         timeout: float | None = None,
     ) -> dict[str, Any]:
         """`predict` in a task of asyncio or trio. Cancelling the task cancels the prediction: where it waits, it is not
-        begun; where it runs, its slot is given back when the device is done with it.
+        begun; where it runs, the engine is asked to stop, and its slot is given back when the device is done with it.
 
         The inputs are read when the prediction begins; leave them alone until this returns. A prediction that is
         shorter than the way to a thread and back is computed at once.
         """
-        from .flow.service import size_of
-
-        work = recorder.within(lambda: self._predict(features, state))
-        return await self._service.call_async(work, size_of(features), priority, timeout)
+        work = recorder.within(partial(self._predict, features, state, options))
+        lane = None if state is None else state.lane
+        return await self._service.call_async(work, self._size(features), priority, timeout, lane)
 
     def predict_batch(
         self,
@@ -299,35 +266,143 @@ class Model:
         progress: Callable[[int, int], object] | None = None,
         cancellation: Cancellation | None = None,
     ) -> list[Any]:
-        """Predictions for many inputs, in order; as many run at once as the model's flow allows.
+        """Predictions for many inputs, in order; as many run at once as the model's flow allows, or several as one
+        where the first axis of all inputs is flexible, and that was measured to give the same results faster.
 
         An element that fails is raised with its index in a note, after the others were cancelled; with
         `return_exceptions` its error stands in its place. `progress` is called with how many are done, of how many.
         """
-        from .flow.batch import predict_all
+        from .flow.batch import Gathered, gather
 
-        works = [recorder.within(partial(self._predict, features, None)) for features in batch]
-        return predict_all(self._service, works, return_exceptions, progress, cancellation)
+        elements = list(batch)
+        jobs = self._jobs(elements)
+        return gather(self._service, jobs, Gathered(len(elements), return_exceptions, progress), cancellation)
+
+    async def predict_batch_async(
+        self,
+        batch: Iterable[Mapping[str, Any]],
+        *,
+        return_exceptions: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Any]:
+        """`predict_batch` in a task of asyncio or trio; cancelling the task cancels what is not done. `progress` is
+        called in the task."""
+        from anyio import to_thread
+
+        from .flow.batch import Gathered, gather_async
+
+        elements = list(batch)
+        undecided = len(elements) > 1 and self._stacks().undecided  # it measures, which is nothing for an event loop
+        jobs = await to_thread.run_sync(self._jobs, elements) if undecided else self._jobs(elements)
+        return await gather_async(self._service, jobs, Gathered(len(elements), return_exceptions, progress))
+
+    def map(
+        self, inputs: Iterable[Mapping[str, Any]], *, return_exceptions: bool = False
+    ) -> Generator[dict[str, Any] | Any, None, None]:
+        """The outputs for each of `inputs`, in order, as the loop asks for them; `inputs` may be endless. Some are
+        computed ahead; leaving the loop cancels these. An error is raised in its place, and ends the loop; with
+        `return_exceptions` it is one of the results."""
+        from .errors import PippinError
+        from .flow.batch import results
+
+        for result in results(self._service, map(self._job, inputs)):
+            if isinstance(result, PippinError) and not return_exceptions:
+                raise result
+            yield result
+
+    def stream(
+        self,
+        source: AsyncIterable[Any] | Iterable[Any],
+        *,
+        features: Callable[[Any], Mapping[str, Any]] | None = None,
+        flow: FlowControl | None = None,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+    ) -> AsyncGenerator[tuple[Any, Any], None]:
+        """(frame, outputs) of each frame that a source gives: `async for frame, outputs in model.stream(camera)`.
+
+        `source` is an iterator or an asynchronous one, on asyncio or trio; an iterator is advanced in a thread. A frame
+        is what `predict` takes, or `features` makes that of it. `flow` says how many frames may be between the source
+        and the consumer (by default twice as many as run at once), and what becomes of one more: "wait" stops reading
+        the source, the other policies let go of frames, of which nothing is heard. Results come in the order of the
+        frames, or as they are done (`ordered=False`). An error ends the stream, or stands in its place with
+        `return_exceptions`. Leaving the loop cancels what is under way (`contextlib.aclosing` does so at once).
+        """
+        from .flow.stream import stream
+
+        def job(frame: Any) -> Job:
+            return self._job(frame if features is None else features(frame))
+
+        return stream(self._service, source, job, flow, ordered, return_exceptions)
 
     def statistics(self) -> Statistics:
         """Of the predictions that went by the model's flow: in flight, waiting, done, refused, and their latencies."""
         return self._service.statistics()
 
-    def _predict(self, features: Mapping[str, Any], state: State | None) -> dict[str, Any]:
+    def _job(self, features: Mapping[str, Any]) -> Job:
+        from .flow.batch import Job
+
+        return Job(partial(self._predict, features, None, None), self._size(features))
+
+    def _jobs(self, batch: list[Mapping[str, Any]]) -> list[Job]:
+        """The work of a batch, element by element or in stacks."""
+        from .flow.batch import Job, results
+
+        def many(part: Sequence[Mapping[str, Any]]) -> object:
+            return list(results(self._service, map(self._job, part)))
+
+        def predict(features: Mapping[str, Any], stop: Stop | None = None) -> dict[str, Any]:
+            return self._predict(features, None, None, stop)
+
+        size = self._stacks().size(batch, predict, many) if batch else 1
+        return (
+            [self._job(features) for features in batch] if size == 1 else self._stacks().jobs(batch, size, predict, Job)
+        )
+
+    def _stacks(self) -> Stacking:
         session = self._open()
+        if self._stacking is None or self._stacking[0] is not session:
+            from .flow.stacking import Stacking
+
+            self._stacking = session, Stacking(session.function, bool(session.states))
+        return self._stacking[1]
+
+    def _size(self, features: Any) -> int:
+        """Bytes that a prediction holds while it is under way: its inputs and outputs."""
+        session = self._session
+        if session is not None and session.bytes is not None:
+            return session.bytes
+        given = sum(getattr(v, "nbytes", 0) for v in features.values()) if isinstance(features, Mapping) else 0
+        return given + self._outputs
+
+    def _predict(
+        self,
+        features: Mapping[str, Any],
+        state: State | None,
+        options: PredictionOptions | None,
+        stop: Stop | None,
+    ) -> dict[str, Any]:
+        """The prediction itself; of one on a state it is the turn."""
+        session = self._session if fork.generation == self._generation else None
+        if session is None:
+            session = self._open()
         if not isinstance(features, Mapping):
             raise FeatureTypeError(f"features is a {type(features).__name__}; a dictionary of inputs by name is needed")
+        backings = None if options is None else options.output_backings
         if state is None:
             if session.states:
                 names = ", ".join(port.name for port in session.states)
                 raise StateError(f"the model has states ({names}): give state=model.make_state()")
-            return session.run(features, {})
-        if not session.states:
+            outputs = session.run(features, None, stop, backings)
+        elif not session.states:
             raise StateError("the model has no states; predict without state")
-        if state._session is not session:
+        elif not state.belongs_to(session):
             raise StateError("the state was made by another model")
-        with state._lock:
-            return session.run(features, state._arrays)
+        else:
+            outputs = state.run(features, stop, backings)
+        if session.bytes is None:
+            self._outputs = sum(getattr(value, "nbytes", 0) for value in outputs.values())
+        return outputs
 
     def make_state(self) -> State:
         """A new state, all zeros. Raises StateError where the model has none."""
@@ -354,6 +429,8 @@ class Model:
         return f"<pippin.Model {self.function_name!r} on {self.engine}>"
 
     def _open(self) -> Session:
+        if fork.generation != self._generation:
+            raise fork.refused()
         session = self._session
         return session if session is not None else self._opened().session
 

@@ -24,10 +24,13 @@ class Candidate:
     """In dB against the float32 run, by output, where it computes in another precision."""
     note: str = ""
     """Why it was not chosen, or not tried."""
+    streams: int | None = None
+    """Predictions that it computes side by side; None where it is made for one."""
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
-        return f"{self.engine} {self.precision} on {self.device}{threads}"
+        streams = "" if self.streams is None else f", {self.streams} streams"
+        return f"{self.engine} {self.precision} on {self.device}{threads}{streams}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class PlannedSegment:
     precision: str
     threads: int | None
     operations: int
+    streams: tuple[int, ...] = ()
+    """Its other forms, for so many predictions at once; (1,): they are computed one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
@@ -10,11 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from .cancellation import Stop
 from .engines import Compiled
-from .errors import FeatureValueError, MissingFeatureError, SpecificationError, UnexpectedFeatureError
+from .errors import (
+    FeatureShapeError,
+    FeatureTypeError,
+    FeatureValueError,
+    MissingFeatureError,
+    SpecificationError,
+    UnexpectedFeatureError,
+)
 from .features.decode import Decoder, make_decoders
 from .features.encode import Encoder, default_value, make_encoder
-from .format.description import FunctionDescription
+from .format.description import FunctionDescription, MultiArray
 from .lowering.lowered import Lowered, Port, written_name
 from .specialization.parts import Part, Segmented
 from .trace import recorder
@@ -42,40 +51,88 @@ class Session:
         self.states: tuple[Port, ...] = lowered.states
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)
-        self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
         self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
+        self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
         self._decoders: Mapping[str, Decoder] = make_decoders(function.outputs, lowered.outputs, lowered.labels)
         self._inputs = _inputs(function, lowered)
+        self._ports = {port.name: port for port in lowered.outputs}
+        self._kinds = {f.name: f.type for f in function.outputs if isinstance(f.type, MultiArray)}
+        shapes = [(port.type.shape, port.dtype) for port in (*lowered.inputs, *lowered.outputs)]
+        self.bytes: int | None = None
+        """Of the inputs and outputs of a prediction; None where they are only known when it comes."""
+        if all(shape is not None and None not in shape for shape, _ in shapes):
+            self.bytes = sum(math.prod(d or 0 for d in shape or ()) * dtype.itemsize for shape, dtype in shapes)
 
-    def run(self, features: Mapping[str, Any], state: dict[str, np.ndarray]) -> dict[str, Any]:
-        """One prediction. `state` holds the arrays of the states and is updated."""
+    def run(
+        self,
+        features: Mapping[str, Any],
+        state: dict[str, np.ndarray] | None = None,
+        stop: Stop | None = None,
+        backings: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """One prediction. `state` holds the arrays of the states and is updated, `backings` are the caller's arrays for
+        some outputs. Asked to `stop`, it raises PredictionCancelled."""
         sink = recorder.sink
         if sink is not None:
-            return self._recorded(sink, features, state)
-        arrays = self._compiled.run(self._encode(features) | state)
+            return self._recorded(sink, features, state, stop, backings)
+        if state is None and not backings and not self._checks:
+            arrays = self._compiled.run(self._encode(features), stop)
+            return {name: decode(arrays) for name, decode in self._decoders.items()}
+        into = self._into(backings) if backings else None
+        arrays = self._compiled.run(self._encode(features) | (state or {}), stop, into)
+        return self._outputs(arrays, state, backings)
+
+    def _outputs(
+        self, arrays: Mapping[str, np.ndarray], state: dict[str, np.ndarray] | None, backings: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         self._check(arrays)
-        for name, output in self._written:
-            state[name] = arrays[output]
-        return {name: decode(arrays) for name, decode in self._decoders.items()}
+        if state is not None:
+            for name, output in self._written:
+                state[name] = arrays[output]
+        outputs = {name: decode(arrays) for name, decode in self._decoders.items()}
+        for name, backing in (backings or {}).items():
+            outputs[name] = _backed(name, outputs[name], backing)
+        return outputs
+
+    def _into(self, backings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The backings that an engine may write into itself, by their ONNX names. Raises the errors of FeatureError."""
+        into = {}
+        for name, backing in backings.items():
+            if name not in self._decoders:
+                raise UnexpectedFeatureError(f"there is no output '{name}' (outputs are: {', '.join(self._decoders)})")
+            kind = self._kinds.get(name)
+            if kind is None or not isinstance(backing, np.ndarray) or not backing.flags.writeable:
+                raise FeatureTypeError(
+                    f"'{name}': a backing is a writeable numpy array, for an output that is a multiarray"
+                )
+            port = self._ports.get(name)
+            if port is None or port.dtype != backing.dtype or port.type.shape != backing.shape or not backing.shape:
+                continue
+            if backing.flags.c_contiguous and backing.flags.aligned and kind.dtype.numpy == port.dtype:
+                into[port.tensor] = backing
+        return into
 
     def _recorded(
-        self, sink: recorder.Sink, features: Mapping[str, Any], state: dict[str, np.ndarray]
+        self,
+        sink: recorder.Sink,
+        features: Mapping[str, Any],
+        state: dict[str, np.ndarray] | None,
+        stop: Stop | None,
+        backings: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         """`run`, with the time of each step."""
         marks: tuple[float, ...] = ()
         started = perf_counter()
         try:
-            given = self._encode(features) | state
+            into = self._into(backings) if backings else None
+            given = self._encode(features) | (state or {})
             encoded = perf_counter()
             if isinstance(self._compiled, Segmented):
-                arrays, marks = self._compiled.run_timed(given)
+                arrays, marks = self._compiled.run_timed(given, stop, into)
             else:
-                arrays = self._compiled.run(given)
+                arrays = self._compiled.run(given, stop, into)
             computed = perf_counter()
-            self._check(arrays)
-            for name, output in self._written:
-                state[name] = arrays[output]
-            outputs = {name: decode(arrays) for name, decode in self._decoders.items()}
+            outputs = self._outputs(arrays, state, backings)
         except BaseException as error:
             sink((recorder.FAILURE, self.subject, started, perf_counter(), get_ident(), type(error).__name__))
             raise
@@ -110,6 +167,19 @@ class Session:
             else:
                 arrays[name] = value
         return arrays
+
+
+def _backed(name: str, value: Any, backing: np.ndarray) -> np.ndarray:
+    """The caller's array, with the value in it."""
+    if np.may_share_memory(value, backing) and value.ctypes.data == backing.ctypes.data:
+        return backing
+    if value.shape != backing.shape or value.dtype != backing.dtype:
+        raise FeatureShapeError(
+            f"'{name}': the backing is {backing.dtype} of the shape {backing.shape}; the output is {value.dtype} of the"
+            f" shape {value.shape}"
+        )
+    np.copyto(backing, value)
+    return backing
 
 
 def _inputs(function: FunctionDescription, lowered: Lowered) -> dict[str, Input]:

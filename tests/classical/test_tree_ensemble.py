@@ -60,7 +60,9 @@ def test_classifiers(estimator, classes):
     points = X.astype(np.float32)
     estimator.fit(points, classes)
     found = loaded(estimator)
-    for row, right, label in zip(points[:40], estimator.predict_proba(points[:40]), estimator.predict(points[:40]), strict=True):
+    for row, right, label in zip(
+        points[:40], estimator.predict_proba(points[:40]), estimator.predict(points[:40]), strict=True
+    ):
         outputs = found.predict(features(row))
         if isinstance(estimator, RandomForestClassifier) and len(right) == 3:
             right = right * 20  # the converter adds up the shares of the trees, and divides them only for two classes
@@ -132,7 +134,9 @@ def walk(parameters, x):
     for node in parameters.nodes:
         trees.setdefault(node.treeId, {})[node.nodeId] = node
     for nodes in trees.values():
-        children = {c for n in nodes.values() if n.nodeBehavior != LEAF for c in (n.trueChildNodeId, n.falseChildNodeId)}
+        children = {
+            c for n in nodes.values() if n.nodeBehavior != LEAF for c in (n.trueChildNodeId, n.falseChildNodeId)
+        }
         (number,) = nodes.keys() - children
         while nodes[number].nodeBehavior != LEAF:
             node = nodes[number]
@@ -185,7 +189,9 @@ def test_float64_is_kept_over_many_trees():
     made = many_trees(400)
     found = pippin.load(made, cache=False)
     for x in rows(3, 10, 3):
-        assert found.predict({"x": x})["y"] == pytest.approx(walk(made.treeEnsembleRegressor.treeEnsemble, x)[0], rel=1e-13)
+        assert found.predict({"x": x})["y"] == pytest.approx(
+            walk(made.treeEnsembleRegressor.treeEnsemble, x)[0], rel=1e-13
+        )
 
 
 TRANSFORMS = {
@@ -269,14 +275,18 @@ DAMAGES = {
     "two ways to a node": (lambda n, p: setattr(n[0], "trueChildNodeId", 2), "lead to 2"),
     "a circle": (lambda n, p: n.add(treeId=0, nodeId=7, trueChildNodeId=7, falseChildNodeId=7), "lead to 7"),
     "a circle of two": (
-        lambda n, p: [
-            n.add(treeId=0, nodeId=i, trueChildNodeId=j, falseChildNodeId=k) for i, j, k in ((7, 8, 9), (8, 7, 10))
-        ] + [n.add(treeId=0, nodeId=i, nodeBehavior=LEAF) for i in (9, 10)],
+        lambda n, p: (
+            [n.add(treeId=0, nodeId=i, trueChildNodeId=j, falseChildNodeId=k) for i, j, k in ((7, 8, 9), (8, 7, 10))]
+            + [n.add(treeId=0, nodeId=i, nodeBehavior=LEAF) for i in (9, 10)]
+        ),
         "4 nodes of the tree 0 cannot be reached",
     ),
     "two roots": (lambda n, p: n.add(treeId=0, nodeId=7, nodeBehavior=LEAF), "2 roots"),
     "the same number twice": (lambda n, p: n.add(treeId=0, nodeId=1, nodeBehavior=LEAF), "two nodes with the number 1"),
-    "a dimension too far": (lambda n, p: setattr(n[1].evaluationInfo[0], "evaluationIndex", 1), "dimension 1; there are 1"),
+    "a dimension too far": (
+        lambda n, p: setattr(n[1].evaluationInfo[0], "evaluationIndex", 1),
+        "dimension 1; there are 1",
+    ),
     "a feature too far": (lambda n, p: setattr(n[0], "branchFeatureIndex", 1), "feature 1, but the inputs hold 1"),
     "an unknown behavior": (lambda n, p: setattr(n[0], "nodeBehavior", 9), "unknown behavior 9"),
     "base predictions": (lambda n, p: p.basePredictionValue.append(1), "1 dimensions and 2 base predictions"),

@@ -38,10 +38,10 @@ def test_other_threads_run_while_a_prediction_does(products, monkeypatch):
     compiled = products.__proxy__._model._session._compiled
     run = compiled.run
 
-    def held_up(inputs):
+    def held_up(*given):
         entered.set()
         assert go_on.wait(60)
-        return run(inputs)
+        return run(*given)
 
     monkeypatch.setattr(compiled, "run", held_up)
     x = np.ones((64, 256), np.float32)

@@ -162,14 +162,49 @@ def test_cancelling_a_large_one_lets_the_others_go():
     assert world.happened() == ["a starts", "huge PredictionCancelled", "b starts"]
 
 
-def test_enter_only_where_nobody_waits():
-    world = World(max_in_flight=1)
-    first, second = (Request(lambda: None, lambda error: None) for _ in range(2))
-    assert world.gate.enter(first)
-    assert not world.gate.enter(second)
-    world.come("waiting")
-    world.gate.done(first)
+def test_begin_only_where_there_is_room_and_nobody_waits():
+    world = World(max_in_flight=1, max_bytes=10)
+    began = world.gate.begin(4)
+    assert began is not None
+    assert world.gate.begin(4) is None
+    world.come("waiting", "more")
+    world.now = 2.0
+    assert world.gate.end(4, began, failed=False) == 2.0
     assert world.happened() == ["waiting starts"]
+    assert world.gate.begin(4) is None  # there is one that waits
+    world.done("waiting", "more")
+    found = world.gate.statistics()
+    assert (found.submitted, found.completed, found.in_flight, found.bytes_held) == (3, 3, 0, 0)
+
+
+def test_many_that_are_cancelled_while_they_wait():
+    world = World(max_in_flight=1)
+    world.come("running", *(f"{n}" for n in range(1000)))
+    for number in range(0, 1000, 2):
+        assert world.cancel(f"{number}")
+    assert world.gate.statistics().waiting == 500
+    world.happened()
+    world.done("running")
+    for number in range(1, 999, 2):
+        world.done(f"{number}")
+    assert world.happened() == [f"{number} starts" for number in range(1, 1000, 2)]
+
+
+def test_one_that_fails_to_start_does_not_keep_the_others():
+    world = World(max_in_flight=2)
+    world.come("a", "b")
+
+    def broken():
+        raise ZeroDivisionError
+
+    bad = Request(broken, lambda error: None, size=1)
+    world.gate.submit(bad)
+    world.come("c")
+    world.happened()
+    with pytest.raises(ZeroDivisionError):
+        world.done("a")
+    world.done("b")
+    assert world.happened() == ["c starts"]
 
 
 def test_statistics():
@@ -187,7 +222,14 @@ def test_statistics():
 
 @pytest.mark.parametrize(
     "options",
-    [{"policy": "sometimes"}, {"max_in_flight": 0}, {"max_bytes": 0}, {"max_waiting": -1}, {"max_in_flight": 1.5}],
+    [
+        {"policy": "sometimes"},
+        {"max_in_flight": 0},
+        {"max_bytes": 0},
+        {"max_waiting": -1},
+        {"max_in_flight": 1.5},
+        {"max_blocking": -1},
+    ],
 )
 def test_what_does_not_exist(options):
     with pytest.raises(ConfigurationError, match=next(iter(options))):

@@ -52,7 +52,7 @@ class Device:
     def __init__(self):
         self.begun, self.go = threading.Semaphore(0), threading.Event()
 
-    def __call__(self):
+    def __call__(self, stop=None):
         self.begun.release()
         assert self.go.wait(60)
         return {"y": 1}
@@ -99,14 +99,14 @@ def test_cancelling_a_task(backend):
         async with anyio.create_task_group() as group:
             group.start_soon(service.call_async, device)
             await anyio.to_thread.run_sync(device.begun.acquire)
-            group.start_soon(service.call_async, lambda: waiting.append("begun"))
+            group.start_soon(service.call_async, lambda stop: waiting.append("begun"))
             while service.statistics().waiting == 0:
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
         found = service.statistics()
         assert (found.in_flight, found.waiting, found.cancelled) == (1, 0, 1)
         device.go.set()
-        return await service.call_async(lambda: {"y": 2})
+        return await service.call_async(lambda stop: {"y": 2})
 
     assert anyio.run(work, backend=backend) == {"y": 2}
     assert not waiting
@@ -133,10 +133,10 @@ def test_a_timeout_and_a_cancellation_in_a_thread():
     cancellation = Cancellation()
     cancellation.cancel()
     with pytest.raises(PredictionCancelled):
-        service.call(lambda: {"y": 1}, cancellation=cancellation)
+        service.call(lambda stop: {"y": 1}, cancellation=cancellation)
     assert service.statistics().in_flight == 1  # the device still has the first one
     device.go.set()
-    assert service.call(lambda: {"y": 3}) == {"y": 3}
+    assert service.call(lambda stop: {"y": 3}) == {"y": 3}
     assert service.statistics().in_flight == 0
 
 
@@ -157,7 +157,7 @@ def test_a_camera(package):
     device = Device()
     model._service.submit(device)
     device.begun.acquire()
-    frames = [model._service.submit(lambda n=n: model._predict(given(n), None)) for n in range(5)]
+    frames = [model._service.submit(lambda stop, n=n: model._predict(given(n), None, None, stop)) for n in range(5)]
     device.go.set()
     assert right(frames[-1].future.result(60), 4)
     for frame in frames[:-1]:
@@ -239,7 +239,7 @@ def test_the_loop_may_be_closed_meanwhile():
     loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
     loop.close()
     device.go.set()
-    assert service.call(lambda: {"y": 1}) == {"y": 1}
+    assert service.call(lambda stop: {"y": 1}) == {"y": 1}
 
 
 def test_a_model_is_collected_with_its_work_done(package):

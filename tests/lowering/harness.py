@@ -119,7 +119,8 @@ def check(row: Case, engine: str, dtype: str) -> None:
 
 def compiled_on(engine: str, lowered: Lowered) -> Compiled:
     """A lowered model on one engine, in float32, on one thread."""
-    return all_engines()[engine].compile(lowered.model.SerializeToString(), Settings(threads=1))
+    found = all_engines()[engine]
+    return found.compile(found.prepared(lowered.model).SerializeToString(), Settings(threads=1))
 
 
 def run(row: Case, arguments: dict[str, Any], engine: str) -> list[np.ndarray]:

@@ -128,7 +128,7 @@ def test_refusals_are_counted(package):
     model = pippin.load(package, FAST, flow=pippin.FlowControl(max_in_flight=1, policy="drop_newest"))
     held, go = threading.Event(), threading.Event()
 
-    def slow():
+    def slow(stop):
         held.set()
         assert go.wait(60)
         return {}
@@ -197,7 +197,7 @@ def test_records_burden_no_garbage_collection(model):
 
 def test_segments_are_timed():
     class Adds:
-        def run(self, inputs):
+        def run(self, inputs, stop=None, into=None):
             return {f"{name}'": value + 1 for name, value in inputs.items()}
 
     parts = [Part("e", Settings(), (name,), (f"{name}'",)) for name in ("a", "a'", "a''")]

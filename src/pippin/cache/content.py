@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PackageError
+from ..format.compiled import SPECIFICATION
 from ..format.package import open_package
 
 _UNSURE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"
-_CHUNK = 1 << 24
+_CHUNK = 1 << 21
 SPECIALIZATIONS = "specializations"
 """The folder of a compiled model in which its own specializations lie; no part of its content."""
 
@@ -87,6 +88,8 @@ def _files(path: Path, weights: Path | None) -> Iterable[tuple[str, Path]]:
             yield from _below(folder, "weights")
         if weights is None:
             yield from ((f"beside/{file.name}", file) for file in path.parent.glob("*.bin"))
+        if path.suffix == ".mil" and (path.parent / SPECIFICATION).is_file():
+            yield f"beside/{SPECIFICATION}", path.parent / SPECIFICATION
 
 
 def _below(folder: Path, name: str) -> Iterable[tuple[str, Path]]:
@@ -121,13 +124,14 @@ def _around(path: Path, weights: Path | None) -> Iterator[Path]:
 
 
 def _hash(path: Path) -> str:
-    """SHA-256 of the SHA-256 of each 16 MiB, which are computed side by side."""
+    """SHA-256 of the SHA-256 of each 2 MiB, which are computed side by side."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= _CHUNK:
                 return hashlib.sha256(hashlib.sha256(file.read()).digest()).hexdigest()
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+            with mmap.mmap(file.fileno(), 0, flags, mmap.PROT_READ) as mapped, memoryview(mapped) as view:
                 return _hash_chunks([view[at : at + _CHUNK] for at in range(0, size, _CHUNK)])
     except OSError as error:
         raise PackageError(f"{path}: cannot be read: {error.strerror}") from None

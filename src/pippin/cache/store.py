@@ -7,6 +7,7 @@
     aside/KEY                  an entry that is being written by the holder of the key's lock, or being removed
     locks/                     a fixed number of lock files, one for all keys with the same first two digits
     index/                     digests of model files, by their times
+    calibration.json           how fast the devices are, by small measurements
 
 Any number of threads and processes may use one cache. An entry is written aside and renamed, and removed by renaming it
 away first; whoever reads one checks every byte, so that a damaged or half-removed entry is a miss. What lies aside
@@ -116,6 +117,10 @@ class Cache:
     @property
     def index(self) -> Path:
         return self.folder / "index"
+
+    @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration.json"
 
     def prepare(self) -> bool:
         """Make the folders; False where that cannot be done, and so nothing can be cached."""

@@ -8,7 +8,23 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PippinError
-from . import cache, compile, devices, export, generate, inspect, ops, plan, predict, report, run, studio, trace
+from . import (
+    cache,
+    compile,
+    convert_mil,
+    demo,
+    devices,
+    export,
+    generate,
+    inspect,
+    ops,
+    plan,
+    predict,
+    report,
+    run,
+    studio,
+    trace,
+)
 from .console import print_error
 
 app = typer.Typer(
@@ -30,7 +46,9 @@ app.command("generate")(generate.generate)
 app.add_typer(cache.app)
 app.add_typer(trace.app)
 app.command("export")(export.export)
+app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
+app.command("demo")(demo.demo)
 app.command("studio")(studio.studio)
 # What stands behind the script is the script's own, options included.
 app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run.run)

@@ -63,14 +63,14 @@ def explain(
 ) -> None:
     """Say whether a load would be a hit, and if not, which ingredient changed since the nearest entry."""
     from ..cache.explain import explain as explained
-    from ..format.asset import open_asset
     from ..loading import Source, key_of
+    from ..program import open_model
 
     found = cache_of(cache)
     configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
     named = key_of(Source(model), configuration, found.index)
     if named is None:
-        open_asset(model)  # says what is wrong with it
+        open_model(model)  # says what is wrong with it
         raise typer.Exit(1)
     answer = explained(found, named[0], model)
     if json_:

@@ -25,13 +25,13 @@ def export(
     from onnx import helper
 
     from ..configuration import Configuration
-    from ..format.asset import open_asset
+    from ..program import open_model
     from ..specialization.specializer import lower_function
     from .console import console, sized
 
     if path.exists() and not force:
         raise ConfigurationError(f"{path}: is there already; --force replaces it")
-    asset = open_asset(model)
+    asset = open_model(model)
     lowered = lower_function(asset, Configuration(function_name=function, precision=precision))  # type: ignore[arg-type]
     metadata = asset.description.metadata
     known = {"author": metadata.author, "license": metadata.license, "version": metadata.version}

@@ -10,18 +10,17 @@ import typer
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage or .mlmodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, or a .mil text.")],
     function: Annotated[str | None, typer.Option(help="Only this function.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the program as text.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print the description of a model."""
-    from ..format.asset import open_asset
-    from ..program import read_program
+    from ..program import open_model, read_program
     from ..program.summary import summary
     from ..program.text import program_text
 
-    asset = open_asset(model)
+    asset = open_model(model)
     program = read_program(asset) if asset.description.kind == "mlProgram" else None
     if text:
         from ..errors import UnsupportedModelError
@@ -63,8 +62,13 @@ def _print(found: dict[str, Any]) -> None:
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
             out.print(f"[dim]operations ({function['opset']})[/dim]  {counts}\n")
+    if found["layers"]:
+        out.print(f"[dim]layers[/dim]  {', '.join(f'{kind} {count}' for kind, count in found['layers'].items())}\n")
     if found["weights"]:
         rows = table("weights", "type", "where", "size")
         for row in found["weights"]:
             rows.add_row(row["stored_as"], row["type"], row["where"], sized(row["bytes"]))
         out.print(rows)
+    for model in found["models"]:
+        out.print()
+        _print(model)

@@ -76,11 +76,12 @@ def _configurations(
 ) -> list[Configuration]:
     from .options import configuration_of
 
+    chosen: list[str | None] = [*engines] if engines else [None]
     return [
         configuration_of(function, engine, precision, unit, strategy=strategy)
         for unit in units or ["ALL"]
         for precision in precisions or ["auto"]
-        for engine in engines or [None]
+        for engine in chosen
     ]
 
 
@@ -130,11 +131,8 @@ def _print(result: Result) -> None:
     facts.show_header = False
     facts.add_row("throughput", ", ".join(f"{rate:,.1f}/s with {n} in flight" for n, rate in result.throughput.items()))
     if result.memory is not None:
-        memory = result.memory
-        facts.add_row(
-            "memory",
-            f"peak {sized(memory.peak)}, steady {sized(memory.steady)}, before the load {sized(memory.before)}",
-        )
+        peak, steady, before = (sized(getattr(result.memory, kind)) for kind in ("peak", "steady", "before"))
+        facts.add_row("memory", f"peak {peak}, steady {steady}, before the load {before}")
     noise = result.numerics.worst
     kept = "" if noise is None else f"; {noise:.1f} dB of the float32 results are kept"
     facts.add_row("precision", f"{result.numerics.precision}: {result.numerics.explanation}{kept}")

@@ -103,8 +103,8 @@ def _print(found: Summary) -> None:
     facts.show_header = False
     facts.add_row("recorded", duration(found.seconds))
     facts.add_row("predictions", f"{found.predictions}" + (f", {found.failed} failed" if found.failed else ""))
-    refused = ", ".join(f"{count} {name}" for name, count in found.refused.items() if count)
-    facts.add_row("refused", refused) if refused else None
+    uncompleted = ", ".join(f"{count} {name}" for name, count in found.refused.items() if count)
+    facts.add_row("refused", uncompleted) if uncompleted else None
     if found.predictions_per_second is not None:
         facts.add_row("throughput", f"{found.predictions_per_second:,.1f} predictions a second")
     if found.average_concurrency is not None:

@@ -23,9 +23,10 @@ import numpy as np
 from ..configuration import ComputeUnits, Configuration, Hints
 from ..devices.detect import available_compute_devices
 from ..errors import ConfigurationError, FormatError, PippinError, PredictionError, UnsupportedError
-from ..format.asset import NEWEST_SPECIFICATION, Asset, open_asset
-from ..model import Model, State, load
-from ..program import save_compiled
+from ..format.asset import NEWEST_SPECIFICATION, Asset
+from ..model import Model, load
+from ..program import open_model, save_compiled
+from ..state import State
 from .structure import Plan, model_structure
 from .structure import _MLModelStructureNeuralNetworkLayerProxy as _MLModelStructureNeuralNetworkLayerProxy
 from .structure import _MLModelStructureProgramOperationProxy as _MLModelStructureProgramOperationProxy
@@ -69,7 +70,7 @@ class _MLModelProxy:
             if asset is not None:
                 opened = asset.asset
             else:
-                opened = self._asset = open_asset(_path(path))
+                opened = self._asset = open_model(_path(path))
                 if path.rstrip("/").endswith(_COMPILED):
                     self._compiled = _path(path)
             started = time.perf_counter_ns()
@@ -126,26 +127,26 @@ class _MLModelProxy:
     def compileModel(path: str) -> str:
         """Compile into a temporary folder, which is the caller's to remove."""
         with _as_runtime_error():
-            return str(_compile(open_asset(_path(path))))
+            return str(_compile(open_model(_path(path))))
 
     @staticmethod
     def create_model_asset_from_path(path: str) -> Any:
         from coremltools.models.model import MLModelAsset
 
         with _as_runtime_error():
-            return MLModelAsset(_MLModelAssetProxy(open_asset(_path(path))))
+            return MLModelAsset(_MLModelAssetProxy(open_model(_path(path))))
 
     @staticmethod
     def create_model_asset_from_memory(specification: bytes, weights: Mapping[str, bytes]) -> Any:
         from coremltools.models.model import MLModelAsset
 
         with _as_runtime_error():
-            return MLModelAsset(_MLModelAssetProxy(open_asset(specification, dict(weights))))
+            return MLModelAsset(_MLModelAssetProxy(open_model(specification, dict(weights))))
 
     @staticmethod
     def get_model_structure(path: str) -> Any:
         with _as_runtime_error():
-            return model_structure(open_asset(_path(path)))
+            return model_structure(open_model(_path(path)))
 
     @staticmethod
     def get_compute_plan(path: str, compute_units: str) -> Any:
@@ -153,7 +154,7 @@ class _MLModelProxy:
 
         with _as_runtime_error():
             configuration = _configuration(compute_units, "")
-            return MLComputePlan(_MLComputePlanProxy(Plan(open_asset(_path(path)), configuration, _device)))
+            return MLComputePlan(_MLComputePlanProxy(Plan(open_model(_path(path)), configuration, _device)))
 
     @staticmethod
     def get_available_compute_devices() -> list[Any]:

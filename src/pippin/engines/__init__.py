@@ -1,6 +1,8 @@
 """Engines: what compiles a lowered model for a compute device and runs it."""
 
 from .all import all_engines as all_engines
+from .all import engine_named as engine_named
+from .all import python_engine as python_engine
 from .base import Compiled as Compiled
 from .base import Engine as Engine
 from .base import FloatPrecision as FloatPrecision

@@ -9,9 +9,20 @@ from .base import Engine
 from .mnn import MNN
 from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
+from .python import Python
 
 
 @cache
 def all_engines() -> Mapping[str, Engine]:
     """Every engine by name, installed or not; where nothing is measured, the first that can run a model does."""
     return {engine.name: engine for engine in (OpenVINO(), OnnxRuntime(), MNN())}
+
+
+def engine_named(name: str) -> Engine:
+    """One of them, or the one for Python code, which is not to be chosen."""
+    return python_engine() if name == Python.name else all_engines()[name]
+
+
+@cache
+def python_engine() -> Engine:
+    return Python()

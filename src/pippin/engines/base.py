@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from ..cancellation import Stop
 from ..lowering.lowered import Lowered
+
+if TYPE_CHECKING:  # a load from the cache needs no ONNX
+    from onnx import ModelProto
 
 FloatPrecision = Literal["float32", "bfloat16", "float16"]
 
@@ -25,9 +29,13 @@ class Settings:
     threads: int | None = None
     """Threads of one prediction on the CPU; None: the engine's own choice, usually one for each core."""
 
+    streams: int | None = None
+    """Predictions that are computed side by side, each by some of the threads; None: it is made for one at a time."""
+
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
-        return f"{self.precision} on {self.device}{threads}"
+        streams = "" if self.streams is None else f", {self.streams} streams"
+        return f"{self.precision} on {self.device}{threads}{streams}"
 
 
 PLAIN = Settings()
@@ -36,8 +44,14 @@ PLAIN = Settings()
 class Compiled(Protocol):
     """A model compiled by an engine. `run` may be called from several threads at once."""
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Every output by its ONNX name. The arrays belong to the caller. Raises PredictionError."""
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Every output by its ONNX name. The arrays belong to the caller. Raises PredictionError.
+
+        `stop` may ask it to end early, with PredictionCancelled. `into` are arrays of the outputs' shapes and dtypes,
+        in C order, that are to be filled in place of new ones; an engine that cannot leaves them alone.
+        """
         ...
 
 
@@ -51,6 +65,8 @@ class Engine(Protocol):
     """Of two engines, the one with the lower rank loads faster from the cache (`bench/load.py`)."""
     thorough: bool
     """Whether it is only tried for fast predictions, since it compiles slowly, and its results are checked."""
+    spins: bool
+    """Whether its threads go on spinning for a while after a run, and take the cores from whoever runs next."""
 
     @property
     def installed(self) -> bool: ...
@@ -79,6 +95,10 @@ class Engine(Protocol):
         """
         ...
 
+    def prepared(self, model: ModelProto) -> ModelProto:
+        """The graph as this engine runs it best: what of `passes` it needs. The same object where it needs nothing."""
+        ...
+
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> Compiled:
         """Compile an ONNX model: its bytes, or a file with its weights beside it. Raises CompilationError.
 
@@ -92,6 +112,11 @@ class Engine(Protocol):
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> Compiled:
         """What `save` wrote. Raises CompilationError where it is not that."""
+        ...
+
+    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+        """Other settings, for the same artifact, that many predictions at once may be computed faster with; those for
+        fewer at once come first."""
         ...
 
     def profile(

@@ -15,14 +15,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cancellation import Stop
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _ARTIFACT = "model.mnn"
 _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
@@ -38,6 +42,7 @@ class MNN:
     package = "MNN"
     load_rank = 2
     thorough = True
+    spins = True
 
     @property
     def installed(self) -> bool:
@@ -66,8 +71,15 @@ class MNN:
             dims = info.type.tensor_type.shape.dim
             if not dims or any(dim.WhichOneof("value") != "dim_value" or dim.dim_value < 1 for dim in dims):
                 return {"": f"'{info.name}' has no fixed shape; it compiles for one"}
-        declined = {n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS}
-        return declined | {n.name: f"{n.domain}: only ONNX's own operators are given to it" for n in graph.node if n.domain}
+        declined = {
+            n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS
+        }
+        return declined | {
+            n.name: f"{n.domain}: only ONNX's own operators are given to it" for n in graph.node if n.domain
+        }
+
+    def prepared(self, model: ModelProto) -> ModelProto:
+        return model
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile
@@ -88,6 +100,9 @@ class MNN:
         except OSError as error:
             raise CompilationError(f"MNN {self.version} cannot load the artifact: {error}") from error
         return self._open(data, settings)
+
+    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+        return ()  # predictions of a session wait for each other, each with all cores
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
@@ -140,8 +155,12 @@ class CompiledMNN:
         self._outputs: dict[str, Any] = interpreter.getSessionOutputAll(session)
         self._lock = Lock()
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
         with self._lock:
+            if stop is not None:
+                stop.check()
             try:
                 for name, array in inputs.items():
                     if name in self._inputs:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cancellation import Stop
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import PYTHON, Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
 # The providers that reach a kind of device, the preferred one first; the CPU stands behind each of them.
@@ -40,6 +46,7 @@ class OnnxRuntime:
     package = "onnxruntime"
     load_rank = 0
     thorough = False
+    spins = True
 
     @property
     def installed(self) -> bool:
@@ -75,6 +82,11 @@ class OnnxRuntime:
         # Every operator that the lowering emits has a CPU kernel; a test holds it to that.
         return {n.name: f"{n.op_type} runs in Python" for n in lowered.model.graph.node if n.domain == PYTHON}
 
+    def prepared(self, model: ModelProto) -> ModelProto:
+        from ..passes.decompress import decompressed
+
+        return decompressed(model, _has_kernel)
+
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
     ) -> CompiledOnnxRuntime:
@@ -96,6 +108,12 @@ class OnnxRuntime:
         options = _options(settings)
         options.graph_optimization_level = _onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
         return self._session(folder / _ARTIFACT, options, settings.device)
+
+    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+        """The threads of a session are shared by all that run in it: with one, each prediction has its caller's."""
+        if settings.device != "cpu" or settings.threads is not None:
+            return ()
+        return (replace(settings, threads=1, streams=cores),)
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
@@ -133,6 +151,14 @@ class OnnxRuntime:
         return CompiledOnnxRuntime(session)
 
 
+def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool:
+    """Whether it fuses the two: products with weights in blocks, and layers whose other side is quantized as well."""
+    if reader.op_type == "MatMul" and any(attribute.name == "block_size" for attribute in dequantize.attribute):
+        return bool(reader.input[1] == dequantize.output[0])
+    others = [makers.get(name) for name in reader.input[:1]]
+    return any(other is not None and other.op_type == "DequantizeLinear" for other in others if other != dequantize)
+
+
 def _write_into(folder: Path, options: Any) -> None:
     """A session with these options writes its optimized model."""
     options.optimized_model_filepath = str(folder / _ARTIFACT)
@@ -156,10 +182,46 @@ class CompiledOnnxRuntime:
     def __init__(self, session: Any) -> None:
         self.session = session
         self.output_names = [output.name for output in session.get_outputs()]
+        # Without the checks of the Python class around it, which the library's core makes again: 2 of 16 us.
+        self._run = getattr(session, "_sess", session).run
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
         try:
-            values = self.session.run(self.output_names, inputs)
+            if into:
+                return self._run_into(inputs, into, stop)
+            values = self._run(self.output_names, inputs, None) if stop is None else self._stoppable(inputs, stop)
+        except PredictionError:
+            raise
         except Exception as error:
+            if stop is not None:
+                stop.check()
             raise PredictionError(f"ONNX Runtime failed: {error}") from error
         return dict(zip(self.output_names, values, strict=True))
+
+    def _stoppable(self, inputs: Mapping[str, np.ndarray], stop: Stop) -> Any:
+        options = _onnxruntime().RunOptions()
+        with stop.by(lambda: setattr(options, "terminate", True)):
+            return self._run(self.output_names, inputs, options)
+
+    def _run_into(
+        self, inputs: Mapping[str, np.ndarray], into: Mapping[str, np.ndarray], stop: Stop | None
+    ) -> dict[str, np.ndarray]:
+        """The outputs are bound to the caller's memory."""
+        binding, options = self.session.io_binding(), _onnxruntime().RunOptions()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, array)
+        for name in self.output_names:
+            if name in into:
+                array = into[name]
+                binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            else:
+                binding.bind_output(name, "cpu")
+        with nullcontext() if stop is None else stop.by(lambda: setattr(options, "terminate", True)):
+            self.session.run_with_iobinding(binding, options)
+        values = binding.get_outputs()
+        return {
+            name: into[name] if name in into else value.numpy()
+            for name, value in zip(self.output_names, values, strict=True)
+        }

@@ -6,23 +6,30 @@ import io
 import mmap
 from collections import deque
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CompilationError, PredictionError
+from ..cancellation import Stop
+from ..errors import CompilationError, PredictionCancelled, PredictionError
 from ..lowering.lowered import Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
 from .openvino_import import openvino
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
 # Without these device files there is no such device: asking the library takes 50 ms.
 _DEVICE_FILES = {"gpu": Path("/dev/dri"), "neuralEngine": Path("/dev/accel")}
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _ARTIFACT = "openvino.blob"
+_nothing = nullcontext()
 
 
 class OpenVINO:
@@ -30,6 +37,7 @@ class OpenVINO:
     package = "openvino"
     load_rank = 1
     thorough = False
+    spins = False
 
     @cached_property
     def core(self) -> Any:
@@ -69,6 +77,9 @@ class OpenVINO:
 
         return refused(lowered)
 
+    def prepared(self, model: ModelProto) -> ModelProto:
+        return model  # it folds constants itself, compressed ones too
+
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
     ) -> CompiledOpenVINO:
@@ -91,6 +102,21 @@ class OpenVINO:
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_first_line(error)}") from error
         return CompiledOpenVINO(compiled, mapped)
+
+    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+        """A stream for each core; on larger machines one for each four as well, for some at once.
+
+        Its own hint for throughput pins threads, and was never faster in `bench/in_flight.py`.
+        """
+        if settings.device != "cpu":
+            return ()
+        most = cores // (settings.threads or 1)
+        counts = [most // 4, most] if most >= 8 and settings.threads is None else [most]
+        return tuple(
+            replace(settings, threads=settings.threads or cores // count, streams=count)
+            for count in counts
+            if count > 1
+        )
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
@@ -130,7 +156,9 @@ def _properties(settings: Settings) -> dict[str, Any]:
         # Pinned, the threads of two models share the first cores while the others idle.
         properties["ENABLE_CPU_PINNING"] = False
         if settings.threads is not None:
-            properties["INFERENCE_NUM_THREADS"] = settings.threads
+            properties["INFERENCE_NUM_THREADS"] = settings.threads * (settings.streams or 1)  # of all streams
+        if settings.streams is not None:
+            properties["NUM_STREAMS"] = settings.streams
     return properties
 
 
@@ -153,9 +181,15 @@ class CompiledOpenVINO:
         self._tensor = openvino().Tensor
         self._idle: deque[Any] = deque()  # append and pop are atomic
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
         request = self.take()
-        values = self.infer(request, inputs)
+        try:
+            values = self._infer_into(request, inputs, into, stop) if into else self.infer(request, inputs, stop)
+        except PredictionCancelled:
+            self._idle.append(request)
+            raise
         self._idle.append(request)
         return values
 
@@ -166,14 +200,42 @@ class CompiledOpenVINO:
         except IndexError:
             return self.compiled.create_infer_request()
 
-    def infer(self, request: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def infer(
+        self, request: Any, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, copied: bool = True
+    ) -> dict[str, np.ndarray]:
+        """The outputs; not `copied`, they are the request's own buffers, which its next prediction overwrites."""
         try:
             for name, array in inputs.items():
                 index = self._inputs.get(name)
                 if index is not None:
                     request.set_input_tensor(index, self._tensor(array, shared_memory=array.flags.writeable))
-            # Not shared: the request's own buffers are overwritten by the next prediction.
-            values = request.infer({}, False, False).values()
+            with _nothing if stop is None else stop.by(request.cancel):
+                values = request.infer({}, not copied, False).values()
+        except PredictionError:
+            raise
         except Exception as error:
+            if stop is not None:
+                stop.check()
             raise PredictionError(f"OpenVINO failed: {_first_line(error)}") from error
         return {name: value for names, value in zip(self._outputs, values, strict=True) for name in names}
+
+    def _infer_into(
+        self, request: Any, inputs: Mapping[str, np.ndarray], into: Mapping[str, np.ndarray], stop: Stop | None
+    ) -> dict[str, np.ndarray]:
+        """The outputs lie in the caller's memory for this one prediction."""
+        own, given = [], {}
+        for index, names in enumerate(self._outputs):
+            array = next((into[name] for name in names if name in into), None)
+            if array is not None:
+                given[index] = array
+                own.append((index, request.get_output_tensor(index)))
+                request.set_output_tensor(index, self._tensor(array, shared_memory=True))
+        try:
+            values = self.infer(request, inputs, stop, copied=False)
+        finally:
+            for index, tensor in own:
+                request.set_output_tensor(index, tensor)
+        found: dict[str, np.ndarray] = {}
+        for index, names in enumerate(self._outputs):
+            found.update(dict.fromkeys(names, given[index] if index in given else values[names[0]].copy()))
+        return found

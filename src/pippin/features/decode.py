@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Many
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,9 +16,7 @@ from .images import decode_image
 Decoder: TypeAlias = Callable[[Mapping[str, np.ndarray]], Any]
 
 
-def make_decoders(
-    features: Sequence[FeatureDescription], ports: Sequence[Port], labels: Labels | None
-) -> dict[str, Decoder]:
+def make_decoders(features: Many[FeatureDescription], ports: Many[Port], labels: Labels | None) -> dict[str, Decoder]:
     """For each output of the model a function from all of an engine's arrays to its value.
 
     Raises SpecificationError where the description names an output that the program does not have.
@@ -55,6 +54,8 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
         case MultiArray(dtype=dtype, shape=shape):
             # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
             one = shape == (1,) and port.type.shape == ()
+            if port.sequence:
+                return _sequence_decoder(tensor, dtype.numpy, shape)
             return _array_decoder(tensor, dtype.numpy, (1,) if one else None)
     return lambda arrays: arrays[tensor]
 
@@ -66,6 +67,20 @@ def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | N
             with np.errstate(over="ignore"):  # beyond float16 is infinity, as it would be on the device
                 array = array.astype(dtype)
         return array if shape is None else array.reshape(shape)
+
+    return decode
+
+
+def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+    """A sequence of one step as it is described, or as [channel] or [channel, height, width]; a longer one as it is."""
+
+    def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        array = arrays[tensor].astype(dtype, copy=False)
+        if array.shape[:2] != (1, 1):
+            return array
+        if shape is not None and np.prod(shape) == array.size:
+            return array.reshape(shape)
+        return array.reshape(-1) if array.shape[3:] == (1, 1) else array.reshape(array.shape[2:])
 
     return decode
 

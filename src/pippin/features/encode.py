@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import FeatureTypeError, UnsupportedModelError
+from ..errors import FeatureShapeError, FeatureTypeError, UnsupportedModelError
 from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, Sequence, String
 from ..lowering.lowered import Port
+from ..types import Shape
 from .arrays import check_shape, to_array
 from .categories import encode_dictionary, encode_integer, encode_sequence, encode_string
 from .images import encode_image
@@ -45,6 +46,7 @@ def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
 def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
     dtype, declared = port.dtype, kind.dtype
     expected = kind.shape if kind.flexibility is None else None
+    sequence = port.type.shape if port.sequence else None
 
     def encode(value: Any) -> np.ndarray:
         if isinstance(value, str | bytes | dict) or value is None:
@@ -53,6 +55,8 @@ def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
             array = value
         else:
             array = to_array(name, value, declared, dtype)
+        if sequence is not None:
+            return _as_sequence(name, array, kind, sequence)
         if array.shape != expected:
             if array.shape == () and expected == (1,):
                 return array.reshape(1)
@@ -60,6 +64,19 @@ def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
         return array
 
     return encode
+
+
+def _as_sequence(name: str, array: np.ndarray, kind: MultiArray, shape: Shape) -> np.ndarray:
+    """[sequence, batch, channel, height, width], of that or of one step as it is described."""
+    if array.ndim == len(shape) and array.shape[0] > 0 and array.shape[1:] == shape[1:]:
+        return array
+    if array.ndim == len(shape):
+        raise FeatureShapeError(
+            f"'{name}': the shape {' x '.join(map(str, array.shape))} was given; a sequence has the shape"
+            f" [sequence] x {' x '.join(map(str, shape[1:]))}"
+        )
+    check_shape(name, array.shape, kind)
+    return array.reshape(1, *(size or 1 for size in shape[1:]))
 
 
 def _number_encoder(name: str, port: Port) -> Encoder:
@@ -88,4 +105,5 @@ def default_value(feature: FeatureDescription, port: Port) -> Any:
         return None if shape is None else np.full(shape, port.default, port.dtype)
     if not feature.optional or not isinstance(feature.type, MultiArray) or feature.type.shape is None:
         return None
-    return np.full(feature.type.shape, feature.type.default or 0, port.dtype)
+    sizes = [size or 1 for size in port.type.shape or ()] if port.sequence else feature.type.shape
+    return np.full(sizes, feature.type.default or 0, port.dtype)

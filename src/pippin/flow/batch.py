@@ -3,50 +3,142 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
 
 from ..cancellation import Cancellation
-from ..errors import PippinError
-from .service import Pending, Service, Work
+from ..errors import PippinError, PredictionCancelled
+from .service import Service, Work
+
+Result = Any  # the outputs, or a PippinError
+Progress = Callable[[int, int], object]
 
 
-def predict_all(
-    service: Service,
-    works: Sequence[Work],
-    return_exceptions: bool,
-    progress: Callable[[int, int], object] | None,
-    cancellation: Cancellation | None,
-) -> list[Any]:
-    """The results in order. Only some more are submitted than can run, so that others get their turn between."""
-    results: list[Any] = []
-    window: deque[Pending] = deque()
+class Job(NamedTuple):
+    work: Work
+    size: int
+    """Bytes that it holds."""
+    elements: int = 1
+    """Elements of the batch that it computes; it gives a list where these are several."""
+
+
+class Ready:
+    """A prediction that was computed at once."""
+
+    __slots__ = ("_outputs",)
+
+    def __init__(self, outputs: Result) -> None:
+        self._outputs = outputs
+
+    def result(self) -> Result:
+        return self._outputs
+
+
+def results(
+    service: Service, jobs: Iterable[Job], cancellation: Cancellation | None = None
+) -> Generator[Result, None, None]:
+    """The outputs of each, or its error, in order. Only some more are submitted than
+    can run, so that others get their turn between; leaving early cancels these."""
+    window: deque[Any] = deque()
     ahead = 2 * service.gate.room
 
     def cancel() -> None:
         for pending in list(window):
-            pending.cancel()
+            if not isinstance(pending, Ready):
+                pending.cancel()
 
     forget = cancellation.listen(cancel) if cancellation is not None else lambda: None
-    following = iter(works)
+    following = iter(jobs)
+    more = True
     try:
-        while len(results) < len(works):
-            while len(window) < ahead and (work := next(following, None)) is not None:
-                window.append(service.submit(work))
-                if cancellation is not None and cancellation.cancelled:
-                    window[-1].cancel()
-            pending = window[0]
-            try:
-                results.append(pending.future.result())
-            except PippinError as error:
-                error.add_note(f"in element {len(results)} of the batch")
-                if not return_exceptions:
-                    raise
-                results.append(error)
+        while True:
+            while more and len(window) < ahead:
+                found = next(following, None)
+                if found is None:
+                    more = False
+                    break
+                window.append(_begun(service, found, cancellation))
+            if not window:
+                return
+            first = window[0]
+            result = first.result() if isinstance(first, Ready) else _result(first.future.result)
             window.popleft()
-            if progress is not None:
-                progress(len(results), len(works))
+            yield result
     finally:
         forget()
         cancel()
-    return results
+
+
+def _begun(service: Service, job: Job, cancellation: Cancellation | None) -> Any:
+    """Under way, or done already where that is faster."""
+    if cancellation is not None and cancellation.cancelled:
+        return Ready(PredictionCancelled("the prediction was cancelled"))
+    try:
+        outputs = service.at_once(job.work, job.size)
+    except PippinError as error:
+        return Ready(error)
+    return Ready(outputs) if outputs is not None else service.submit(job.work, job.size)
+
+
+def _result(result: Callable[[], Any]) -> Result:
+    try:
+        return result()
+    except PippinError as error:
+        return error
+
+
+class Gathered:
+    """The results of a batch as they come; a work may stand for several elements (`Job.elements`)."""
+
+    def __init__(self, of: int, return_exceptions: bool, progress: Progress | None) -> None:
+        self.results: list[Result] = []
+        self._of = of
+        self._return_exceptions = return_exceptions
+        self._progress = progress
+
+    def add(self, result: Result, count: int) -> None:
+        """Raises the error of an element with its index in a note, and what `progress` raises."""
+        for one in result if count > 1 and isinstance(result, list) else [result] * count:
+            if isinstance(one, PippinError):
+                one.add_note(f"in element {len(self.results)} of the batch")
+                if not self._return_exceptions:
+                    raise one
+            self.results.append(one)
+        if self._progress is not None:
+            self._progress(len(self.results), self._of)
+
+
+def gather(
+    service: Service, jobs: Sequence[Job], gathered: Gathered, cancellation: Cancellation | None
+) -> list[Result]:
+    """The results of a batch, in this thread."""
+    with closing(results(service, jobs, cancellation)) as found:
+        for job, result in zip(jobs, found, strict=True):
+            gathered.add(result, job.elements)
+    return gathered.results
+
+
+async def gather_async(service: Service, jobs: Sequence[Job], gathered: Gathered) -> list[Result]:
+    """The results of a batch, in a task; cancelling it cancels what is not done."""
+    from .waiting import wait
+
+    window: deque[tuple[Job, Any]] = deque()
+    following = iter(jobs)
+    try:
+        while True:
+            while len(window) < 2 * service.gate.room and (job := next(following, None)) is not None:
+                await service.turn()
+                window.append((job, _begun(service, job, None)))
+            if not window:
+                return gathered.results
+            job, first = window.popleft()
+            try:
+                result = first.result() if isinstance(first, Ready) else await wait(first, None)
+            except PippinError as error:
+                result = error
+            gathered.add(result, job.elements)
+    finally:
+        for _, pending in window:
+            if not isinstance(pending, Ready):
+                pending.cancel()

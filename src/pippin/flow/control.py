@@ -27,6 +27,9 @@ class FlowControl:
     max_waiting: int | None = None
     """Those that may wait; None: any number with "wait", else as many as may run. Beyond, "wait" rejects."""
     policy: Policy = "wait"
+    max_blocking: float = 0.001
+    """Seconds that an event loop may be kept by predictions which are computed in it, because a thread would take
+    longer; 0: none are."""
 
     def __post_init__(self) -> None:
         if self.policy not in get_args(Policy):
@@ -35,6 +38,8 @@ class FlowControl:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < least):
                 raise ConfigurationError(f"{name} is {value!r}; it must be an integer of at least {least}, or None")
+        if not isinstance(self.max_blocking, int | float) or not self.max_blocking >= 0:
+            raise ConfigurationError(f"max_blocking is {self.max_blocking!r}; it must be seconds, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

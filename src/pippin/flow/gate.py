@@ -56,6 +56,8 @@ class Gate:
         self._clock = clock
         self._lock = Lock()
         self._waiting: list[Request] = []
+        self._gone = 0
+        """Those among them that were refused meanwhile: taking one out of the middle of a heap takes long."""
         self._numbers = itertools.count()
         self._running = 0
         self._bytes = 0
@@ -81,15 +83,39 @@ class Gate:
             self._note() if recorder.sink else None
         _call(calls)
 
-    def enter(self, request: Request) -> bool:
-        """Start it here and now, without calling it, if there is room and nobody waits; else it is not submitted."""
+    def begin(self, size: int) -> float | None:
+        """Start one here and now if there is room and nobody waits: the time, for `end`. Else None: it did not come."""
         with self._lock:
-            if self._waiting or not self._fits(request):
-                return False
-            request.number, request.arrived = next(self._numbers), self._clock()
+            if len(self._waiting) > self._gone or self._running >= self._room:
+                return None
+            limit = self._flow.max_bytes
+            if limit is not None and self._running and self._bytes + size > limit:
+                return None
             self._counts["submitted"] += 1
-            self._begin(request)
-            return True
+            self._running += 1
+            self._bytes += size
+            return self._clock()
+
+    def end(self, size: int, began: float, failed: bool) -> float:
+        """The prediction that `begin` began is done; what it took."""
+        with self._lock:
+            took = self._clock() - began
+            self._running -= 1
+            self._bytes -= size
+            self._counts["failed" if failed else "completed"] += 1
+            if not failed:
+                self._latencies.append(took)
+            calls = self._admit() if self._waiting else None
+        if calls:
+            _call(calls)
+        return took
+
+    def count(self, outcome: str) -> None:
+        """One more prediction that ended ("cancelled", "dropped", "rejected") before it came here."""
+        with self._lock:
+            self._counts["submitted"] += 1
+            self._counts[outcome] += 1
+            self._note() if recorder.sink else None
 
     def cancel(self, request: Request) -> bool:
         """Refuse it where it waits: True. Where it runs, it goes on to hold its slot until it is done: False."""
@@ -98,10 +124,13 @@ class Gate:
                 request.cancelled = True
             if request.phase != "waiting":
                 return False
-            self._waiting.remove(request)
-            heapq.heapify(self._waiting)
+            self._gone += 1
             calls = [self._refused(request, PredictionCancelled("the prediction was cancelled"), "cancelled")]
             calls += self._admit()
+            if 2 * self._gone > len(self._waiting):
+                self._waiting = [other for other in self._waiting if other.phase == "waiting"]
+                heapq.heapify(self._waiting)
+                self._gone = 0
             self._note() if recorder.sink else None
         _call(calls)
         return True
@@ -125,12 +154,17 @@ class Gate:
             latencies = sorted(self._latencies)
             p50, p99 = (latencies[int(len(latencies) * q)] if latencies else None for q in (0.5, 0.99))
             return Statistics(
-                self._running, len(self._waiting), self._bytes, **self._counts, latency_p50=p50, latency_p99=p99
+                self._running,
+                len(self._waiting) - self._gone,
+                self._bytes,
+                **self._counts,
+                latency_p50=p50,
+                latency_p99=p99,
             )
 
     def _note(self) -> None:
         """The trace's counters, where one changed."""
-        counts = len(self._waiting), *(self._counts[name] for name in ("cancelled", "dropped", "rejected"))
+        counts = len(self._waiting) - self._gone, *(self._counts[name] for name in ("cancelled", "dropped", "rejected"))
         send = recorder.sink
         if counts != self._noted and send is not None:
             self._noted = counts
@@ -153,6 +187,10 @@ class Gate:
         now = self._clock()
         while self._waiting:
             first = self._waiting[0]
+            if first.phase != "waiting":
+                heapq.heappop(self._waiting)
+                self._gone -= 1
+                continue
             if first.deadline is not None and now >= first.deadline:
                 heapq.heappop(self._waiting)
                 late = DeadlineExceeded("the prediction was not started before its deadline")
@@ -169,13 +207,13 @@ class Gate:
         """Refuse what is one too many."""
         calls: list[Callable[[], object]] = []
         policy, limit = self._flow.policy, self._queue_limit
-        while limit is not None and len(self._waiting) > limit:
-            oldest = min(self._waiting, key=lambda request: request.number)
-            victim = oldest if policy in ("drop_oldest", "latest") else newest
-            self._waiting.remove(victim)
-            heapq.heapify(self._waiting)
+        while limit is not None and (waiting := len(self._waiting) - self._gone) > limit:
+            victim = newest
+            if policy in ("drop_oldest", "latest"):
+                victim = min((r for r in self._waiting if r.phase == "waiting"), key=lambda request: request.number)
+            self._gone += 1
             if policy in ("wait", "reject"):
-                under_way = f"{self._running} predictions run and {len(self._waiting)} wait"
+                under_way = f"{self._running} predictions run and {waiting - 1} wait"
                 rejected = PredictionRejected(f"{under_way}: there is no room for another one")
                 calls.append(self._refused(victim, rejected, "rejected"))
             else:
@@ -200,5 +238,12 @@ def _queue(policy: Policy, room: int) -> int | None:
 
 
 def _call(calls: list[Callable[[], object]]) -> None:
+    """Each of them, whatever another one raises: a slot that was given must be used."""
+    failed: list[BaseException] = []
     for call in calls:
-        call()
+        try:
+            call()
+        except BaseException as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]

@@ -18,9 +18,11 @@ from ..errors import (
     WeightError,
 )
 from .blob import BlobFile
-from .compiled import open_compiled
+from .compiled import PROGRAM, SPECIFICATION, Compiled, is_compiled, open_compiled, own_specification, pipeline_models
+from .coremldata import FILE, read_coremldata
 from .description import ModelDescription, read_description
 from .package import Package, inside, open_package
+from .pointer import POINTER, is_pointer
 from .schema import messages
 
 NEWEST_SPECIFICATION = 10
@@ -46,13 +48,19 @@ _OTHER_KINDS = {
 
 @dataclass(frozen=True)
 class Asset:
-    """A model that is opened, not yet read: `specification` is a `Model` message of coremltools' schema."""
+    """A model that is opened, not yet read: `specification` is a `Model` message of coremltools' schema.
+
+    Where the program is text, `text` is its file, and the specification has no program until `program.open_model` has
+    put it there. `submodels` are the models of a pipeline that each have a folder of their own.
+    """
 
     name: str
     path: Path | None
     specification: Any = field(repr=False)
     _package: Package | None = field(default=None, repr=False)
     _weights: Weights = field(default=None, repr=False)
+    text: Path | None = None
+    submodels: tuple[Asset, ...] = field(default=(), repr=False)
     _opened: dict[str, BlobFile] = field(default_factory=dict, repr=False)
     _linked: list[str] = field(default_factory=list, repr=False)
 
@@ -71,7 +79,8 @@ class Asset:
 
     def opened(self) -> list[str]:
         """The names of the weight files and linked models that were opened so far: paths, where they lie in files."""
-        return [*(blob.name for blob in list(self._opened.values())), *self._linked]
+        own = [*(blob.name for blob in list(self._opened.values())), *self._linked]
+        return own + [name for part in self.submodels for name in part.opened()]
 
     def linked(self) -> Asset:
         """The model that a linked model stands for. Raises PackageError, with where it was looked for."""
@@ -93,9 +102,9 @@ class Asset:
 
     def parts(self) -> list[Asset]:
         """The models of a pipeline, in order; they share its weight files."""
-        kind = self.specification.WhichOneof("Type")
-        message = getattr(self.specification, kind)
-        models = (message if kind == "pipeline" else message.pipeline).models
+        if self.submodels:
+            return list(self.submodels)
+        models = pipeline_models(self.specification)
         return [replace(self, name=f"{self.name} model{i}", specification=model) for i, model in enumerate(models)]
 
     def _open(self, relative: str) -> BlobFile:
@@ -129,12 +138,12 @@ def weight_path(file_name: str) -> str:
 
 
 def open_asset(source: Any, weights: Weights = None) -> Asset:
-    """Open a model: the path of an `.mlpackage` or `.mlmodel`, or a specification in memory.
+    """Open a model: the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.mil`, or a specification in memory.
 
     A specification in memory is bytes or a `Model` message; its weight files are given as `weights`, either
     {"weights/weight.bin": bytes} or the folder that holds them. An Asset is returned as it is.
     Raises PackageError, SpecificationError, UnsupportedVersionError; UnsupportedModelError for a model that is not
-    Core ML's, or compiled; ConfigurationError for `weights` beside a package or an Asset, which have their own.
+    Core ML's, or compiled to what is not known; ConfigurationError for `weights` beside a package or an Asset, which have their own.
     """
     if isinstance(source, Asset):
         _refuse(weights, source.name)
@@ -166,24 +175,67 @@ def _open_path(path: Path, weights: Weights) -> Asset:
             " (coremltools converts to it)"
         )
     if path.is_dir():
-        compiled = open_compiled(path)
-        if compiled is not None:
+        own = own_specification(path)
+        if own is not None:
             _refuse(weights, str(path))
-            return Asset(path.name, path, _parse(_read(compiled), str(compiled)), None, path)
-        if path.suffix == ".mlmodelc" or (path / "coremldata.bin").is_file():
-            raise UnsupportedModelError(
-                f"{path}: is compiled by Apple's compiler; open the .mlpackage it was made from"
-            )
+            return _own(path, own)
+        if is_compiled(path):
+            _refuse(weights, str(path))
+            return _compiled(open_compiled(path), path.name)
         package = open_package(path)
         _refuse(weights, str(path))
         specification = _parse(_read(package.specification), str(package.specification))
         return Asset(path.name, path, specification, package)
+    if path.suffix == ".mil":
+        return _text(path, weights)
     data = _read(path)
+    if is_pointer(data):
+        raise PackageError(f"{path}: {POINTER}")
     if data[:4] == b"PK\x03\x04":
         raise PackageError(f"{path}: is a zip archive; unpack it and open the .mlpackage inside")
     if path.name == "Manifest.json":
         raise PackageError(f"{path}: is the manifest of a package; open the folder {path.parent}")
     return Asset(path.name, path, _parse(data, str(path)), None, path.parent if weights is None else weights)
+
+
+def _own(path: Path, file: Path) -> Asset:
+    """A folder that Pippin wrote."""
+    specification = _parse(_read(file), str(file))
+    is_program = specification.WhichOneof("Type") == "mlProgram"
+    text = path / PROGRAM if is_program and not specification.mlProgram.functions else None
+    return Asset(path.name, path, specification, None, path, text)
+
+
+def _compiled(compiled: Compiled, name: str) -> Asset:
+    """A folder that Apple's compiler wrote."""
+    specification = compiled.specification
+    if specification is None:
+        return Asset(name, compiled.folder, _nothing(), None, compiled.folder, compiled.text)
+    parts = tuple(_compiled(part, f"{name} {part.folder.name}") for part in compiled.parts)
+    _checked(specification, str(compiled.folder))
+    return Asset(name, compiled.folder, specification, None, compiled.folder, compiled.text, parts)
+
+
+def _text(path: Path, weights: Weights) -> Asset:
+    """A program as text: with the description that lies beside it, else with none."""
+    folder = path.parent
+    beside = path.parent if weights is None else weights
+    if (folder / FILE).is_file():
+        specification = _checked(read_coremldata(folder / FILE), str(folder / FILE))
+    elif (folder / SPECIFICATION).is_file():
+        specification = _parse(_read(folder / SPECIFICATION), str(folder / SPECIFICATION))
+    else:
+        return Asset(path.name, path, _nothing(), None, beside, path)
+    if specification.WhichOneof("Type") != "mlProgram":
+        raise PackageError(f"{path}: lies beside the description of a {specification.WhichOneof('Type')} model")
+    return Asset(path.name, path, specification, None, beside, path)
+
+
+def _nothing() -> Any:
+    """The specification of a text that stands alone, until it has described itself."""
+    model = messages("Model").Model()
+    model.mlProgram.SetInParent()
+    return model
 
 
 def _read(path: Path) -> bytes:

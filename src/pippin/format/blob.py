@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import WeightError
 from ..types import DataType
+from .pointer import POINTER, is_pointer
 
 _VERSIONS = (1, 2)
 _SENTINEL = 0xDEADBEEF
@@ -58,6 +59,8 @@ class BlobFile:
         if len(data) < _ALIGNMENT:
             raise WeightError(f"{name}: {len(data)} bytes are too few for a weight file (its header alone has 64)")
         self.count, self.version = _HEADER.unpack_from(data, 0)
+        if is_pointer(data[:_ALIGNMENT]):
+            raise WeightError(f"{name}: {POINTER}")
         if self.version not in _VERSIONS:
             raise WeightError(f"{name}: its header has the version {self.version}; a weight file has 1 or 2")
 
@@ -157,3 +160,12 @@ def unpack_elements(data: bytes | memoryview, dtype: DataType, count: int) -> np
     if dtype is DataType.INT4:
         return (elements.astype(np.int8) ^ 8) - 8
     return elements
+
+
+def pack_elements(array: np.ndarray, dtype: DataType) -> bytes:
+    """What `unpack_elements` reads: the elements in order, packed from the lowest bit up."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    if dtype.bits >= 8:
+        return flat.tobytes()
+    bits = np.unpackbits(flat.astype(np.uint8)[:, None], axis=1, count=dtype.bits, bitorder="little")
+    return np.packbits(bits.reshape(-1), bitorder="little").tobytes()

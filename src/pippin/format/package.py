@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from ..errors import PackageError
+
+if TYPE_CHECKING:
+    from .blob import BlobFile
 
 _MANIFEST = "Manifest.json"
 _DATA = "Data"
 _MAJOR = "1"
+_AUTHOR = "com.apple.CoreML"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +109,34 @@ def inside(root: Path, path: Path) -> Path:
     if "\0" in str(path) or not lexical.is_relative_to(os.path.normpath(root)):
         raise PackageError(f"{root}: the path {str(path)!r} leads out of the package")
     return path
+
+
+def write_package(path: Path, specification: Any, weights: Mapping[str, BlobFile]) -> None:
+    """Write the folder `path`, which must not exist yet; `weights` by their paths inside the model."""
+    aside = path.with_name(f".{path.name}-{uuid4().hex}")
+    try:
+        folder = aside / _DATA / _AUTHOR
+        folder.mkdir(parents=True)
+        (folder / "model.mlmodel").write_bytes(specification.SerializeToString())
+        for relative, blob in weights.items():
+            file = inside(folder, folder / relative)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            blob.save(file)
+        items = {"model.mlmodel": "CoreML Model Specification"}
+        items |= dict.fromkeys(sorted({Path(relative).parts[0] for relative in weights}), "CoreML Model Weights")
+        entries = {
+            str(uuid4()).upper(): {
+                "author": _AUTHOR, "description": what, "name": name, "path": f"{_AUTHOR}/{name}",
+            }
+            for name, what in items.items()
+        }  # fmt: skip
+        manifest = {
+            "fileFormatVersion": "1.0.0",
+            "itemInfoEntries": entries,
+            "rootModelIdentifier": next(iter(entries)),
+        }
+        (aside / _MANIFEST).write_text(json.dumps(manifest, indent=4), encoding="utf-8")
+        aside.rename(path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise

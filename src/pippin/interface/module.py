@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from ..errors import ConfigurationError
 from ..format.description import FeatureDescription, FunctionDescription, ModelDescription
 from .names import class_name, unique
-from .types import given, label_type, taken, told
+from .types import given, label_type, literal, taken, told
 
 _WIDTH = 110
 
@@ -54,14 +55,15 @@ def _head(description: ModelDescription, file: str, name: str, text: str) -> str
     lines += [about.short_description.strip(), ""] if about.short_description.strip() else []
     lines += [f"{key}: {value.strip()}" for key, value in facts if value.strip()]
     collections = [word for word in ("Iterable", "Mapping", "Sequence") if f"{word}[" in text]
-    typing = ["Any", *(["Literal"] if "Literal[" in text else [])]
+    images = "PIL." in text or "ImageLike" in text
+    typing = [*(["TYPE_CHECKING"] if images else []), "Any", *(["Literal"] if "Literal[" in text else [])]
     typing += ["TypeAlias"] if "TypeAlias" in text or "ImageLike" in text else []
     imports = [
         "import os",
         f"from collections.abc import {', '.join(collections)}",
-        "from dataclasses import dataclass, replace",
+        f"from dataclasses import dataclass{', replace' if 'replace(' in text else ''}",
         "from pathlib import Path",
-        f"from typing import {', '.join(['TYPE_CHECKING', *typing])}",
+        f"from typing import {', '.join(typing)}",
         "",
         *(["import numpy as np"] if "np." in text else []),
         "import numpy.typing as npt",
@@ -71,13 +73,14 @@ def _head(description: ModelDescription, file: str, name: str, text: str) -> str
         "if TYPE_CHECKING:",
         "    import PIL.Image",
         "",
-        f"MODEL = Path(__file__).parent / {_quoted(file)}",
+        f"MODEL = Path(__file__).parent / {literal(file)}",
         '"""Where the model is looked for: beside this module."""',
         "",
         'ImageLike: TypeAlias = "PIL.Image.Image | str | os.PathLike[str] | npt.NDArray[Any] | pippin.ImageInput"',
     ]
     needed = [line for line in imports if _needed(line, text)]
-    return "\n".join([_docstring("\n".join(lines).strip(), 0), "", "from __future__ import annotations", "", *needed])
+    head = [_docstring("\n".join(lines).strip(), 0), "", "from __future__ import annotations", "", *needed]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(head).strip())
 
 
 def _needed(line: str, text: str) -> bool:
@@ -98,7 +101,7 @@ def _labels(
     kind = label_type(description.class_labels)
     text = f"{named}: TypeAlias = {kind}"
     if len(text) > _WIDTH and kind.startswith("Literal"):
-        listed = "".join(f"    {label!r},\n" for label in dict.fromkeys(description.class_labels))
+        listed = "".join(f"    {literal(label)},\n" for label in dict.fromkeys(description.class_labels))
         text = f"{named}: TypeAlias = Literal[\n{listed}]"
     return named, f'{text}\n"""One of the {len(description.class_labels)} classes."""'
 
@@ -121,7 +124,8 @@ def _input(function: FunctionDescription, name: str) -> str:
     """The dataclass of the inputs: what has to be given comes first."""
     names = unique(feature.name for feature in function.inputs)
     ordered = sorted(function.inputs, key=lambda feature: feature.optional)
-    lines = ["@dataclass(frozen=True, slots=True)", f"class {name}Input:"]
+    # Arrays have no truth value: generated equality would raise.
+    lines = ["@dataclass(frozen=True, slots=True, eq=False)", f"class {name}Input:"]
     lines.append(_docstring(f"What {name} takes.", 4))
     for feature in ordered:
         kind = taken(feature.type)
@@ -137,21 +141,20 @@ def _input(function: FunctionDescription, name: str) -> str:
         "    def features(self) -> dict[str, Any]:",
         '        """By the names that the model has for them."""',
     ]
-    given_always = ", ".join(f"{_quoted(f.name)}: self.{names[f.name]}" for f in ordered if not f.optional)
+    given_always = ", ".join(f"{literal(f.name)}: self.{names[f.name]}" for f in ordered if not f.optional)
     lines.append(f"        found: dict[str, Any] = {{{given_always}}}")
     for feature in ordered:
         if feature.optional:
             field = names[feature.name]
             lines += [
                 f"        if self.{field} is not None:",
-                f"            found[{_quoted(feature.name)}] = self.{field}",
+                f"            found[{literal(feature.name)}] = self.{field}",
             ]
     return "\n".join([*lines, "        return found"])
 
 
 def _output(function: FunctionDescription, name: str, labels: tuple[str, str] | None) -> str:
     names = unique(feature.name for feature in function.outputs)
-    # An array has no truth value: generated equality would raise.
     lines = ["@dataclass(frozen=True, slots=True, eq=False)", f"class {name}Output:"]
     lines.append(_docstring(f"What {name} gives.", 4))
     for feature in function.outputs:
@@ -159,7 +162,7 @@ def _output(function: FunctionDescription, name: str, labels: tuple[str, str] | 
         lines += ["", f"    {names[feature.name]}: {kind}", _docstring(told(feature), 4)]
     lines += ["", "    @classmethod", f"    def of(cls, outputs: Mapping[str, Any]) -> {name}Output:"]
     lines.append('        """From the outputs by the names that the model has for them."""')
-    fields = ", ".join(f"{field}=outputs[{_quoted(own)}]" for own, field in names.items())
+    fields = ", ".join(f"{field}=outputs[{literal(own)}]" for own, field in names.items())
     return "\n".join([*lines, f"        return cls({fields})"])
 
 
@@ -179,16 +182,16 @@ def _state(function: FunctionDescription, name: str) -> str:
         feature = next(f for f in function.states if f.name == own)
         kind = given(feature.type)
         lines += ["", "    @property", f"    def {field}(self) -> {kind}:", _docstring(f"A copy. {told(feature)}", 8)]
-        lines += [f"        found: {kind} = self.state.read({_quoted(own)})", "        return found"]
+        lines += [f"        found: {kind} = self.state.read({literal(own)})", "        return found"]
         lines += ["", f"    @{field}.setter", f"    def {field}(self, value: {kind}) -> None:"]
-        lines.append(f"        self.state.write({_quoted(own)}, value)")
+        lines.append(f"        self.state.write({literal(own)}, value)")
     return "\n".join(lines)
 
 
 def _model(function: FunctionDescription, name: str, description: ModelDescription, several: bool) -> str:
     about = description.metadata.short_description.strip() or f"A Core ML model, {description.kind}."
     told_of = f"{about}\n\nThe function {function.name!r}." if several else about
-    how = f"replace(configuration or pippin.Configuration(), function_name={_quoted(function.name)})"
+    how = f"replace(configuration or pippin.Configuration(), function_name={literal(function.name)})"
     chosen = how if several else "configuration"
     return "\n".join(
         [
@@ -272,10 +275,6 @@ _WITH_STATE = '''
         """Predictions for many inputs, one after the other, on one state."""
         return [self.predict(one, state) for one in inputs]
 '''
-
-
-def _quoted(text: str) -> str:
-    return repr(text)
 
 
 def _docstring(text: str, indent: int) -> str:

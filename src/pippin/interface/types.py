@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from ..format.description import (
@@ -62,7 +63,12 @@ def label_type(labels: Sequence[str | int]) -> str:
     kinds = {type(label).__name__ for label in labels}
     if len(labels) > MOST_LABELS or not labels:
         return " | ".join(sorted(kinds)) or "str"
-    return f"Literal[{', '.join(repr(label) for label in dict.fromkeys(labels))}]"
+    return f"Literal[{', '.join(map(literal, dict.fromkeys(labels)))}]"
+
+
+def literal(label: str | int) -> str:
+    """Its source; what JSON escapes, Python does."""
+    return json.dumps(label, ensure_ascii=False)
 
 
 def told(feature: FeatureDescription) -> str:

@@ -8,7 +8,8 @@ values, indices = g.TopK(x, k)   as many results as the operator requires (`outp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -103,6 +104,8 @@ class Graph:
         self._unpacked: list[onnx.NodeProto] = []  # casts of stored constants, ahead of everything else
         self._kept: list[np.ndarray] = []  # keeps alive what _constants identifies by address
         self._counter = 0
+        self._foreign: list[Tensor] = []  # results of Python code, whose types nothing infers
+        self._depth = 0
         self._domains: set[str] = set()
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
@@ -134,18 +137,37 @@ class Graph:
         results = tuple(Tensor(name, *kind_of) for name, kind_of in zip(names, found, strict=True))
         return results if len(results) > 1 else results[0]
 
+    def python(
+        self, operator: str, code: str, parameters: Mapping[str, Any], inputs: Sequence[Operand],
+        weights: Sequence[np.ndarray], types: Sequence[tuple[Any, Shape | None]],
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """A node that is registered Python code, with results of these types; `parameters` are plain values.
+
+        Raises UnsupportedOperationError inside a branch or loop, which cannot be cut there.
+        """
+        if self._depth:
+            raise UnsupportedOperationError("it stands in a branch or loop, where Python code cannot be called")
+        operands = [*(self.tensor(x) for x in inputs), *map(self._initializer, weights)]
+        names = [self.unique(operator) for _ in types]
+        attributes = {"label": self.label, "code": code, "parameters": json.dumps(dict(parameters))}
+        node = helper.make_node(operator, [t.name for t in operands], names, name=names[0], domain=PYTHON, **attributes)
+        self.nodes.append(node)
+        results = tuple(Tensor(n, np.dtype(dtype), shape) for n, (dtype, shape) in zip(names, types, strict=True))
+        self._foreign += results
+        self._domains.add(PYTHON)
+        return results
+
     def other(
         self,
         domain: str,
         kind: str,
         inputs: Sequence[Tensor],
         types: Sequence[tuple[np.dtype[Any], Shape | None]],
-        names: Sequence[str] = (),
         **attributes: Any,
     ) -> tuple[Tensor, ...]:
-        """Append one node of one of `DOMAINS`, with outputs of the `types`, called `names` where these are given."""
+        """Append one node of one of `DOMAINS`, with outputs of the `types`."""
         self._domains.add(domain)
-        names = names or [self.unique(kind) for _ in types]
+        names = [self.unique(kind) for _ in types]
         node = helper.make_node(kind, [t.name for t in inputs], names, name=names[0], domain=domain, **attributes)
         self.nodes.append(node)
         return tuple(Tensor(name, np.dtype(dtype), shape) for name, (dtype, shape) in zip(names, types, strict=True))
@@ -155,7 +177,7 @@ class Graph:
         dtype = np.dtype(dtype)
         if isinstance(x, Tensor):
             return x if x.dtype == dtype else self.Cast(x, to=element_type(dtype))
-        return np.asarray(x).astype(dtype)
+        return np.asarray(x).astype(dtype, copy=False)
 
     def shape_of(self, x: Tensor | np.ndarray) -> Any:
         """The shape as int64: a numpy array where it is known now, else a Tensor."""
@@ -179,6 +201,7 @@ class Graph:
     ) -> onnx.GraphProto:
         """A graph for a `Loop`, `If` or `Scan` attribute: what `build(*inputs)` emits and returns."""
         outer, self.nodes = self.nodes, []
+        self._depth += 1
         try:
             arguments = [Tensor(self.unique("in"), dtype, shape) for dtype, shape in inputs]
             results = []
@@ -194,6 +217,7 @@ class Graph:
             )
         finally:
             self.nodes = outer
+            self._depth -= 1
 
     def model(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.ModelProto:
         """The finished model."""
@@ -202,6 +226,7 @@ class Graph:
         made.graph.node.extend([*self._unpacked, *self.nodes])
         made.graph.input.extend(value_info(t) for t in inputs)
         made.graph.output.extend(value_info(t) for t in outputs)
+        made.graph.value_info.extend(value_info(t) for t in self._foreign)
         for label, array in self.initializers.items():
             _store(array, made.graph.initializer.add(name=label))
         return made

@@ -43,8 +43,11 @@ def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
 def _input(network: Network, feature: FeatureDescription) -> tuple[Port, Tensor]:
     """The port of an input; the network sees it preprocessed, and in the rank that it works in."""
     shape = _port_shape(feature)
+    sequence = _is_sequence(network, feature)
+    if sequence:
+        shape = (None, 1, *shape, *(1,) * (3 - len(shape)))
     # Element types are for the caller: a network computes in float32.
-    port = Port(feature.name, TensorType(DataType.FLOAT32, shape), np.dtype(np.float32))
+    port = Port(feature.name, TensorType(DataType.FLOAT32, shape), np.dtype(np.float32), sequence=sequence)
     tensor = Tensor(feature.name, port.dtype, shape)
     network.label = feature.name
     value = tensor
@@ -56,6 +59,20 @@ def _input(network: Network, feature: FeatureDescription) -> tuple[Port, Tensor]
         value = _of_rank_5(network, value)
     network.values[feature.name] = value
     return port, tensor
+
+
+_SEQUENTIAL = frozenset({"simpleRecurrent", "gru", "uniDirectionalLSTM", "biDirectionalLSTM", "embedding"})
+
+
+def _is_sequence(network: Network, feature: FeatureDescription) -> bool:
+    """Whether an array may also be given as a sequence: [sequence, 1, channel, 1, 1] where [channel] is described, to a
+    network of before 2019 that walks sequences. States are none."""
+    if network.exact or not isinstance(feature.type, MultiArray) or feature.type.flexibility is not None:
+        return False
+    shape = feature.type.shape or ()
+    layers = [layer for layer in network.message.layers if layer.WhichOneof("layer") in _SEQUENTIAL]
+    states = {name for layer in layers for name in layer.input[1:]}
+    return len(shape) in (1, 3) and shape[1:] in ((), (1, 1)) and bool(layers) and feature.name not in states
 
 
 def _port_shape(feature: FeatureDescription) -> Shape:
@@ -122,14 +139,16 @@ def _outputs(
 
 
 def _output(network: Network, value: Tensor, name: str, inputs: list[Port]) -> tuple[Port, Tensor]:
-    port = Port(name, TensorType(DataType.FLOAT32, value.shape), value.dtype, output_name(name, inputs))
+    sequence = not network.exact and value.rank == 5 and None in (value.shape or ())[:2]
+    kind = TensorType(DataType.FLOAT32, value.shape)
+    port = Port(name, kind, value.dtype, output_name(name, inputs), sequence=sequence)
     return port, network.named(value, port.tensor)
 
 
 def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
     """An output of rank 5 as the array that is described: without leading axes, then trailing ones, of size 1."""
     if network.exact:
-        return value
+        return _without_image_axes(network, value, feature)
     if isinstance(feature.type, Image):
         return network.Squeeze(value, [0]) if value.rank == 5 else value
     if not isinstance(feature.type, MultiArray) or value.rank != 5:
@@ -142,6 +161,15 @@ def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> T
         return value
     rank = len(described) if described is not None else 1 if sizes[3:] == (1, 1) else 3
     return network.Squeeze(value, [0, 1, 3, 4] if rank == 1 else [0, 1])
+
+
+def _without_image_axes(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
+    """A network of arrays that was changed to take images has one leading axis more than it describes."""
+    described = feature.type.shape if isinstance(feature.type, MultiArray) else None
+    sizes = value.static_shape
+    if not described or sizes is None or len(sizes) != len(described) + 1 or prod(sizes) != prod(described):
+        return value
+    return network.Reshape(value, list(described))
 
 
 def _probabilities(network: Network) -> str:

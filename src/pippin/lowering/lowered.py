@@ -34,6 +34,9 @@ class Port:
     default: float | int | str | None = None
     """What stands for an optional input that is not given, where the model knows better than its description."""
 
+    sequence: bool = False
+    """Whether it is [sequence, batch, channel, height, width], of which the description tells the channels alone."""
+
     def __post_init__(self) -> None:
         if not self.tensor:
             object.__setattr__(self, "tensor", self.name)

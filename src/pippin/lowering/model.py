@@ -31,6 +31,7 @@ from .classical.vectors import (
     lower_normalizer,
     lower_scaler,
 )
+from .feature_models import REPLACEABLE, lower_feature_model, lower_sound_preprocessing
 from .lower import lower
 from .lower_network import lower_network
 from .lowered import Lowered
@@ -96,4 +97,6 @@ _KINDS: Mapping[str, Callable[[Asset, FunctionDescription], Lowered]] = {
     "classConfidenceThresholding": lower_class_confidence_thresholding,
     "identity": lower_identity,
     "customModel": lower_custom_model,
+    "soundAnalysisPreprocessing": lower_sound_preprocessing,
+    **dict.fromkeys(REPLACEABLE, lower_feature_model),
 }

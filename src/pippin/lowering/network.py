@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import PippinError, ProgramError, UnsupportedOperationError
 from ..program.ir import Block, Function, Operation, Value
-from ..types import DataType, TensorType
+from ..types import DataType, Shape, TensorType
 from .builder import Builder
-from .graph import Tensor
+from .graph import Tensor, common_shape
 from .layer_registry import LAYERS
 from .registry import LOWERINGS
 
 EXACT_MAPPING = 1
 """`EXACT_ARRAY_MAPPING`, `RANK4_IMAGE_MAPPING`: tensors have the rank that is described; else all have rank 5."""
+
+LEFT = "\0left"
+"""The value that says how a turn of a loop was left: 0, or one of `LEAVING`. No layer can have this name."""
+LEAVING = {"loopContinue": 1.0, "loopBreak": 2.0}
 
 
 class Network(Builder):
@@ -38,9 +42,47 @@ class Network(Builder):
         return LOWERINGS[kind].function(self, **arguments)
 
     def layers(self, messages: Any) -> None:
-        """Lower layers in order; what they name is then in `values`."""
-        for message in messages:
+        """Lower layers in order; what they name is then in `values`. Where one may leave the turn of a loop, those
+        behind it are a branch."""
+        for number, message in enumerate(messages):
+            before = self.values.get(LEFT)
             self.lower_layer(message)
+            left = self.values.get(LEFT)
+            if left is not before:
+                self.either(left, (), messages[number + 1 :])
+                return
+
+    def either(self, condition: Any, first: Any, second: Any) -> None:
+        """Lower the layers that run where a value is not 0, and those that run where it is."""
+        if not isinstance(condition, Tensor):
+            self.layers(first if np.any(condition) else second)
+            return
+        names_of = [set(written(layers)) for layers in (first, second)]
+        outer = dict(self.values)
+        names = sorted((names_of[0] & names_of[1]) | ((names_of[0] | names_of[1]) & outer.keys()))
+        if not names:
+            return
+        kinds: list[list[tuple[np.dtype[Any], Shape | None]]] = []
+
+        def build(layers: Any) -> list[Tensor]:
+            self.values = dict(outer)
+            self.layers(layers)
+            found = [self.tensor(self.values[name]) for name in names]
+            kinds.append([(t.dtype, t.shape) for t in found])
+            return found
+
+        graphs = [self.subgraph(lambda layers=layers: build(layers)) for layers in (first, second)]
+        self.values = outer
+        types = [(dtype, common_shape(shape, other)) for (dtype, shape), (_, other) in zip(*kinds, strict=True)]
+        branches = {"then_branch": graphs[0], "else_branch": graphs[1]}
+        results = self.If(self.flag(condition), **branches, outputs=len(names), types=types)
+        self.values.update(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
+
+    def flag(self, condition: Any) -> Tensor:
+        """Whether a value is not 0, as the scalar that ONNX takes; of an array, its first element."""
+        first = self.Slice(self.Reshape(condition, [-1]), [0], [1])
+        flag: Tensor = self.Reshape(self.truth(first), np.zeros(0, np.int64))
+        return flag
 
     def lower_layer(self, message: Any) -> None:
         kind = message.WhichOneof("layer")
@@ -125,6 +167,21 @@ class Network(Builder):
             return self.Unsqueeze(compute(self.Squeeze(x, [0])), [0])
         y = compute(images)
         return self.Reshape(y, self.shape(*leading, *self.sizes(y)[-3:]))
+
+
+def written(layers: Any) -> Iterator[str]:
+    """Every name that layers give a value to, those of nested networks included."""
+    for message in layers:
+        yield from message.output
+        kind = message.WhichOneof("layer")
+        if kind in LEAVING:
+            yield LEFT
+        elif kind == "branch":
+            yield from written(message.branch.ifBranch.layers)
+            yield from written(message.branch.elseBranch.layers)
+        elif kind == "loop":
+            inner = (*message.loop.bodyNetwork.layers, *message.loop.conditionNetwork.layers)
+            yield from (name for name in written(inner) if name != LEFT)  # a loop leaves only itself
 
 
 # Layers whose result is more than a function of their inputs.

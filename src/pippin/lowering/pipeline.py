@@ -117,7 +117,9 @@ class _Pipeline:
         self.graph.output.extend(info for _, info in self.checks)
         self.graph.input.extend(value_info(tensor) for value in self.inputs.values() for tensor in value.tensors)
         model = onnx.ModelProto(
-            ir_version=IR_VERSION, producer_name="pippin", opset_import=opset_imports(self._domains)
+            ir_version=IR_VERSION,
+            producer_name="pippin",
+            opset_import=opset_imports(self._domains),
         )
         model.graph.CopyFrom(self.graph)
         return Lowered(

@@ -84,6 +84,8 @@ class Function:
     """The core operation set, e.g. "CoreML7"; `ios` gives the iOS release that brought it."""
     inputs: tuple[Value, ...]
     block: Block
+    attributes: Mapping[str, Literal] = field(default_factory=dict)
+    """What a compiler noted down, e.g. FlexibleShapeInformation."""
 
     @property
     def outputs(self) -> tuple[Value, ...]:

@@ -59,7 +59,8 @@ class _Reader:
             inputs = tuple(self.named(value) for value in proto.inputs)
             scope = _define({}, inputs, "the inputs")
             body = self.block(block, scope)
-            return Function(name, proto.opset, inputs, Block((), body.operations, body.outputs))
+            attributes = {key: self.literal(value) for key, value in proto.attributes.items()}
+            return Function(name, proto.opset, inputs, Block((), body.operations, body.outputs), attributes)
         except ProgramError as error:
             error.add_note(f"in function '{name}' of {self.asset.name}")
             raise

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import ProgramError
 from ..format.asset import Asset, weight_path
-from ..format.compiled import write_compiled
+from ..format.blob import BlobFile
+from ..format.compiled import pipeline_models, write_compiled
+from ..format.package import write_package
 from .ir import Literal, Program
 from .mil import mil_text
 from .read import read_program
@@ -14,12 +17,45 @@ from .read import read_program
 
 def save_compiled(asset: Asset, path: Path) -> None:
     """Write the model as the folder `path`. Raises the errors of FormatError where the model is unsound."""
-    if asset.specification.WhichOneof("Type") != "mlProgram":
-        write_compiled(path, asset.specification, {}, None)
-        return
-    program = read_program(asset)
-    files = sorted({literal.file for literal in _literals(program) if literal.file is not None})
-    write_compiled(path, asset.specification, {weight_path(f): asset.weights(f) for f in files}, mil_text(program))
+    specification, text = asset.specification, None
+    if specification.WhichOneof("Type") == "mlProgram":
+        program = read_program(asset)
+        try:
+            text = mil_text(program)
+        except ProgramError:
+            pass  # a name that the text cannot hold: the program stays in the specification
+        else:
+            specification = type(specification)()
+            specification.CopyFrom(asset.specification)
+            specification.mlProgram.Clear()
+            specification.mlProgram.SetInParent()
+    write_compiled(path, specification, weight_files(asset), text)
+
+
+def save_package(asset: Asset, path: Path) -> None:
+    """Write the model as the package `path`. Raises the errors of FormatError where the model is unsound."""
+    write_package(path, asset.specification, weight_files(asset))
+
+
+def weight_files(asset: Asset) -> dict[str, BlobFile]:
+    """The weight files that the programs of a model refer to, by their paths inside it.
+
+    Raises ProgramError where two models of a pipeline have different files of one name.
+    """
+    if asset.specification.WhichOneof("Type") == "mlProgram":
+        return {weight_path(file): asset.weights(file) for file in file_names(read_program(asset))}
+    found: dict[str, BlobFile] = {}
+    for part in asset.parts() if pipeline_models(asset.specification) else ():
+        for name, blob in weight_files(part).items():
+            if name in found and found[name].name != blob.name:
+                raise ProgramError(f"{asset.name}: two of its models have different weight files '{name}'")
+            found[name] = blob
+    return found
+
+
+def file_names(program: Program) -> list[str]:
+    """The weight files of a program, as it calls them."""
+    return sorted({literal.file for literal in _literals(program) if literal.file is not None})
 
 
 def _literals(program: Program) -> Iterator[Literal]:

@@ -48,8 +48,24 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
         "class_labels": None if description.class_labels is None else len(description.class_labels),
         "default_function": description.default_function_name,
         "functions": [_function(f, program) for f in shown],
+        "layers": _layers(asset),
+        "models": [_part(part) for part in asset.parts()],
         "weights": _weights(program) if program else [],
     }
+
+
+def _part(part: Asset) -> dict[str, Any]:
+    """A model of a pipeline."""
+    from .read import read_program
+
+    return summary(part, read_program(part) if part.description.kind == "mlProgram" else None, None)
+
+
+def _layers(asset: Asset) -> dict[str, int]:
+    """Number of layers of each kind of a neural network, the most frequent first."""
+    message = getattr(asset.specification, asset.description.kind)
+    counts = Counter(layer.WhichOneof("layer") or "?" for layer in getattr(message, "layers", ()))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _function(function: FunctionDescription, program: Program | None) -> dict[str, Any]:

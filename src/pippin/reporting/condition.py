@@ -67,8 +67,8 @@ class Condition:
             return self._value(inner, figures, baseline, about)
 
         match node:
-            case ast.Constant():
-                return node.value
+            case ast.Constant(value=value):
+                return value
             case ast.BoolOp(op=ast.And()):
                 return all(of(value) for value in node.values)
             case ast.BoolOp():
@@ -133,7 +133,7 @@ def _path(node: ast.AST) -> str | None:
         case ast.Attribute():
             before = _path(node.value)
             return None if before is None else f"{before}.{node.attr}"
-        case ast.Subscript(slice=ast.Constant()):
-            before = _path(node.value)
-            return None if before is None else f"{before}[{node.slice.value}]"
+        case ast.Subscript(value=inner, slice=ast.Constant(value=int(index))):
+            before = _path(inner)
+            return None if before is None else f"{before}[{index}]"
     return None

@@ -6,9 +6,11 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any
 
 from .. import trace
@@ -26,6 +28,7 @@ Clock = Callable[[], float]
 Tell = Callable[[str, float], object]
 
 _IN_FLIGHT = (1, 2, 4, 8)
+_MOST_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +141,33 @@ def throughput(
     model: Model, features: Mapping[str, Any], median: float, seconds: float, clock: Clock
 ) -> dict[str, float]:
     """Predictions a second with so many threads, each with a prediction in flight."""
-    found = {}
-    each = max(4, min(2000, int(seconds / len(_IN_FLIGHT) / max(median, 1e-7))))
-    for count in _IN_FLIGHT:
-        calls = [predictor(model, features) for _ in range(count)]
-        with ThreadPoolExecutor(count) as pool:
-            list(pool.map(lambda call: call(), calls))  # the threads are there
-            rounds = max(1, each // count)
-            before = clock()
-            list(pool.map(lambda call: [call() for _ in range(rounds)], calls))  # noqa: B023
-            took = clock() - before
-        found[str(count)] = count * rounds / took if took > 0 else 0.0
-    return found
+    whole = max(4, min(_MOST_AT_ONCE, int(seconds / len(_IN_FLIGHT) / max(median, 1e-7))))
+    return {str(count): _rate(model, features, count, max(1, whole // count), clock) for count in _IN_FLIGHT}
+
+
+def _rate(model: Model, features: Mapping[str, Any], count: int, rounds: int, clock: Clock) -> float:
+    """`count` threads that begin together and predict `rounds` times each."""
+    started: list[float] = []
+    begin = Barrier(count, lambda: started.append(clock()))
+
+    def work(call: Callable[[], object]) -> None:
+        try:
+            call()  # not counted: the first one of a thread makes what it needs
+        except BaseException:
+            begin.abort()
+            raise
+        begin.wait()
+        for _ in range(rounds):
+            call()
+
+    with ThreadPoolExecutor(count) as pool:
+        working = [pool.submit(work, predictor(model, features)) for _ in range(count)]
+        wait(working)
+        took = clock() - started[0] if started else 0.0
+        for future in working:
+            with suppress(BrokenBarrierError):  # another one failed, and tells why
+                future.result()
+    return count * rounds / took if took > 0 else 0.0
 
 
 def _uncached(

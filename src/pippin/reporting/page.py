@@ -98,7 +98,7 @@ def _tiles(result: Result, before: Result | None) -> Iterable[str]:
         yield tile("Compilation", in_unit(result.compilation.median), told, old, result.compilation.median)
     if result.throughput:
         count, rate = max(result.throughput.items(), key=lambda item: item[1])
-        yield tile("Throughput", f"{rate:,.1f}/s", f"with {escape(count)} in flight")
+        yield tile("Throughput", shown(rate, "1/s"), f"with {escape(count)} in flight")
     if result.memory is not None:
         old = before.memory.peak if before and before.memory else None
         told = f"{sized(result.memory.steady)} after predictions"
@@ -111,7 +111,8 @@ def _compared(result: Result, before: Result) -> str:
         ratio = "" if change.ratio is None else f"{change.ratio:.2f}"
         rows.append(
             f"<th scope=row>{escape(change.figure)}</th><td>{shown(change.before, change.unit)}</td>"
-            f'<td>{shown(change.now, change.unit)}</td><td>{ratio}</td><td class="{change.verdict}">{change.verdict}</td>'
+            f"<td>{shown(change.now, change.unit)}</td><td>{ratio}</td>"
+            f'<td class="{change.verdict}">{change.verdict}</td>'
         )
     return f"<h3>Against the baseline</h3>{_table(('', 'baseline', 'now', 'ratio', 'verdict'), rows)}"
 
@@ -136,8 +137,8 @@ def _numerics(result: Result) -> str:
     told = f" Against the float32 run: {kept}." if kept else ""
     tried = "".join(f"<li>{escape(one)}</li>" for one in result.candidates)
     return (
-        f"<h3>Precision</h3><p>Computed in {escape(result.numerics.precision)}."
-        f" {escape(result.numerics.explanation)}.{told}</p>"
+        f"<h3>Precision</h3><p>Computed in <b>{escape(result.numerics.precision)}</b>"
+        f" ({escape(result.numerics.explanation)}).{told}</p>"
         f"<details><summary>What was tried</summary><ul>{tried}</ul></details>"
     )
 
@@ -153,7 +154,8 @@ def _operations(result: Result) -> str:
     head = ("operation", "kind", "planned", "actual", "engine", "estimated", "measured", "", "elsewhere")
     opened = " open" if len(result.operations) <= 40 else ""
     return (
-        f"<h3>Operations</h3><details{opened}><summary>{len(result.operations)} operations</summary>"
+        f"<h3>Operations</h3><details{opened}>"
+        f"<summary>{len(result.operations)} run at a prediction</summary>"
         f"{_table(head, rows)}{rest}{added}</details>"
     )
 

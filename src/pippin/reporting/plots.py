@@ -31,10 +31,11 @@ def histogram(values: Sequence[float], median: float) -> str:
     ]
     middle = plot.x(min(median, high))
     line = f'<line class="mark" x1="{middle:.1f}" x2="{middle:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
-    named = f'<text class="mark" x="{middle + 4:.1f}" y="{_TOP + 10}">median {in_unit(median)}</text>'
+    named = f'<text class="mark" x="{middle + 8:.1f}" y="{_TOP + 10}">median {in_unit(median)}</text>'
     ticks = "".join(
-        f'<text x="{plot.x(at):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{in_unit(at)}</text>'
-        for at in (low + (high - low) * share for share in (0.02, 0.35, 0.68, 0.98))
+        f'<text x="{plot.x(low + (high - low) * at):.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">'
+        f"{in_unit(low + (high - low) * at)}</text>"
+        for at, anchor in ((0, "start"), (0.35, "middle"), (0.68, "middle"), (1, "end"))
     )
     return plot.drawn("Distribution of the predictions", [*bars, line, named, ticks, plot.scale(str(max(counts)))])
 

@@ -10,12 +10,14 @@ STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1160px;margin:0 auto;padding:32px 20px 64px}h1{font-size:28px;margin:0 0 4px;letter-spacing:-.01em}
-h2{font-size:20px;margin:0}h3{font-size:15px;margin:28px 0 8px}h4{margin:0;font-size:13px;font-weight:500;color:var(--soft)}
+h2{font-size:20px;margin:0}h3{font-size:15px;margin:28px 0 8px}
+h4{margin:0;font-size:13px;font-weight:500;color:var(--soft)}
 section{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:24px;margin-top:24px}
 .facts{color:var(--soft);font-size:13px;margin:4px 0 0;display:flex;flex-wrap:wrap;gap:2px 18px}
 .facts b{font-weight:600;color:var(--ink)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(160px,1fr));gap:12px;margin-top:20px}
-.tile{border:1px solid var(--line);border-radius:10px;padding:14px 16px}.tile p{margin:2px 0 0;font-size:12px;color:var(--soft)}
+.tile{border:1px solid var(--line);border-radius:10px;padding:14px 16px}
+.tile p{margin:2px 0 0;font-size:12px;color:var(--soft)}
 .tile strong{font-size:24px;font-weight:600;font-variant-numeric:tabular-nums}
 .tile em{font-style:normal;font-size:13px;margin-left:8px}.better{color:var(--better)}.worse{color:var(--worse)}
 .level{color:var(--soft)}.scroll{overflow-x:auto}

@@ -30,5 +30,5 @@ def shown(value: float, unit: str) -> str:
         case "B":
             return sized(value)
         case "1/s":
-            return f"{value:,.1f}/s"
+            return f"{value:,.0f}/s" if value >= 1000 else f"{value:,.1f}/s"
     return f"{value:.1f} {unit}"

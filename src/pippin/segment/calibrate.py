@@ -1,12 +1,16 @@
-"""Calibrate: how fast the units of this machine are, by a few small measurements."""
+"""Calibrate: how fast the units of this machine are, by a few small measurements that are kept on disk."""
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -16,6 +20,7 @@ from .cost import Unit
 
 _WIDE, _LONG, _CHAIN = 384, 1 << 20, 32
 _ROUNDS = 5
+_MEASURED = ("arithmetic", "bandwidth", "launch", "transfer", "latency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,46 @@ class Machine:
     units: tuple[Unit, ...]
 
 
-def machine(devices: Mapping[str, Mapping[str, str]]) -> Machine:
+def machine(devices: Mapping[str, Mapping[str, str]], kept: Path | None = None, processor: str = "") -> Machine:
     """Measure every engine of every device: {device kind: {engine: version}}. Takes about 0.1 s for each, once.
 
-    Three models are timed: a product of two matrices, a sum of two long vectors, and a chain of tiny sums.
+    Three models are timed: a product of two matrices, a sum of two long vectors, and a chain of tiny sums. What was
+    measured is kept in the file `kept`, for the `processor` and the version of the engine; any process may write it,
+    and the last one counts.
     """
-    return Machine(tuple(_unit(name, kind) for kind, engines in devices.items() for name in engines))
+    known = _read(kept)
+    units, names = [], []
+    for kind, engines in devices.items():
+        for name, version in engines.items():
+            names.append(f"{processor}, {kind}, {name} {version}")
+            units.append(known.get(names[-1]) or _unit(name, kind))
+    found = dict(zip(names, units, strict=True))
+    if kept is not None and not found.keys() <= known.keys():
+        _write(kept, known | found)
+    return Machine(tuple(units))
+
+
+def _read(kept: Path | None) -> dict[str, Unit]:
+    """What is known; nothing where the file is missing or unsound: measuring again costs little."""
+    if kept is None:
+        return {}
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        found = {name: Unit(**fields) for name, fields in json.loads(kept.read_text(encoding="utf-8")).items()}
+        numbers = [getattr(unit, name) for unit in found.values() for name in _MEASURED]
+        if all(isinstance(number, float) and 0 < number < float("inf") for number in numbers):
+            return found
+    return {}
+
+
+def _write(kept: Path, units: Mapping[str, Unit]) -> None:
+    aside = kept.with_name(f".{kept.name}-{os.getpid()}")
+    try:
+        aside.touch(mode=0o600)
+        aside.write_text(json.dumps({name: asdict(unit) for name, unit in units.items()}), encoding="utf-8")
+        aside.replace(kept)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 @cache

@@ -20,11 +20,13 @@ from .progress import Stages
 
 # Candidates this near to the fastest are level: then the one stands that loads faster.
 _LEVEL = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
-_LONGEST = 2.0  # seconds of measuring, with the default strategy
-_OF_COMPILATION = 0.5  # the time of measuring, compared with that of all compilations
+_LONGEST = 2.0  # seconds of measuring with the default strategy, and no longer than the compilation took
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _IN_A_ROW = 5
 _SHORT = 0.02  # seconds; a longer prediction is run once in a row
+# Seconds until threads have stopped spinning: at once after ONNX Runtime's, an encoder on OpenVINO was measured with
+# 27 ms in place of 15, and for as long as it was run.
+_SETTLE = 0.03
 _FAR_BEHIND = 1.3
 
 Inputs = list[dict[str, np.ndarray]]
@@ -51,7 +53,7 @@ class Tried:
         s = self.settings
         return Candidate(
             self.engine.name, s.device, s.precision, s.threads, self.seconds, self.throughput, self.compilation,
-            {name: min(value, 999.0) for name, value in self.noise.items()}, self.note,
+            {name: min(value, 999.0) for name, value in self.noise.items()}, self.note, s.streams,
         )  # fmt: skip
 
 
@@ -75,23 +77,24 @@ def candidates(engines: list[Engine], device: str, threads: int | None, sixteen:
 
 
 def choose(
-    rows: list[Tried], source: bytes | Path, inputs: Callable[[], Inputs], strategy: str, wanted: str, stages: Stages,
-    outputs: list[str], folder: Path | None = None,
+    rows: list[Tried], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
+    stages: Stages, outputs: list[str], folder: Path | None = None,
 ) -> Choice:  # fmt: skip
-    """Compile and time the rows, and choose. `wanted` is the precision that was asked for; "auto": what keeps 40 dB.
+    """Compile and time the rows, and choose. `sources` are what each engine reads, by its name. `wanted` is the
+    precision that was asked for; "auto": what keeps 40 dB.
 
     `folder` is where artifacts may be written, those of each row in a folder of their own. Raises
     UnsupportedOperationError, with every engine's reason, where no row can be compiled.
     """
     for number, row in enumerate(rows):
         row.artifact = folder / f"candidate{number}" if folder else None
-    _compile(rows, source, strategy, stages)
+    _compile(rows, sources, strategy, stages)
     usable = [row for row in rows if row.compiled is not None]
     if not usable:
         raise cannot_run({row.engine.name: row.note for row in rows})
     if len(usable) > 1 and strategy != "fast_load":
-        compilation = sum(row.compilation or 0.0 for row in rows)
-        allowed = np.inf if strategy == "fast_prediction" else min(_OF_COMPILATION * compilation, _LONGEST)
+        compilation = stages.seconds["compile"]
+        allowed = np.inf if strategy == "fast_prediction" else min(compilation, _LONGEST)
         with stages.stage("measure"):
             try:
                 usable = _measured(usable, inputs(), wanted, outputs, _ROUNDS[strategy], allowed, stages)
@@ -117,13 +120,13 @@ def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
     return UnsupportedOperationError("\n  ".join(["no engine can run this model", *lines]))
 
 
-def _compile(rows: list[Tried], source: bytes | Path, strategy: str, stages: Stages) -> None:
+def _compile(rows: list[Tried], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:
     """Compile the rows side by side; for a fast load one after the other, until one is there."""
 
     def compile_one(row: Tried) -> None:
         started = time.perf_counter()
         try:
-            row.compiled = _compiled(row, source)
+            row.compiled = _compiled(row, sources[row.engine.name])
             row.compilation = time.perf_counter() - started
         except EngineError as error:
             row.note = str(error)
@@ -162,42 +165,62 @@ def _checked(row: Tried) -> bool:
 def _measured(
     rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, allowed: float, stages: Stages
 ) -> list[Tried]:
-    """Run the rows; those that can be chosen. Their times are noted, those that cannot get a note."""
+    """Run the rows; those that can be chosen. Their times are noted, those that cannot get a note.
+
+    A first sweep runs each row a few times, the engines whose threads go on spinning last, so that nobody is
+    measured beside them. Rounds of all rows follow, where there is time for them. Where one run takes as long as all
+    may, an engine that would compute the same is not run.
+    """
     started = time.perf_counter()
-    ran, first = [], {}
-    for row in rows:
+    ran: list[tuple[Tried, dict[str, np.ndarray]]] = []
+    for row in sorted(rows, key=lambda row: row.engine.spins):
+        shortest = min((min(other.times) for other, _ in ran), default=0.0)
+        if not _checked(row) and time.perf_counter() - started + shortest > allowed:
+            row.note = f"no time to run it: {ran[0][0].engine.name} takes {shortest:.2f} s"
+            continue
         stages.tell("measure", detail=f"{row.engine.name}, {row.settings}")
         try:
-            before = time.perf_counter()
-            results = _run(row, inputs[0])
-            first[id(row)] = time.perf_counter() - before
-            ran.append((row, results))
+            ran.append((row, _first_runs(row, inputs[0])))
         except PredictionError as error:
             row.note = f"failed on made-up inputs: {error}"
     if not ran:
         return [row for row in rows if not _checked(row)] or rows
     kept = _precise(ran, inputs[1:], wanted, outputs)
-    spent = time.perf_counter() - started
-    if spent + sum(first[id(row)] for row in kept) > allowed:
-        for row in kept:
-            row.times = row.times or [first[id(row)]]  # there is no time for another one
-    else:
-        _race(kept, inputs[0], rounds, allowed - spent, stages)
+    _race(kept, inputs[0], rounds, allowed - (time.perf_counter() - started), stages)
     return kept
+
+
+def _first_runs(row: Tried, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The first run takes memory and does not count, unless it is long: then it stands until there is time for more."""
+    started = time.perf_counter()
+    results = _run(row, arrays)
+    took = time.perf_counter() - started
+    if took > _SHORT:
+        row.times.append(took)
+    else:
+        _in_a_row(row, arrays)
+    return results
+
+
+def _in_a_row(row: Tried, arrays: dict[str, np.ndarray]) -> None:
+    for _ in range(_IN_A_ROW):
+        _timed(row, arrays)
+        if row.times[-1] > _SHORT:
+            break
 
 
 def _precise(
     ran: list[tuple[Tried, dict[str, np.ndarray]]], inputs: Inputs, wanted: str, outputs: list[str]
 ) -> list[Tried]:
-    """The rows that compute well enough, on the inputs that they ran on and on some more; those runs are timed."""
+    """The rows that compute well enough, on the inputs that they ran on and on some more."""
     reference = next(((row, results) for row, results in ran if not _checked(row)), None)
     if reference is None or not any(_checked(row) for row, _ in ran):
         return [row for row, _ in ran]
-    expected = [reference[1], *(_timed(reference[0], arrays) for arrays in inputs)]
+    expected = [reference[1], *(_run(reference[0], arrays) for arrays in inputs)]
     kept = []
     for row, results in ran:
         if _checked(row):
-            found = [results, *(_timed(row, arrays) for arrays in inputs)]
+            found = [results, *(_run(row, arrays) for arrays in inputs)]
             pairs = [signal_to_noise(right, own, outputs) for right, own in zip(expected, found, strict=True)]
             row.noise = {name: min(pair[name] for pair in pairs) for name in outputs}
             name, worst = min(row.noise.items(), key=lambda item: item[1], default=("", -np.inf))
@@ -210,25 +233,29 @@ def _precise(
 
 
 def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed: float, stages: Stages) -> None:
-    """Rounds of runs of all rows, until the time is up; a row that is far behind drops out.
+    """Rounds of runs of those that are near the fastest, as long as there is time for a whole round.
 
-    The runs of one row in a round stand together, and the first of them does not count: the threads of an engine that
-    has just run go on spinning for a while, and take the cores from another one's.
+    The runs of one row in a round stand together, after a pause where another engine's threads spin, and the first of
+    them does not count.
     """
-    started, racing = time.perf_counter(), rows
+    racing, before_it = rows, max(rows, key=lambda row: row.engine.spins)
+    started = time.perf_counter()
     for number in range(rounds):
-        for row in racing:
-            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
-            before = time.perf_counter()
-            _run(row, arrays)
-            took = time.perf_counter() - before
-            for _ in range(1 if took > _SHORT else _IN_A_ROW):
-                _timed(row, arrays)
         fastest = min(min(row.times) for row in racing)
         racing = [row for row in racing if min(row.times) < _FAR_BEHIND * fastest]
-        spent = time.perf_counter() - started
-        if len(racing) == 1 or spent * (number + 2) / (number + 1) > allowed:
+        needed = sum(_SETTLE + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in racing)
+        if len(racing) == 1 or time.perf_counter() - started + needed > allowed:
             break
+        if number == 0:
+            for row in racing:
+                row.times.clear() if min(row.times) > _SHORT else None  # what its first run took
+        for row in racing:
+            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
+            if before_it.engine.spins and before_it.engine is not row.engine:
+                time.sleep(_SETTLE)
+            before_it = row
+            _run(row, arrays)
+            _in_a_row(row, arrays)
 
 
 def _run(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

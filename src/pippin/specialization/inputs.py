@@ -38,7 +38,7 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
     """
     random = np.random.default_rng(seed)
     ports = {port.name: port for port in lowered.inputs}
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for feature in function.inputs:
         if feature.name not in ports:
             raise UnsupportedError(f"'{feature.name}' is described, but the program does not take it")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from ..engines import Compiled, Engine, Settings, all_engines
-from .python import Python
+from ..cancellation import Stop
+from ..engines import Compiled, Settings, engine_named
+from . import custom_models as custom_models  # which the Python engine asks for
+from .adaptive import Adaptive, OneAtATime, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Part:
     settings: Settings
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    together: tuple[Settings, ...] = ()
+    """The forms of the same artifact for many predictions at once; one of a single stream: one after the other."""
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -29,7 +34,8 @@ class Part:
     @classmethod
     def from_plain(cls, found: Mapping[str, Any]) -> Part:
         settings = Settings(**found["settings"])
-        return cls(found["engine"], settings, tuple(found["inputs"]), tuple(found["outputs"]))
+        together = tuple(Settings(**each) for each in found["together"])
+        return cls(found["engine"], settings, tuple(found["inputs"]), tuple(found["outputs"]), together)
 
 
 class Segmented:
@@ -39,14 +45,21 @@ class Segmented:
         self._parts = tuple(parts)
         self._outputs = tuple(outputs)
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return self.run_timed(inputs)[0]
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        return self.run_timed(inputs, stop, into)[0]
 
-    def run_timed(self, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[float, ...]]:
+    def run_timed(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> tuple[dict[str, np.ndarray], tuple[float, ...]]:
         """Also when each segment ended but the last one, by `time.perf_counter`."""
         values, marks = dict(inputs), []
         for part, compiled in self._parts:
-            values.update(compiled.run({name: values[name] for name in part.inputs}))
+            if stop is not None:
+                stop.check()
+            mine = {name: into[name] for name in part.outputs if name in into} if into else None
+            values.update(compiled.run({name: values[name] for name in part.inputs}, stop, mine))
             marks.append(perf_counter())
         return {name: values[name] for name in self._outputs}, tuple(marks[:-1])
 
@@ -63,13 +76,22 @@ def join(parts: Sequence[tuple[Part, Compiled]], outputs: Sequence[str]) -> Comp
 
 def load_parts(folder: Path, parts: Sequence[Part], outputs: Sequence[str]) -> Compiled:
     """The segments of an entry. Raises CompilationError where one is not what its engine wrote."""
-    loaded = [(p, engine_named(p.engine).load(folder_of(folder, i), p.settings)) for i, p in enumerate(parts)]
+    loaded = []
+    for number, part in enumerate(parts):
+        engine, where = engine_named(part.engine), folder_of(folder, number)
+        alone = engine.load(where, part.settings)
+        loaded.append((part, adapted(alone, part.together, lambda s, e=engine, w=where: e.load(w, s))))  # type: ignore[misc]
     return join(loaded, outputs)
 
 
-def engine_named(name: str) -> Engine:
-    """An engine, or what runs the Python nodes between the segments of engines. Raises KeyError."""
-    return PYTHON_NODES if name == PYTHON_NODES.name else all_engines()[name]
-
-
-PYTHON_NODES = Python()
+def adapted(
+    alone: Compiled, together: Sequence[Settings], load: Callable[[Settings], Compiled],
+    made: Mapping[Settings, Compiled] | None = None,
+) -> Compiled:  # fmt: skip
+    """What chooses between the forms of a segment; `made` are those that are compiled already."""
+    if any(settings.streams == 1 for settings in together):
+        return OneAtATime(alone)
+    if not together:
+        return alone
+    variants = [Variant(s.streams or 1, partial(load, s), (made or {}).get(s)) for s in together]
+    return Adaptive(alone, variants)

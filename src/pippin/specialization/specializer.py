@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import onnx
 
 from ..configuration import Configuration
 from ..devices import ComputeDevice, devices_of
-from ..engines import Compiled, Engine, all_engines
+from ..engines import Compiled, Engine, Settings, all_engines, engine_named, python_engine
 from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
@@ -20,15 +22,34 @@ from ..lowering.lowered import PYTHON, Lowered
 from ..lowering.model import lower_model
 from ..lowering.storage import readable
 from ..plan import ComputePlan, PlannedSegment
-from ..segment import cut, estimate, machine, partition
+from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
 from .candidates import Choice, Tried, candidates, cannot_run, choose
 from .inputs import example_inputs
 from .operations import planned_operations
-from .parts import PYTHON_NODES, Part, engine_named, folder_of, join
+from .parts import Part, adapted, folder_of, join
 from .progress import Stages
+from .together import Together, for_many
 
 _SEEDS = (0, 1)
+
+
+class Artifacts:
+    """What further forms of the segments are made from: the artifacts, once these lie in the cache; else the models."""
+
+    def __init__(self, models: Sequence[onnx.ModelProto]) -> None:
+        self._models = list(models)
+        self._folder: Path | None = None
+
+    def stored(self, folder: Path) -> None:
+        self._folder = folder
+        self._models.clear()
+
+    def load(self, number: int, engine: Engine, settings: Settings) -> Compiled:
+        if self._folder is not None:
+            return engine.load(folder_of(self._folder, number), settings)
+        with readable(engine.prepared(self._models[number])) as source:
+            return engine.compile(source, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +58,25 @@ class Specialized:
     parts: tuple[Part, ...]
     compiled: Compiled
     plan: ComputePlan
+    artifacts: Artifacts
     unsaved: str = ""
     """Why its artifacts could not be written, where they were to be."""
+
+
+@contextmanager
+def sources(model: onnx.ModelProto, engines: Sequence[Engine]) -> Iterator[dict[str, bytes | Path]]:
+    """What each engine reads the model from, by its name: after the passes that it needs."""
+    with ExitStack() as stack:
+        made: list[tuple[onnx.ModelProto, bytes | Path]] = []
+        found = {}
+        for engine in engines:
+            prepared = engine.prepared(model)
+            known = next((source for other, source in made if other is prepared), None)
+            if known is None:
+                known = stack.enter_context(readable(prepared))
+                made.append((prepared, known))
+            found[engine.name] = known
+        yield found
 
 
 def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
@@ -52,8 +90,11 @@ def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
         raise
 
 
-def specialize(asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None = None) -> Specialized:
-    """Specialize one function of a model; the artifacts are written into `folder`, for `load_parts`.
+def specialize(
+    asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None = None, kept: Path | None = None
+) -> Specialized:
+    """Specialize one function of a model; the artifacts are written into `folder`, for `load_parts`; the measured
+    speed of the devices is kept in the file `kept`.
 
     Raises the errors of FormatError, UnsupportedError, ConfigurationError and CompilationError, and
     SpecializationCancelled.
@@ -64,30 +105,39 @@ def specialize(asset: Asset, configuration: Configuration, stages: Stages, folde
         lowered = lower_function(asset, configuration)
     with stages.stage("segment"):
         devices = devices_of(configuration.compute_units)
-        declined = {engine.name: engine.declined(lowered) for engine in engines}
-        segments = _segments(lowered, engines, devices, declined)
-    made: list[tuple[Part, Choice]] = []
+        python = _python_code(lowered)
+        declined = {engine.name: {**engine.declined(lowered), **python} for engine in engines}
+        if python:
+            engines = [*engines, python_engine()]
+            declined[python_engine().name] = dict(python_engine().declined(lowered))
+        segments = _segments(lowered, engines, devices, declined, kept)
+    made: list[tuple[Part, Choice, Together]] = []
     unsaved = ""
     for number, segment in enumerate(segments):
         stages.tell("compile", number, len(segments))
-        with readable(segment.model) as source:
-            choice = _choose(segment, source, function, configuration, lowered, stages, folder)
+        with sources(segment.model, segment.engines) as readable_by:
+            choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
             best = choice.best
+            source = readable_by[best.engine.name]
+            together = _together(segment, best, source, function, lowered, configuration, stages)
             if folder is not None and not unsaved:
                 with stages.stage("store"):
                     unsaved = _saved(best, source, folder_of(folder, number))
-        made.append((Part(best.engine.name, best.settings, segment.inputs, segment.outputs), choice))
+        part = Part(best.engine.name, best.settings, segment.inputs, segment.outputs, together.settings)
+        made.append((part, choice, together))
     outputs = [info.name for info in lowered.model.graph.output]
-    compiled = join([(part, choice.best.compiled) for part, choice in made if choice.best.compiled], outputs)
+    artifacts = Artifacts([segment.model for segment in segments])
+    compiled = join([(part, _adapted(n, part, choice.best, together, artifacts))
+                     for n, (part, choice, together) in enumerate(made)], outputs)  # fmt: skip
     plan = ComputePlan(
         function=function.name,
-        segments=tuple(_described(part, segment) for (part, _), segment in zip(made, segments, strict=True)),
-        candidates=tuple(row.described() for _, choice in made for row in choice.tried),
-        operations=planned_operations(lowered, segments, [p for p, _ in made], declined),
+        segments=tuple(_described(part, segment) for (part, _, _), segment in zip(made, segments, strict=True)),
+        candidates=tuple(row.described() for _, choice, more in made for row in (*choice.tried, *more.tried)),
+        operations=planned_operations(lowered, segments, [p for p, _, _ in made], declined),
         precision=_sixteen(configuration, lowered)[1],
         stages=dict(stages.seconds),
     )
-    return Specialized(lowered, tuple(part for part, _ in made), compiled, plan, unsaved)
+    return Specialized(lowered, tuple(part for part, _, _ in made), compiled, plan, artifacts, unsaved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,59 +185,66 @@ def _segments(
     engines: Sequence[Engine],
     devices: Sequence[ComputeDevice],
     declined: Mapping[str, Mapping[str, str]],
+    kept: Path | None,
 ) -> list[Planned]:
     """The model in one piece where there is one device and an engine for all of it; else as the partition says."""
-    python = [node.domain == PYTHON for node in lowered.model.graph.node]
-    if any(python):
-        return _around_python(lowered, python, engines, declined)
     everywhere = set.intersection(*(set(why) for why in declined.values())) if declined else set()
     if everywhere:
         raise cannot_run({name: next(iter(why.values())) for name, why in declined.items()})
     kinds = [d.kind for d in devices]
     whole = [engine for engine in engines if not declined[engine.name]]
+    if kinds == ["cpu"] and not whole and (around := _around_python(lowered, engines, declined)):
+        return around
     if kinds == ["cpu"] and whole:
         return [Planned("cpu", tuple(whole), lowered.model, None)]
     reachable: dict[str, dict[str, str]] = {
         d.kind: {e.name: e.version for e in engines if e.name in d.engines} for d in devices
     }
-    units = machine(reachable).units
+    units = machine(reachable, kept, devices[0].name).units
+    if python_engine() in engines:
+        units = (*units, Unit(python_engine().name))
     problem = estimate(lowered.model, units, [declined[unit.engine] for unit in units])
     found = partition(problem)
     used = set(found.units[:-1])  # the last one is the caller
     if len(used) == 1:
         unit = units[used.pop()]
-        same = [e for e in whole if e.name in reachable[unit.device]] or [all_engines()[unit.engine]]
+        same = [e for e in whole if e.name in reachable[unit.device]] or [engine_named(unit.engine)]
         return [Planned(unit.device, tuple(same), lowered.model, None)]
     planned = []
     for segment in cut(lowered.model, found.units[:-1]):
         unit = units[segment.unit]
         names = frozenset(lowered.model.graph.node[i].name for i in segment.nodes)
-        engine = all_engines()[unit.engine]
+        engine = engine_named(unit.engine)
         planned.append(Planned(unit.device, (engine,), segment.model, names, segment.inputs, segment.outputs))
     return planned
 
 
+def _python_code(lowered: Lowered) -> dict[str, str]:
+    """The nodes that are Python code, with the reason why other engines do not run them."""
+    nodes = lowered.model.graph.node
+    return {node.name: "it is Python code" for node in nodes if node.domain == PYTHON}
+
+
 def _around_python(
-    lowered: Lowered,
-    python: Sequence[bool],
-    engines: Sequence[Engine],
-    declined: Mapping[str, Mapping[str, str]],
+    lowered: Lowered, engines: Sequence[Engine], declined: Mapping[str, Mapping[str, str]]
 ) -> list[Planned]:
-    """What runs in Python, and what is left between it, on the CPU."""
+    """The segments of a model on the CPU that is cut at its Python code alone; none where no engine runs the rest."""
+    python = _python_code(lowered)
+    rest = tuple(e for e in engines if e is not python_engine() and declined[e.name].keys() == python.keys())
+    if not python or not rest:
+        return []
+    nodes = lowered.model.graph.node
     planned = []
-    for segment in cut(lowered.model, [int(is_python) for is_python in python]):
-        names = frozenset(lowered.model.graph.node[i].name for i in segment.nodes)
-        able = tuple(e for e in engines if "" not in declined[e.name] and not names & declined[e.name].keys())
-        if not able and not segment.unit:
-            raise cannot_run({name: next(iter(why.values())) for name, why in declined.items() if why})
-        runs = (PYTHON_NODES,) if segment.unit else able
+    for segment in cut(lowered.model, [int(node.name in python) for node in nodes]):
+        names = frozenset(nodes[i].name for i in segment.nodes)
+        runs = (python_engine(),) if segment.unit else rest
         planned.append(Planned("cpu", runs, segment.model, names, segment.inputs, segment.outputs))
     return planned
 
 
 def _choose(
     segment: Planned,
-    source: bytes | Path,
+    readable_by: Mapping[str, bytes | Path],
     function: FunctionDescription,
     configuration: Configuration,
     lowered: Lowered,
@@ -207,7 +264,7 @@ def _choose(
     names = [port.tensor for port in lowered.outputs]
     return choose(
         rows,
-        source,
+        readable_by,
         lambda: [example_inputs(function, lowered, seed) for seed in _SEEDS],
         strategy if whole else "fast_load",
         wanted or "float32",
@@ -215,6 +272,22 @@ def _choose(
         names,
         folder,
     )
+
+
+def _together(
+    segment: Planned, best: Tried, source: bytes | Path, function: FunctionDescription, lowered: Lowered,
+    configuration: Configuration, stages: Stages,
+) -> Together:  # fmt: skip
+    if segment.nodes is not None:  # a piece cannot be judged alone
+        return Together()
+    strategy = configuration.hints.specialization_strategy
+    return for_many(best, source, lambda: [example_inputs(function, lowered)], strategy, stages)
+
+
+def _adapted(number: int, part: Part, best: Tried, together: Together, artifacts: Artifacts) -> Compiled:
+    """What was compiled, with its other forms; those that are not made yet are loaded when they are first of use."""
+    assert best.compiled is not None
+    return adapted(best.compiled, part.together, partial(artifacts.load, number, best.engine), together.made)
 
 
 def _sixteen(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
@@ -241,4 +314,5 @@ def _described(part: Part, segment: Planned) -> PlannedSegment:
         settings.precision,
         settings.threads,
         len(segment.model.graph.node),
+        tuple(s.streams or 1 for s in part.together),
     )

@@ -26,11 +26,12 @@ from functools import partial
 from threading import Lock, get_ident
 from time import perf_counter
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 SPAN, PREDICTION, FAILURE, COUNTS, SAMPLE, COUNTER = range(6)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Record = tuple[Any, ...]
 Sink = Callable[[Record], object]
 Subject = tuple[int, str, str, tuple[tuple[str, str, str], ...]]
@@ -125,7 +126,7 @@ def span(name: str, *, model: str = "", lane: str = "activity", **details: Any) 
     return _nobody if sink is None else Span(name, lane, model, details)
 
 
-def within(work: Callable[[], T]) -> Callable[[], T]:
+def within(work: Callable[P, T]) -> Callable[P, T]:
     """`work` for another thread, there inside what is open in this thread or task."""
     return work if sink is None else partial(copy_context().run, work)
 

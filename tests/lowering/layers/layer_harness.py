@@ -8,7 +8,7 @@ The network is built by coremltools' NeuralNetworkBuilder; the expected arrays c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,16 @@ def specification(r: Row) -> Any:
     return builder.spec
 
 
+def kinds_of(layers: Any) -> Iterator[str]:
+    """The kinds of layers, those inside branches and loops included."""
+    for layer in layers:
+        kind = layer.WhichOneof("layer")
+        yield kind
+        inner = {"branch": ("ifBranch", "elseBranch"), "loop": ("conditionNetwork", "bodyNetwork")}.get(kind, ())
+        for name in inner:
+            yield from kinds_of(getattr(getattr(layer, kind), name).layers)
+
+
 def parametrize(rows: list[Row]) -> Any:
     ids = [f"{r.layer}-{r.label or i}" for i, r in enumerate(rows)]
     return pytest.mark.parametrize("r", rows, ids=ids)
@@ -62,7 +72,7 @@ def parametrize(rows: list[Row]) -> Any:
 def check(r: Row, engine: str) -> None:
     """Predict with one engine and compare. A row that this engine declines is checked on the other one."""
     spec = specification(r)
-    kinds = {layer.WhichOneof("layer") for layer in spec.neuralNetwork.layers}
+    kinds = set(kinds_of(spec.neuralNetwork.layers))
     assert r.layer in kinds, f"the row is called {r.layer}, but the network has {kinds}"
     try:
         model = pippin.load(spec, pippin.Configuration(engine=engine))

@@ -204,38 +204,3 @@ ROWS = [
 @parametrize(ROWS)
 def test_layer(r, engine):
     check(r, engine)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    ("kind", "build", "mean", "deviation"),
-    [
-        ("randomNormalStatic", lambda b: b.add_random_normal_static("l", "k", [50, 40], 2.0, 3.0, 7), 2, 3),
-        (
-            "randomUniformStatic",
-            lambda b: b.add_random_uniform_static("l", "k", [50, 40], -1.0, 5.0, 7),
-            2,
-            6 / 12**0.5,
-        ),
-        (
-            "randomBernoulliStatic",
-            lambda b: b.add_random_bernoulli_static("l", "k", [50, 40], 0.25, 7),
-            0.25,
-            0.1875**0.5,
-        ),
-        ("randomNormalLike", lambda b: b.add_random_normal_like("l", "x", "k", 2.0, 3.0, 7), 2, 3),
-    ],
-)
-def test_random_layers_have_the_distribution_that_is_asked_for(kind, build, mean, deviation, engine):
-    import pippin
-    from lowering.layers.layer_harness import Row, specification
-
-    r = Row(
-        kind,
-        lambda b: (build(b), b.add_add_broadcastable("a", ["x", "k"], "y")),
-        {"x": np.zeros((50, 40), np.float32)},
-        None,
-    )
-    found = pippin.load(specification(r), pippin.Configuration(engine=engine)).predict(r.inputs)["y"]
-    assert found.mean() == pytest.approx(mean, abs=5 * deviation / 2000**0.5)
-    assert found.std() == pytest.approx(deviation, rel=0.1)

@@ -53,7 +53,9 @@ def lower_categorical_mapping(asset: Asset, function: FunctionDescription) -> Lo
     category = _category(g, feature, value, strings)
     unknown = g.message.WhichOneof("ValueOnUnknown")
     if unknown not in (None, "int64Value" if strings else "strValue"):
-        raise SpecificationError(f"the {g.kind} has the default {getattr(g.message, unknown)!r} for values of another type")
+        raise SpecificationError(
+            f"the {g.kind} has the default {getattr(g.message, unknown)!r} for values of another type"
+        )
     default: Any = getattr(g.message, unknown) if unknown else 0 if strings else ""
     if unknown is None:
         known = g.lookup(category, list(mapping), [1] * len(mapping), 0)

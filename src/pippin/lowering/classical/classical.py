@@ -203,7 +203,9 @@ class Classical(Graph):
             self._further.append(self.named(self.Identity(value.keys), made.key_tensor))
             return
         if (value.dtype == STRING) != (port.dtype == STRING):
-            raise UnsupportedModelError(f"the output '{feature.name}' is described as {feature.type}, but is {value.dtype}")
+            raise UnsupportedModelError(
+                f"the output '{feature.name}' is described as {feature.type}, but is {value.dtype}"
+            )
         value = self._formed(feature, value)
         self._add(Port(port.name, TensorType(_declared(value.dtype), value.shape), value.dtype, tensor), value)
 
@@ -222,7 +224,9 @@ class Classical(Graph):
             name = next((f.name for f in self.function.outputs if isinstance(f.type, Dictionary)), "")
         wanted = name if name in described else None
         if wanted and not probabilities:
-            raise SpecificationError(f"the output '{wanted}' has probabilities, for which the {self.kind} has no numbers")
+            raise SpecificationError(
+                f"the output '{wanted}' has probabilities, for which the {self.kind} has no numbers"
+            )
         port = Port(f"{label}/probabilities", TensorType(DataType.FLOAT64, scores.shape), FLOAT)
         self._add(port, scores)
         return Labels(port.name, tuple(classes), label, wanted)

@@ -1,10 +1,11 @@
 """Custom: a model whose class is the program's own, as one node that runs in Python.
 
-The node holds the specification; `specialization/python.py` runs it. Source: `CustomModel.proto`.
+The node holds the specification; `specialization/custom_models.py` runs it. Source: `CustomModel.proto`.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from ...custom_models import class_of
 from ...format.asset import Asset
 from ...format.description import ColorSpace, FeatureDescription, FunctionDescription, Image
 from ...types import DataType, TensorType
-from ..graph import Graph, Tensor, value_info
-from ..lowered import PYTHON, Lowered, Port, Source, output_name
+from ..graph import Graph, Tensor
+from ..lowered import Lowered, Port, Source, output_name
 from .classical import feature_port
 
 NODE = "CustomModel"
@@ -28,26 +29,20 @@ def lower_custom_model(asset: Asset, function: FunctionDescription) -> Lowered:
     inputs, outputs = custom_ports(function)
     taken = [tensor for port in inputs for tensor in _tensors(port)]
     given = [tensor for port in outputs for tensor in _tensors(port)]
-    g.other(
-        PYTHON,
-        NODE,
-        taken,
-        [(tensor.dtype, tensor.shape) for tensor in given],
-        [tensor.name for tensor in given],
-        specification=asset.specification.SerializeToString(),
-    )
-    model = g.model(function.name, taken, given)
-    model.graph.value_info.extend(value_info(tensor) for tensor in given)  # which ONNX cannot infer
-    return Lowered(function.name, model, inputs, outputs, (), (), None, sources=(Source(given[0].name, NODE, 1.0),))
+    g.label = name
+    specification = base64.b64encode(asset.specification.SerializeToString()).decode()
+    types = [(tensor.dtype, tensor.shape) for tensor in given]
+    results = g.python(NODE, name, {"specification": specification}, taken, [], types)
+    named = [g.named(result, tensor.name) for result, tensor in zip(results, given, strict=True)]
+    model = g.model(function.name, taken, named)
+    return Lowered(function.name, model, inputs, outputs, (), (), None, sources=(Source(name, NODE, 1.0),))
 
 
 def custom_ports(function: FunctionDescription) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """The inputs and the outputs, as they enter and leave the node."""
     inputs = tuple(_port(feature) for feature in function.inputs)
     outputs = (_port(feature) for feature in function.outputs)
-    return inputs, tuple(
-        Port(p.name, p.type, p.dtype, output_name(p.name, inputs), p.keys) for p in outputs
-    )
+    return inputs, tuple(Port(p.name, p.type, p.dtype, output_name(p.name, inputs), p.keys) for p in outputs)
 
 
 def _port(feature: FeatureDescription) -> Port:

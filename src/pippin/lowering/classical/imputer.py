@@ -94,9 +94,7 @@ def _pairs(g: Classical, pairs: Pairs, kind: str, imputed: Any, missing: Any) ->
         raise SpecificationError(f"the {g.kind} has {kind} for a dictionary with keys of another type")
     known, values = list(imputed.map), np.array(list(imputed.map.values()), FLOAT)
     place = g.lookup(pairs.keys, known, range(len(known)), -1)
-    replace = g.And(
-        _is(g, pairs.values, np.nan if missing is None else missing), g.GreaterOrEqual(place, np.int64(0))
-    )
+    replace = g.And(_is(g, pairs.values, np.nan if missing is None else missing), g.GreaterOrEqual(place, np.int64(0)))
     by_place = g.Gather(np.append(values, 0.0), g.Where(replace, place, np.int64(len(known))))
     empty = g.Expand(g.Equal(g.Shape(pairs.keys), np.int64(0)), np.array([len(known)], INT))
     all_keys = g.strings(known) if dtype == STRING else np.array(known, INT)

@@ -51,7 +51,9 @@ def _samples(g: Classical) -> np.ndarray:
     rows = [sample.vector for sample in index.floatSamples]
     wrong = next((len(row) for row in rows if len(row) != index.numberOfDimensions), None)
     if wrong is not None:
-        raise SpecificationError(f"a sample has {wrong} numbers; the {g.kind} has {index.numberOfDimensions} dimensions")
+        raise SpecificationError(
+            f"a sample has {wrong} numbers; the {g.kind} has {index.numberOfDimensions} dimensions"
+        )
     return np.array(rows, np.float32).reshape(len(rows), index.numberOfDimensions)
 
 

@@ -23,7 +23,9 @@ def lower_item_similarity_recommender(asset: Asset, function: FunctionDescriptio
     Items come in order of score, equal ones in that of the table; those that are given (or are to be excluded) are
     left out, and where a restriction is given all that are not in it.
     """
-    g = Classical(asset, function, {asset.specification.itemSimilarityRecommender.numRecommendationsInputFeatureName: -1})
+    g = Classical(
+        asset, function, {asset.specification.itemSimilarityRecommender.numRecommendationsInputFeatureName: -1}
+    )
     names, from_item, to_item, similarity, shift = _table(g)
     count = len(names)
     place, score = _observed(g, g.message.itemInputFeatureName, names)

@@ -46,7 +46,9 @@ def lower_svm_classifier(asset: Asset, function: FunctionDescription) -> Lowered
     if not len(a) and not len(b):
         return g.finished(g.classify(_votes(g, decisions, count, pairs), classes, probabilities=False))
     if len(a) != len(pairs) or len(b) != len(pairs):
-        raise SpecificationError(f"the {g.kind} has {len(a)} probA and {len(b)} probB for {len(pairs)} pairs of classes")
+        raise SpecificationError(
+            f"the {g.kind} has {len(a)} probA and {len(b)} probB for {len(pairs)} pairs of classes"
+        )
     # 1 / (1 + exp(a f + b)), the probability of the first class of each pair.
     first = g.Sigmoid(g.Neg(g.Add(g.Mul(decisions, a), b)))
     first = g.Min(g.Max(first, np.float64(_LEAST)), np.float64(1 - _LEAST))

@@ -178,7 +178,9 @@ class _Forest:
                 continue
             for child in (node.trueChildNodeId, node.falseChildNodeId):
                 if child not in nodes:
-                    raise SpecificationError(f"the node {number} of the tree {tree} leads to {child}, which is not there")
+                    raise SpecificationError(
+                        f"the node {number} of the tree {tree} leads to {child}, which is not there"
+                    )
                 if child in parents:
                     raise SpecificationError(f"two nodes of the tree {tree} lead to {child}")
                 parents[child] = number
@@ -213,9 +215,7 @@ def _evaluated(g: Classical, x: Tensor, forest: _Forest) -> Tensor:
     return g.ReduceSum(g.Gather(table, g.cast(reached, INT)), [1], keepdims=0)
 
 
-def _ensemble(
-    g: Classical, x: Tensor, forest: _Forest, targets: list[int], weights: np.ndarray, count: int
-) -> Tensor:
+def _ensemble(g: Classical, x: Tensor, forest: _Forest, targets: list[int], weights: np.ndarray, count: int) -> Tensor:
     from onnx import numpy_helper
 
     (result,) = g.other(

@@ -4,6 +4,7 @@ from . import activation as activation
 from . import constants as constants
 from . import control as control
 from . import convolution as convolution
+from . import custom as custom
 from . import elementwise as elementwise
 from . import indexing as indexing
 from . import linear as linear

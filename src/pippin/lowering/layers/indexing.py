@@ -45,8 +45,19 @@ def scatter_along_axis(n: Network, p: Any, data: Any, indices: Any, updates: Any
 def _scattered(n: Network, kind: str, p: Any, data: Any, indices: Any, updates: Any, **axis: int) -> Any:
     mode = p.DESCRIPTOR.fields_by_name["mode"].enum_type.values_by_number[p.mode].name
     where = n.integers(indices)
+    rank = where.rank if isinstance(where, Tensor) else np.ndim(where)
+    if kind == "scatter" and rank > 1:
+        updates, where = _flattened(n, n.tensor(data), where, n.tensor(updates), axis["axis"])
     mil_mode = mode.removeprefix("SCATTER_").lower()
     return n.mil(kind, data=n.tensor(data), indices=where, updates=n.tensor(updates), mode=mil_mode, **axis)
+
+
+def _flattened(n: Network, data: Tensor, where: Any, updates: Tensor, axis: int) -> tuple[Tensor, Any]:
+    """Updates and indices with one axis in the place of those that the indices have."""
+    axis %= data.rank
+    sizes = n.sizes(data)
+    rows = n.Reshape(updates, n.shape(*sizes[:axis], -1, *sizes[axis + 1 :]))
+    return rows, n.Reshape(where, [-1]) if isinstance(where, Tensor) else np.reshape(where, -1)
 
 
 @layer("topK")

@@ -14,21 +14,26 @@ from .weights import weights
 
 @layer("innerProduct")
 def inner_product(n: Network, p: Any, x: Tensor) -> Any:
-    """x @ weights.T over the last axis, or over the channels of [.., C, 1, 1]."""
+    """x @ weights.T over the last axis, or over the last three of an image, [.., C, H, W], to [.., C, 1, 1]."""
     x = n.tensor(x)
     weight = weights(p.weights, (p.outputChannels, p.inputChannels))
     bias = weights(p.bias, (p.outputChannels,), "bias") if p.hasBias else None
     sizes = x.shape or ()
     channels_first = len(sizes) >= 3 and sizes[-2:] == (1, 1) and (not n.exact or int(p.inputChannels) != 1)
+    image = sizes[-3:] if len(sizes) >= 4 else ()
+    channels_first |= bool(image) and sizes[-1] != int(p.inputChannels) and None not in image
     if not channels_first and n.exact:
         return n.mil("linear", x=x, weight=weight, bias=bias)
-    rows = n.Reshape(x, n.shape(*n.sizes(x)[:-3], int(p.inputChannels)))  # a legacy image is flattened
+    rows = n.Reshape(x, n.shape(*n.sizes(x)[:-3], int(p.inputChannels)))  # an image is flattened
     return n.Unsqueeze(n.mil("linear", x=rows, weight=weight, bias=bias), [-2, -1])
 
 
 @layer("batchedMatmul")
 def batched_matmul(n: Network, p: Any, x: Any, y: Any = None) -> Any:
     if y is not None:
+        x, y = n.tensor(x), n.tensor(y)  # of rank 1 they are a row and a column, and the product keeps both axes
+        x = n.Unsqueeze(x, [0]) if x.rank == 1 else x
+        y = n.Unsqueeze(y, [1]) if y.rank == 1 else y
         return n.mil("matmul", x=x, y=y, transpose_x=bool(p.transposeA), transpose_y=bool(p.transposeB))
     rows, columns = int(p.weightMatrixFirstDimension), int(p.weightMatrixSecondDimension)
     matrix = weights(p.weights, (columns, rows)).T  # stored by columns

@@ -55,7 +55,11 @@ def permute(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("transpose")
 def transpose(n: Network, p: Any, x: Tensor) -> Any:
-    return n.mil("transpose", x=n.tensor(x), perm=np.array(p.axes, np.int64))
+    """An image of rank 4 may be taken for one of rank 3, as networks that were changed to take images do."""
+    x, order = n.tensor(x), [int(axis) for axis in p.axes]
+    if len(order) == x.rank - 1 and (x.shape or ())[0] == 1:
+        order = [0, *(axis % len(order) + 1 for axis in order)]
+    return n.mil("transpose", x=x, perm=np.array(order, np.int64))
 
 
 @layer("concat")
@@ -81,8 +85,14 @@ def sequence_repeat(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("tile")
 def tile(n: Network, p: Any, x: Any, repetitions: Any = None) -> Any:
+    """Where there are fewer numbers than axes, the first axes are not repeated."""
     given = np.array(p.reps, np.int64) if repetitions is None else n.integers(repetitions)
-    return n.mil("tile", x=n.tensor(x), reps=given)
+    x = n.tensor(x)
+    missing = x.rank - (given.static_size(0) if isinstance(given, Tensor) else len(given))
+    if missing > 0:
+        ones = np.ones(missing, np.int64)
+        given = n.Concat(ones, given, axis=0) if isinstance(given, Tensor) else np.concatenate([ones, given])
+    return n.mil("tile", x=x, reps=given)
 
 
 @layer("reorganizeData")

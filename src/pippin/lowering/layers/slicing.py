@@ -73,7 +73,11 @@ def split(n: Network, p: Any, x: Tensor) -> Any:
 def split_nd(n: Network, p: Any, x: Any) -> Any:
     x = n.tensor(x)
     count = int(p.numSplits) or len(p.splitSizes)
-    sizes = np.array(p.splitSizes, np.int64) if p.splitSizes else None
+    if p.splitSizes:
+        sizes = np.array(p.splitSizes, np.int64)
+    else:  # the first parts are larger by one where they cannot be equal
+        whole, more = divmod(x.static_size(int(p.axis)), count)
+        sizes = np.array([whole + (i < more) for i in range(count)], np.int64)
     return n.mil("split", x=x, axis=int(p.axis), num_splits=count, split_sizes=sizes)
 
 

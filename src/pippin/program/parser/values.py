@@ -1,0 +1,306 @@
+"""Values: the constants of MIL text, `type(value)`. Long arrays are taken in bulk.
+
+Inside the parentheses a value has no type of its own: a scalar, a string, [..] for a tensor or a list, (..) for a
+tuple, {{key, value}, ..} for a dictionary; or BLOBFILE(path = .., offset = ..), a record of a weight file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...errors import WeightError
+from ...format.blob import BlobFile
+from ...types import DataType, DictionaryType, ListType, StateType, TensorType, TupleType, ValueType
+from ..ir import Literal
+from .cursor import Cursor
+from .numbers import BadNumber, decode
+from .types import parse_type
+
+Weights: TypeAlias = Callable[[str], BlobFile]
+"""Opens the weight file that a program calls by a name."""
+
+_NUMERALS = re.compile(r"[^\"(){};=<>]*")
+_NUMERAL = re.compile(r"[^\s,\[\]]+")
+_LIST_PUNCTUATION = b"[],"
+_NOT_PUNCTUATION = bytes(set(range(256)) - set(_LIST_PUNCTUATION))
+_SPACE_AND_BRACKETS = str.maketrans("", "", " \t\r\n[]")
+_NUMERAL_HERE = re.compile(r"[^\s,()\[\]{}<>=\"';]*")
+_ROW = re.compile(r"\[[^\[\]\"(){};=<>]*\]?|")
+_IS_NUMERAL = np.ones(256, np.bool_)
+_IS_NUMERAL[np.frombuffer(b" \t\r\n,[]", np.uint8)] = False
+_LONG = 4096
+_DEEPEST = 16
+
+
+def parse_literal(cursor: Cursor, weights: Weights | None) -> Literal:
+    """A constant with its type in front."""
+    kind = parse_type(cursor)
+    cursor.expect("(")
+    if cursor.accept("BLOBFILE"):
+        found = _blob(cursor, kind, weights)
+    else:
+        found = Literal(kind, parse_value(cursor, kind))
+    cursor.expect(")")
+    return found
+
+
+def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
+    start = cursor.space()
+    if not is_fixed(kind):
+        cursor.refuse(f"a constant of type {kind} cannot be a record of a weight file: it needs a fixed shape", start)
+    cursor.expect("(")
+    found: dict[str, Any] = {}
+    for number, (name, dtype) in enumerate((("path", DataType.STRING), ("offset", DataType.UINT64))):
+        if number:
+            cursor.expect(",")
+        cursor.expect(name)
+        cursor.expect("=")
+        at = cursor.space()
+        literal = parse_literal(cursor, None)
+        if literal.type != TensorType(dtype, ()):
+            cursor.refuse(f"the {name} is a {literal.type}, but {TensorType(dtype, ())} was expected", at)
+        found[name] = literal.value
+    cursor.expect(")")
+    assert isinstance(kind, TensorType)
+    path, offset = found["path"], int(found["offset"])
+    return Literal(kind, partial(read_blob, weights, path, offset, kind.dtype, kind.shape), path, offset)
+
+
+def read_blob(weights: Weights | None, path: str, offset: int, dtype: DataType, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of a record. Raises WeightError where it is missing or does not fit."""
+    if weights is None:
+        raise WeightError(f"the weight file '{path}' is missing: the program was read without its weights")
+    return weights(path).read(offset, dtype, shape)
+
+
+def is_fixed(kind: ValueType) -> bool:
+    return isinstance(kind, TensorType) and kind.shape is not None and None not in kind.shape
+
+
+def parse_value(cursor: Cursor, kind: ValueType, depth: int = 0) -> Any:
+    """What stands in the parentheses of a constant of this type."""
+    start = cursor.space()
+    if depth > _DEEPEST:
+        cursor.refuse(f"a value is nested more than {_DEEPEST} times", start)
+    match kind:
+        case TensorType(DataType.STRING, shape):
+            return _strings(cursor, shape)
+        case TensorType():
+            return _numbers(cursor, kind)
+        case ListType(element, length):
+            cursor.expect("[")
+            found = _separated(cursor, "]", lambda: parse_value(cursor, element, depth + 1))
+            if length is not None and len(found) != length:
+                cursor.refuse(f"a constant of type {kind} has {len(found)} elements, but {length} were expected", start)
+            return found
+        case TupleType(elements):
+            return _tuple(cursor, elements, depth)
+        case DictionaryType():
+            return _dictionary(cursor, kind, depth)
+        case StateType():
+            cursor.refuse(f"a constant cannot be of type {kind}", start)
+
+
+def _separated(cursor: Cursor, end: str, element: Callable[[], Any]) -> list[Any]:
+    found = []
+    while not cursor.peek(end):
+        found.append(element())
+        if not cursor.accept(","):
+            break
+    cursor.expect(end, "',' or ")
+    return found
+
+
+def _tuple(cursor: Cursor, elements: tuple[ValueType, ...], depth: int) -> tuple[Any, ...]:
+    cursor.expect("(")
+    found = []
+    for number, element in enumerate(elements):
+        if number:
+            cursor.expect(",")
+        found.append(parse_value(cursor, element, depth + 1))
+    cursor.expect(")")
+    return tuple(found)
+
+
+def _dictionary(cursor: Cursor, kind: DictionaryType, depth: int) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+
+    def pair() -> None:
+        cursor.expect("{")
+        at = cursor.space()
+        key = parse_value(cursor, kind.key, depth + 1)
+        key = key.item() if isinstance(key, np.ndarray) and key.shape == () else key
+        if not isinstance(key, str | int):
+            cursor.refuse(f"a dictionary has a key of type {kind.key}; a string or a number is needed", at)
+        if key in found:
+            cursor.refuse(f"the key {key!r} stands twice in a dictionary", at)
+        cursor.expect(",")
+        found[key] = parse_value(cursor, kind.value, depth + 1)
+        cursor.expect("}")
+
+    cursor.expect("{")
+    _separated(cursor, "}", pair)
+    return found
+
+
+def _strings(cursor: Cursor, shape: tuple[int | None, ...] | None) -> Any:
+    if shape == ():
+        return cursor.expect_string()
+    start = cursor.space()
+    rank = None if shape is None else len(shape)
+
+    def nested(depth: int) -> Any:
+        if depth == rank or (rank is None and cursor.peek('"')) or depth > _DEEPEST:
+            return cursor.expect_string()
+        cursor.expect("[")
+        return _separated(cursor, "]", lambda: nested(depth + 1))
+
+    rows = nested(0)
+    found = _sizes(rows)
+    flat: list[Any] = [rows]
+    for _ in found:
+        flat = [element for row in flat for element in row]
+    if len(flat) != math.prod(found) or not _fits(found, shape):
+        cursor.refuse(f"the strings have the shape {list(found)}, but {_shown(shape)} was expected", start)
+    array = np.empty(len(flat), object)
+    array[:] = flat
+    return array.reshape(found)
+
+
+def _sizes(rows: Any) -> tuple[int, ...]:
+    sizes = []
+    while isinstance(rows, list):
+        sizes.append(len(rows))
+        if not rows:
+            break
+        rows = rows[0]
+    return tuple(sizes)
+
+
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...] | None) -> bool:
+    """An empty array has lost the sizes behind its first 0."""
+    if shape is None:
+        return True
+    if 0 in found:
+        return len(found) <= len(shape)
+    return len(found) == len(shape) and all(d in (None, f) for d, f in zip(shape, found, strict=True))
+
+
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    return "any" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+
+
+def _numbers(cursor: Cursor, kind: TensorType) -> np.ndarray:
+    """An array, or a scalar of shape (): the whole run of numerals at once."""
+    start = cursor.space()
+    rank = None if kind.shape is None else len(kind.shape)
+    run = {0: _NUMERAL_HERE, 1: _ROW}.get(rank, _NUMERALS).match(cursor.text, start)  # type: ignore[call-overload]
+    text = _balanced(run[0])
+    shape = kind.shape if kind.shape is not None and None not in kind.shape else _inferred(cursor, text, start, kind)
+    fixed = tuple(int(d) for d in shape if d is not None)
+    count = math.prod(fixed)
+    if not _has_structure(text, fixed) or _numerals(text) != count:
+        _explain_structure(cursor, text, start, fixed, kind)
+    try:
+        found = decode(text.translate(_SPACE_AND_BRACKETS), count, kind.dtype)
+    except BadNumber as error:
+        numerals = list(_NUMERAL.finditer(text))
+        at = numerals[error.index].start() if error.index < len(numerals) else 0
+        cursor.refuse(error.reason, start + at)
+    cursor.at = start + len(text)
+    return found.reshape(fixed)
+
+
+def _balanced(run: str) -> str:
+    """The run up to the bracket that closes its first one; all of it where none does."""
+    if not run.startswith("["):
+        return run
+    if run.count("[") == 1:
+        end = run.find("]")
+        return run[: end + 1] if end >= 0 else run
+    depth = 0
+    for found in re.finditer(r"[\[\]]", run):
+        depth += 1 if found[0] == "[" else -1
+        if depth == 0:
+            return run[: found.end()]
+    return run
+
+
+def _has_structure(text: str, shape: tuple[int, ...]) -> bool:
+    """Whether brackets and commas stand as an array of this shape has them."""
+    if not shape:
+        return text != ""
+    if not text.startswith("[") or math.prod(shape) > len(text):
+        return False
+    return text.encode("latin-1", "replace").translate(None, _NOT_PUNCTUATION) == _skeleton(shape)
+
+
+def _numerals(text: str) -> int:
+    """How many numerals stand in an array. That the brackets are right does not tell that no comma is missing."""
+    if len(text) < _LONG:
+        return len(_NUMERAL.findall(text))
+    inside = _IS_NUMERAL[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
+    return int(np.count_nonzero(inside[1:] > inside[:-1]))
+
+
+def _skeleton(shape: tuple[int, ...]) -> bytes:
+    row = b""
+    for number, size in enumerate(reversed(shape)):
+        if number and len(row) * size > 1 << 32:
+            return b""
+        row = b"[" + b",".join([row] * size) + b"]"
+    return row
+
+
+def _inferred(cursor: Cursor, text: str, start: int, kind: TensorType) -> tuple[int, ...]:
+    """The shape of an array whose type leaves sizes open."""
+    if len(text) - len(text.lstrip("[")) > _DEEPEST:
+        cursor.refuse(f"a value is nested more than {_DEEPEST} times", start)
+    sizes = []
+    row = text
+    while row.startswith("["):
+        inner = _balanced(row)[1:-1].strip()
+        sizes.append(_top_level(inner))
+        row = _balanced(inner) if inner.startswith("[") else ""
+    found = tuple(sizes)
+    if not _fits(found, kind.shape):
+        cursor.refuse(f"the value has the shape {list(found)}, but {_shown(kind.shape)} was expected", start)
+    return found
+
+
+def _top_level(inner: str) -> int:
+    """How many elements a row has; its commas outside of nested rows tell."""
+    if not inner:
+        return 0
+    depth, count = 0, 1
+    for character in inner:
+        depth += (character == "[") - (character == "]")
+        count += depth == 0 and character == ","
+    return count
+
+
+def _explain_structure(cursor: Cursor, text: str, start: int, shape: tuple[int, ...], kind: TensorType) -> None:
+    """Raise the error that tells where an array departs from its shape."""
+    cursor.at = start
+
+    def row(depth: int) -> None:
+        if depth == len(shape):
+            numeral = _NUMERAL.match(cursor.text, cursor.space())
+            if numeral is None:
+                cursor.fail(f"a number of type {kind.dtype.value}")
+            cursor.at = numeral.end()
+            return
+        at = cursor.space()
+        cursor.expect("[")
+        found = len(_separated(cursor, "]", lambda: row(depth + 1)))
+        if found != shape[depth]:
+            cursor.refuse(f"a row of {kind} has {found} elements, but {shape[depth]} were expected", at)
+
+    row(0)
+    cursor.fail("')'")

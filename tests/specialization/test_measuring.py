@@ -1,0 +1,87 @@
+"""Measuring: how long candidates are run, on a clock that only their runs move."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pippin.engines import Settings, all_engines
+from pippin.specialization import candidates
+from pippin.specialization.candidates import Tried
+from pippin.specialization.progress import Stages
+
+INPUTS = [{"x": np.float32([1])}, {"x": np.float32([2])}]
+
+
+class Clock:
+    def __init__(self):
+        self.now, self.order = 0.0, []
+
+    def perf_counter(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(candidates, "time", made)
+    return made
+
+
+def row(clock, engine, seconds, precision="float32", off=0.0):
+    """A candidate whose runs take this long, and whose results are this far off."""
+
+    class Compiled:
+        def run(self, inputs):
+            clock.now += seconds
+            clock.order.append(engine)
+            return {"y": inputs["x"] * (1 + off)}
+
+    return Tried(all_engines()[engine], Settings(precision=precision), Compiled(), compilation=0.1)
+
+
+def measured(rows, allowed, rounds=5):
+    return candidates._measured(rows, INPUTS, "auto", ["y"], rounds, allowed, Stages())
+
+
+def test_short_predictions_are_run_several_times(clock):
+    rows = [row(clock, "onnxruntime", 0.001), row(clock, "openvino", 0.002)]
+    assert measured(rows, 10) == [rows[1], rows[0]]
+    assert [len(r.times) > 1 for r in rows] == [True, True]
+    assert {t: round(r.seconds, 6) for r, t in zip(rows, "ab", strict=True)} == {"a": 0.001, "b": 0.002}
+
+
+def test_engines_whose_threads_spin_run_last(clock):
+    rows = [row(clock, "onnxruntime", 0.001), row(clock, "openvino", 0.001)]
+    measured(rows, 0.0001)
+    assert clock.order == sorted(clock.order, key=["openvino", "onnxruntime"].index)
+
+
+def test_no_time_for_an_engine_that_computes_the_same(clock):
+    rows = [row(clock, "openvino", 1.0), row(clock, "onnxruntime", 0.5)]
+    assert measured(rows, 1.5) == [rows[0]]
+    assert clock.now == 1.0
+    assert rows[1].note == "no time to run it: openvino takes 1.00 s"
+
+
+def test_a_faster_precision_is_checked_however_long_it_takes(clock):
+    rows = [row(clock, "openvino", 1.0), row(clock, "openvino", 0.5, "bfloat16", 1e-3), row(clock, "onnxruntime", 1.0)]
+    assert measured(rows, 1.0) == rows[:2]
+    assert rows[1].noise["y"] == pytest.approx(60, abs=0.1)  # 20 log10 of 1 / 1e-3
+    assert rows[1].seconds == 0.5
+
+
+def test_one_far_behind_is_not_run_again(clock):
+    rows = [row(clock, "openvino", 0.1), row(clock, "onnxruntime", 0.5)]
+    measured(rows, 100)
+    assert clock.order.count("onnxruntime") == 1
+
+
+def test_rounds_end_when_the_time_is_up(clock):
+    rows = [row(clock, "openvino", 0.1), row(clock, "onnxruntime", 0.11)]
+    measured(rows, 2.0, rounds=100)
+    assert clock.now <= 2.0
+    assert all(len(r.times) > 1 for r in rows)
