@@ -195,13 +195,13 @@ def test_frames_are_predicted_as_they_come(source, models, visit, page):
     place.get_by_label("Frames per second").fill("120")
     place.get_by_role("button", name="Start").click()
     page.wait_for_function(PREDICTED, arg=5)
-    figures = dict(tile.inner_text().split("\n")[:2] for tile in place.locator(".tiles.small .tile").all())
-    frames, predicted, dropped = (int(figures[name].replace(",", "")) for name in ("Frames", "Predicted", "Dropped"))
-    assert 5 <= predicted <= frames and 0 <= dropped <= frames - predicted
     if source == "Camera":  # the camera of the test is green
         place.locator(".live .answer", has_text="pear").wait_for()
     place.get_by_role("button", name="Stop").click()
     place.get_by_role("button", name="Start").wait_for()
+    figures = dict(tile.inner_text().split("\n")[:2] for tile in place.locator(".tiles.small .tile").all())
+    frames, predicted, dropped = (int(figures[name].replace(",", "")) for name in ("Frames", "Predicted", "Dropped"))
+    assert predicted >= 5 and dropped >= 0 and predicted + dropped <= frames
 
 
 def test_a_function_is_chosen(models, visit, page):

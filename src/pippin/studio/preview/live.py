@@ -97,6 +97,7 @@ class Live:
         if self._stream is not None:
             self._timer.deactivate()
             ui.run_javascript(_UNWATCH)
+            self._count(self._stream)
             self.stop()
             self._button.set_text("Start")
             self._button.props("icon=play_arrow")
