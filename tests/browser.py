@@ -31,6 +31,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--force-color-profile=srgb",
+    "--use-fake-device-for-media-stream",  # a camera with a moving picture
+    "--use-fake-ui-for-media-stream",
 ]
 SOURCE = Path(__file__).parents[1] / "src"
 

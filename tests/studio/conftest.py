@@ -8,6 +8,7 @@ import coremltools as ct
 import numpy as np
 import pytest
 import torch
+from coremltools.models.utils import MultiFunctionDescriptor, save_multifunction
 from torch import nn
 
 from model.networks import Tinted, seeded
@@ -58,7 +59,10 @@ def models(tmp_path_factory):
     def model(name):
         if name not in made:
             made[name] = folder / f"{name}{'.mlmodel' if name == 'table' else '.mlpackage'}"
-            MAKERS[name]().save(str(made[name]))
+            if name == "functions":
+                save_functions(made[name])
+            else:
+                MAKERS[name]().save(str(made[name]))
         return made[name]
 
     return model
@@ -119,6 +123,23 @@ def table():
     model = ct.converters.sklearn.convert(fitted, ["rooms", "age"], "price")
     model.user_defined_metadata["com.apple.coreml.model.preview.type"] = "tabularRegressor"
     return model
+
+
+class Negated(nn.Module):
+    def forward(self, x):
+        return torch.relu(-x)
+
+
+def save_functions(path):
+    """y = max(x, 0) by default; the function "negated" gives max(-x, 0)."""
+    described, x = MultiFunctionDescriptor(), torch.zeros(2, 3)
+    for name, network in (("main", nn.ReLU()), ("negated", Negated())):
+        part = str(path.with_name(f"part-{name}.mlpackage"))
+        shape = {"inputs": [ct.TensorType("x", x.shape)], "outputs": [ct.TensorType("y")]}
+        converted(network, x, minimum_deployment_target=ct.target.iOS18, **shape).save(part)
+        described.add_function(part, "main", name)
+    described.default_function_name = "main"
+    save_multifunction(described, str(path))
 
 
 MAKERS = {f.__name__: f for f in (colors, tinted, segmenter, counter, arrays, table)}

@@ -451,10 +451,10 @@ def test_a_stream_drops_what_comes_too_fast(policy, models, monkeypatch):
         stream = await open_stream(opened, policy, 1, features)
         predict = stream.model._predict
 
-        def held(features, state):
+        def held(*arguments):
             begun.set()
             gate.wait(30)
-            return predict(features, state)
+            return predict(*arguments)
 
         monkeypatch.setattr(stream.model, "_predict", held)
         frames = [PIL.Image.new("RGB", (32, 24), (20 * i, 0, 0)) for i in range(11)]

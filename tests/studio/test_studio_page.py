@@ -51,6 +51,13 @@ def drop(place, file):
     place.locator('input[type="file"]').first.set_input_files(file)
 
 
+def numbers(place, output):
+    """The numbers that an output shows, in order."""
+    return np.array(
+        [float(n) for n in re.findall(r"-?[\d.]+", place.locator(f"[data-output={output}] .numbers").inner_text())]
+    )
+
+
 # What each tab shows of each model.
 SHOWN = {
     "colors": {
@@ -153,18 +160,13 @@ def test_a_state_is_kept_and_reset(models, visit):
     for step in (1, 2, 3):
         place.get_by_role("button", name="Step").click()
         place.get_by_text(f"{step} step", exact=step == 0).first.wait_for()
-        shown = place.locator("[data-output=doubled] .numbers").inner_text()
-        np.testing.assert_allclose(np.array(eval(shown)), 2 * step * np.array([1, 2, 3, 4.5]))
-    np.testing.assert_allclose(
-        np.array(eval(place.locator("[data-output=total] .numbers").inner_text())), [3, 6, 9, 13.5]
-    )
+        np.testing.assert_allclose(numbers(place, "doubled"), 2 * step * np.array([1, 2, 3, 4.5]))
+    np.testing.assert_allclose(numbers(place, "total"), [3, 6, 9, 13.5])
     place.get_by_role("button", name="Reset").click()
     place.get_by_text("0 steps").wait_for()
     place.get_by_role("button", name="Step").click()
     place.get_by_text("1 step").first.wait_for()
-    np.testing.assert_allclose(
-        np.array(eval(place.locator("[data-output=doubled] .numbers").inner_text())), [2, 4, 6, 9]
-    )
+    np.testing.assert_allclose(numbers(place, "doubled"), [2, 4, 6, 9])
 
 
 def test_a_segmentation_has_its_colours(models, visit):
@@ -181,22 +183,40 @@ def test_a_segmentation_has_its_colours(models, visit):
         assert shown[label] == f"{share:.1%}"
 
 
-def test_frames_are_dropped_and_counted(models, visit):
+SOURCES = ["Made-up camera", "Camera"]
+PREDICTED = """count => [...document.querySelectorAll('.tile')].some(tile =>
+    tile.innerText.startsWith('Predicted') && parseInt(tile.innerText.split('\\n')[1].replace(',', '')) >= count)"""
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_frames_are_predicted_as_they_come(source, models, visit, page):
     place = visit(models("colors"), "Preview")
+    place.get_by_role("button", name=source, exact=True).click()
     place.get_by_label("Frames per second").fill("120")
     place.get_by_role("button", name="Start").click()
-
-    def figure(name):
-        return int(place.locator(".tile", has_text=name).locator(".tile-value").inner_text().replace(",", ""))
-
-    place.page.wait_for_function(
-        "() => [...document.querySelectorAll('.tile')].some(t => t.innerText.startsWith('Predicted')"
-        " && parseInt(t.innerText.split('\\n')[1].replace(',', '')) >= 5)"
-    )
-    frames, predicted, dropped = figure("Frames"), figure("Predicted"), figure("Dropped")
-    assert predicted >= 5 and dropped >= 0 and frames >= 5
+    page.wait_for_function(PREDICTED, arg=5)
+    if source == "Camera":  # the camera of the test is green
+        place.locator(".live .answer", has_text="pear").wait_for()
     place.get_by_role("button", name="Stop").click()
     place.get_by_role("button", name="Start").wait_for()
+    figures = dict(tile.inner_text().split("\n")[:2] for tile in place.locator(".tiles.small .tile").all())
+    frames, predicted, dropped = (int(figures[name].replace(",", "")) for name in ("Frames", "Predicted", "Dropped"))
+    assert predicted >= 5 and dropped >= 0 and predicted + dropped <= frames
+
+
+def test_a_function_is_chosen(models, visit, page):
+    for function, expected in (("main", [[0, 2, 0]]), ("negated", [[1, 0, 3]])):
+        visit(models("functions"), "Preview")
+        if function != "main":
+            page.get_by_label("Function").click()
+            page.get_by_role("option", name=function).click()
+            page.wait_for_url(f"**function={function}*")
+            page.get_by_role("tab", name="Preview").click()
+        place = page.locator('[data-tab="Preview"]')
+        place.get_by_role("button", name="Typed").click()
+        place.locator("textarea").fill("[[-1, 2, -3], [-1, 2, -3]]")
+        place.get_by_role("button", name="Predict", exact=True).click()
+        np.testing.assert_array_equal(numbers(place, "y"), np.ravel(expected * 2))
 
 
 def test_the_operations(models, visit):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _KEPT = 4
 """So many loaded models are kept; of those before, the memory is given back until somebody predicts again."""
 
+_REMEMBERED = 40
+
 
 class Opened:
     """A model on disk with a configuration."""
@@ -85,6 +87,8 @@ class Models:
         self._opened.move_to_end(key)
         for other in list(self._opened.values())[:-_KEPT]:
             other.unload()
+        while len(self._opened) > _REMEMBERED:
+            self._opened.popitem(last=False)
         return self._opened[key]
 
     def recent(self) -> list[Path]:

@@ -40,7 +40,11 @@ class PerformanceTab:
         """What is measured, and the share that is done; written by the thread that measures."""
         with card("Report", "Loads, predictions, throughput, operations and memory, with made-up features"):
             with ui.element("div").classes("line"):
-                self._seconds = ui.number("Seconds of predictions", value=2, min=0.1, max=60).props("dense outlined")
+                self._seconds = (
+                    ui.number("Seconds of predictions", value=2, min=0.1, max=60)
+                    .props("dense outlined")
+                    .classes("amount")
+                )
                 ui.element("div").classes("grow")
                 self._button = ui.button("Measure", icon="speed", on_click=self._measure).props("unelevated no-caps")
             self._progress = ui.element("div")

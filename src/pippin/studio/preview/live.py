@@ -62,7 +62,8 @@ class Live:
             with ui.element("div").classes("line"):
                 self._source = ui.toggle(["Made-up camera", "Camera"], value="Made-up camera")
                 self._source.props("no-caps unelevated dense")
-                self._rate = ui.number("Frames per second", value=30, min=1, max=240).props("dense outlined")
+                self._rate = ui.number("Frames per second", value=30, min=1, max=240)
+                self._rate.props("dense outlined").classes("amount")
                 self._policy = ui.select(dict(POLICIES), value="latest", label="Dropped is").props("dense outlined")
                 self._room = ui.number("In flight", value=1, min=1, max=16, format="%d").props("dense outlined")
                 ui.element("div").classes("grow")
@@ -96,6 +97,7 @@ class Live:
         if self._stream is not None:
             self._timer.deactivate()
             ui.run_javascript(_UNWATCH)
+            self._count(self._stream)
             self.stop()
             self._button.set_text("Start")
             self._button.props("icon=play_arrow")

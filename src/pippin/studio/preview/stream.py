@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import PippinError, PredictionCancelled, PredictionDropped
+from ...errors import PredictionCancelled, PredictionDropped
 from ...flow.control import FlowControl, Policy, Statistics
 from ...model import Model, load
 from . import samples
@@ -42,7 +42,7 @@ class Stream:
         """`features` makes of a frame what the model takes; it is called in a thread."""
         self.model = model
         self.frames = 0
-        self.failure: PippinError | None = None
+        self.failure: Exception | None = None
         self.latest: Seen | None = None
         """What was predicted from the newest frame that was not dropped."""
         self._features = features
@@ -83,7 +83,7 @@ class Stream:
             outputs = await self.model.predict_async(features)
         except (PredictionDropped, PredictionCancelled):
             return
-        except PippinError as error:
+        except Exception as error:  # whoever looks at the stream tells it
             self.failure = error
             return
         self._done.append(time.monotonic())

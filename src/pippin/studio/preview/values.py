@@ -105,7 +105,10 @@ def resized(picture: PIL.Image.Image, size: tuple[int, int], how: Resize) -> PIL
 
 
 def seen_by_model(picture: PIL.Image.Image, feature: FeatureDescription, resize: Resize) -> PIL.Image.Image:
-    """The picture in the size that the model works on, to draw results into."""
+    """The picture as the model sees it, to draw results into; one that is stretched in its own proportions, since what
+    is relative to the one is relative to the other."""
+    if resize == "scale_fill":
+        return picture
     match feature.type:
         case Image() as image:
             fits = image.allows(picture.size)
