@@ -141,8 +141,6 @@ def test_a_digit_is_read_by_a_network(shared_models):
 def test_what_is_not_executed_is_refused_by_its_kind(shared_models):
     with pytest.raises(pippin.errors.UnsupportedOperationError, match="custom layer of the class 'ResCropBlockLambda'"):
         pippin.load(shared_models / "network" / "style-starry-night-custom-layers.mlmodel")
-    with pytest.raises(pippin.errors.UnsupportedModelError, match="nonMaximumSuppression"):
-        pippin.load(shared_models / "program" / "yolov8n.mlpackage")
     with pytest.raises(pippin.errors.UnsupportedModelError, match="visionFeaturePrint"):
         pippin.load(shared_models / "apple" / "cats-dogs-feature-print.mlmodel")
     for path in (shared_models / "compiled").iterdir():
