@@ -103,7 +103,7 @@ def test_the_plane_of_the_habitat(shared_models):
 def test_the_price_of_a_habitat(engine, shared_models):
     path = shared_models / "compiled" / "mars-habitat-pricer.mlmodelc"
     if "featureVectorizer" not in lowering_model._KINDS:
-        with pytest.raises((UnsupportedModelError, SpecificationError), match="featureVectorizer|__feature_vector__"):
+        with pytest.raises((UnsupportedModelError, SpecificationError), match=r"featureVectorizer|__feature_vector__"):
             pippin.load(path)
         pytest.skip("feature vectorizers are not executed yet")
     weights, offset = coefficients(open_model(path))
