@@ -252,8 +252,8 @@ SOURCES = {
     "a zip archive": (lambda d: (d / "m.mlmodel", b"PK\x03\x04 and more"), errors.PackageError, "unpack"),
     "a compiled model": (
         lambda d: (d / "m.mlmodelc" / "coremldata.bin", b"x"),
-        errors.UnsupportedModelError,
-        "compiled",
+        errors.SpecificationError,
+        "offset 0",
     ),
     "the manifest itself": (lambda d: (d / "Manifest.json", b"{}"), errors.PackageError, "open the folder"),
     "a folder of something else": (lambda d: (d / "folder" / "file", b"x"), errors.PackageError, "Manifest"),

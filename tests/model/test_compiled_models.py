@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pippin
-from pippin.errors import UnsupportedModelError
+from pippin.errors import SpecificationError, UnsupportedModelError
 from pippin.format.asset import open_asset
 from pippin.lowering import model as lowering_model
 from pippin.program import mil_text, open_model, read_program
@@ -103,7 +103,7 @@ def test_the_plane_of_the_habitat(shared_models):
 def test_the_price_of_a_habitat(engine, shared_models):
     path = shared_models / "compiled" / "mars-habitat-pricer.mlmodelc"
     if "featureVectorizer" not in lowering_model._KINDS:
-        with pytest.raises(UnsupportedModelError, match="featureVectorizer"):
+        with pytest.raises((UnsupportedModelError, SpecificationError), match=r"featureVectorizer|__feature_vector__"):
             pippin.load(path)
         pytest.skip("feature vectorizers are not executed yet")
     weights, offset = coefficients(open_model(path))

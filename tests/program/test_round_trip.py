@@ -49,7 +49,7 @@ def with_program(asset, message):
 
 def test_every_shared_model(shared_model):
     asset = open_model(shared_model)
-    programs = [a for a in [asset, *asset.parts()] if a.description.kind == "mlProgram"]
+    programs = [a for a in [asset, *asset.parts()] if a.specification.WhichOneof("Type") == "mlProgram"]
     if not programs:
         pytest.skip("no ML Program in it")
     for part in programs:
