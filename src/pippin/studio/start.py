@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from ..cache.store import default_cache
-from ..quantities import sized
 from .parts import card, hint
 
 _SHOWN = 12
@@ -46,8 +45,3 @@ def _cached() -> list[Path]:
     """Models whose specializations lie in the cache, and that are still there."""
     cache = default_cache()
     return [path for entry in (cache.entries() if cache else []) for path in entry.sources if path.exists()]
-
-
-def size_of(path: Path) -> str:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sized(sum(file.stat().st_size for file in files))
