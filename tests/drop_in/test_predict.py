@@ -109,7 +109,7 @@ def test_a_missing_input_is_named(doubling):
 def test_a_model_that_cannot_be_compiled_loads_and_fails_at_predict(installed):
     spec = ct.proto.Model_pb2.Model()
     spec.specificationVersion = 1
-    spec.imputer.imputedDoubleValue = 1.0
+    spec.imputer.imputedStringValue = "one"  # for a number
     for features in (spec.description.input, spec.description.output):
         features.add(name="x").type.doubleType.SetInParent()
     with pytest.warns(RuntimeWarning, match="imputer"):
