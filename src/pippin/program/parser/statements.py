@@ -28,15 +28,19 @@ _BLOB = rf"BLOBFILE\(path = ({_TYPE})\({_PLAIN}\), offset = ({_TYPE})\(([0-9]{{1
 _VALUE = rf'({_TYPE})\((?:{_BLOB}|([^()\[\]{{}}<>"=;]+|\[[^()\[\]{{}}<>"=;]*\])|{_PLAIN})\)'
 _RESULT = rf"({_TYPE}) ({NAME})"
 _SIMPLE = r"[^()\"\[\]{}<>;]*"
-_CONST = re.compile(rf"\s*{_RESULT} = const\(\)\[name = ({_TYPE})\({_PLAIN}\), val = {_VALUE}\];")
-_CALL = re.compile(rf"\s*{_RESULT} = ({NAME})\(({_SIMPLE})\)\[name = ({_TYPE})\({_PLAIN}\)\];")
+_ARGUMENT_TEXT = rf"{_SIMPLE}(?:\({_SIMPLE}\){_SIMPLE})*"
+# Constants, and operations that have no attribute but their name.
+_LINE = re.compile(
+    rf"\s*{_RESULT}((?:, {_TYPE} {NAME})*) = ({NAME})\(({_ARGUMENT_TEXT})\)"
+    rf"\[name = ({_TYPE})\({_PLAIN}\)(?:, val = {_VALUE})?\];"
+)
 _ATTRIBUTE = rf"({NAME}) = {_VALUE}"
 _UNGROUPED = re.sub(r"(?<!\\)\((?!\?)", "(?:", _ATTRIBUTE)
 _GENERAL = re.compile(
-    rf"\s*({_TYPE} {NAME}(?:, {_TYPE} {NAME})*) = ({NAME})\(({_SIMPLE}(?:\({_SIMPLE}\){_SIMPLE})*)\)"
+    rf"\s*{_RESULT}((?:, {_TYPE} {NAME})*) = ({NAME})\(({_ARGUMENT_TEXT})\)"
     rf"\[({_UNGROUPED}(?:, {_UNGROUPED})*)\];"
 )
-_RESULTS = re.compile(rf"{_RESULT}(?:, |$)")
+_RESULTS = re.compile(rf", {_RESULT}")
 _ATTRIBUTES = re.compile(rf"{_ATTRIBUTE}(?:, |$)")
 _ARGUMENTS = re.compile(rf"({NAME}) = (?:({NAME})|\(({NAME}(?:, {NAME})*)\))(?:, |$)")
 _NAME = re.compile(NAME)
@@ -56,23 +60,21 @@ class Statements:
         self.types: dict[str, ValueType | None] = {}
         self.values: dict[tuple[str, str], Any] = {}
         self.parameters: set[str] = set()
+        self.strings: set[str] = set()
+        """The ways in which the type of a string is written."""
 
     def take(self, cursor: Cursor, scope: Scope, operations: list[Operation]) -> None:
         """Take statements as long as they have one of the forms."""
         text, at = self.text, cursor.at
         visible, own = scope.visible, scope.own
-        const, call = _CONST.match, _CALL.match
+        line = _LINE.match
         while True:
-            found = const(text, at)
+            found = line(text, at)
             if found is not None:
-                operation = self._constant(*found.groups())
+                operation = self._line(visible, *found.groups())
             else:
-                found = call(text, at)
-                if found is not None:
-                    operation = self._call(visible, *found.groups())
-                else:
-                    found = _GENERAL.match(text, at)
-                    operation = self._general(visible, *found.groups()) if found is not None else None
+                found = _GENERAL.match(text, at)
+                operation = self._general(visible, *found.groups()) if found is not None else None
             if operation is None or found is None:
                 break
             for output in operation.outputs:
@@ -85,44 +87,54 @@ class Statements:
             at = found.end()
         cursor.at = at
 
-    def _constant(
-        self, declared: str, name: str, name_type: str, shown: str, kind: str, *value: Any
-    ) -> Operation | None:
-        literal = self._literal(kind, *value) if kind == declared else None
-        if literal is None or self._type(name_type) != _STRING_TYPE:
+    def _line(
+        self, visible: dict[str, Value], declared: str, name: str, more: str, kind: str, arguments: str,
+        name_type: str, shown: str, value_type: str | None, *value: str | None,
+    ) -> Operation | None:  # fmt: skip
+        if name_type not in self.strings and not self._is_string(name_type):
             return None
-        attributes = {"name": Literal(_STRING_TYPE, shown), "val": literal}
-        return Operation("const", {}, (Value(name, literal.type),), (), attributes)
-
-    def _call(
-        self, visible: dict[str, Value], declared: str, name: str, kind: str, arguments: str, name_type: str, shown: str
-    ) -> Operation | None:
-        result = self._type(declared)
+        attributes = {"name": Literal(_STRING_TYPE, shown)}
+        if value_type is not None:
+            literal = self._literal(value_type, *value) if value_type == declared else None
+            if literal is None or kind != "const" or arguments or more:
+                return None
+            attributes["val"] = literal
+            return Operation(kind, {}, (Value(name, literal.type),), (), attributes)
+        outputs = self._outputs(declared, name, more)
         inputs = self._inputs(arguments, visible)
-        if result is None or inputs is None or kind == "const" or self._type(name_type) != _STRING_TYPE:
+        if outputs is None or inputs is None or kind == "const":
             return None
-        return Operation(kind, inputs, (Value(name, result),), (), {"name": Literal(_STRING_TYPE, shown)})
+        return Operation(kind, inputs, outputs, (), attributes)
 
-    def _general(
-        self, visible: dict[str, Value], results: str, kind: str, arguments: str, attributes: str
-    ) -> Operation | None:
-        outputs = []
-        for declared, name in _RESULTS.findall(results):
+    def _outputs(self, declared: str, name: str, more: str) -> tuple[Value, ...] | None:
+        first = self.types.get(declared) or self._type(declared)
+        if first is None:
+            return None
+        if not more:
+            return (Value(name, first),)
+        outputs = [Value(name, first)]
+        for declared, name in _RESULTS.findall(more):
             result = self._type(declared)
             if result is None:
                 return None
             outputs.append(Value(name, result))
+        return tuple(outputs) if len({output.name for output in outputs}) == len(outputs) else None
+
+    def _general(
+        self, visible: dict[str, Value], declared: str, name: str, more: str, kind: str, arguments: str, attributes: str
+    ) -> Operation | None:
+        outputs = self._outputs(declared, name, more)
         inputs = self._inputs(arguments, visible)
         literals: dict[str, Literal] = {}
         for found in _ATTRIBUTES.finditer(attributes):
-            name, *value = found.groups()
+            attribute, *value = found.groups()
             literal = self._literal(*value)
-            if literal is None or name in literals:
+            if literal is None or attribute in literals:
                 return None
-            literals[name] = literal
-        if inputs is None or kind == "const" or len({output.name for output in outputs}) < len(outputs):
+            literals[attribute] = literal
+        if outputs is None or inputs is None or kind == "const":
             return None
-        return Operation(kind, inputs, tuple(outputs), (), literals)
+        return Operation(kind, inputs, outputs, (), literals)
 
     def _inputs(self, text: str, visible: dict[str, Value]) -> _Inputs | None:
         inputs: _Inputs = {}
@@ -151,6 +163,11 @@ class Statements:
             inputs[found[1]] = tuple(values)  # type: ignore[arg-type]
             at = found.end()
         return inputs if not text.endswith(", ") else None
+
+    def _is_string(self, text: str) -> bool:
+        if self._type(text) == _STRING_TYPE:
+            self.strings.add(text)
+        return text in self.strings
 
     def _is_parameter(self, text: str) -> bool:
         if _NAME.fullmatch(text):
@@ -184,13 +201,15 @@ class Statements:
         """None for what is no value of its type."""
         kind = self._type(declared)
         if string is not None:
-            return Literal(kind, string) if kind == _STRING_TYPE else None
+            return Literal(_STRING_TYPE, string) if declared in self.strings or self._is_string(declared) else None
         if value is not None:
             data = self.values.get((declared, value))
             if data is None:
                 data = self._value(declared, kind, value)
             return None if data is None or kind is None else Literal(kind, data)
-        if path is None or path_type is None or offset_type is None or self._type(path_type) != _STRING_TYPE:
+        if path is None or path_type is None or offset_type is None:
+            return None
+        if path_type not in self.strings and not self._is_string(path_type):
             return None
         if self._type(offset_type) != _OFFSET_TYPE or not isinstance(kind, TensorType) or not is_fixed(kind):
             return None
