@@ -116,7 +116,7 @@ def test_an_entry_point(monkeypatch):
 
 
 BAD = {
-    "an exception": (ValueError("no"), r"\[customModel\] 'Answers': ValueError: no"),
+    "an exception": (ValueError("no"), r"\[Answers\] 'customModel': ValueError: no"),
     "no dictionary": (3, "gave a int; a value for each output is needed"),
     "an output is missing": ({"z": 1}, r"gave no 'y' \(it gave: z\)"),
     "another kind": ({"y": {"a": 1.0}}, "its output 'y': a int was given as a key|its output 'y'"),
@@ -135,7 +135,7 @@ def test_a_class_that_does_wrong(name, monkeypatch):
 
 def test_a_class_that_cannot_be_made():
     pippin.custom_model("Answers")(Answers)
-    with pytest.raises(UnsupportedOperationError, match=r"\[customModel\] 'Answers': KeyError while it was made"):
+    with pytest.raises(UnsupportedOperationError, match=r"the custom model 'Answers' cannot be made: KeyError"):
         pippin.load(custom("Answers", {"x": DOUBLE}, {"y": DOUBLE}, broken=True), cache=False)
 
 

@@ -114,6 +114,8 @@ def _described(asset: Asset) -> tuple[str, dict[str, Any], list[np.ndarray]]:
     message = getattr(asset.specification, name)
     if name in ("visionFeaturePrint", "audioFeaturePrint"):
         part = message.WhichOneof(f"{name[0].upper()}{name[1:]}Type")
+        if part is None:
+            raise UnsupportedModelError(f"{asset.name}: it is a {name} that does not say of which type")
         return f"{name}.{part}", {"revision": int(getattr(message, part).version)}, []
     known: dict[str, Any] = {"revision": int(message.revision), "language": str(message.language)}
     for labels in ("stringClassLabels", "stringTags"):

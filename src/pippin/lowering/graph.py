@@ -139,18 +139,22 @@ class Graph:
 
     def python(
         self, operator: str, code: str, parameters: Mapping[str, Any], inputs: Sequence[Operand],
-        weights: Sequence[np.ndarray], types: Sequence[tuple[Any, Shape | None]],
+        weights: Sequence[np.ndarray], types: Sequence[tuple[Any, Shape | None]], names: Sequence[str] = (),
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """A node that is registered Python code, with results of these types; `parameters` are plain values.
+        """A node that is registered Python code, with results of these types, called `names` where these are given;
+        `parameters` are plain values.
 
         Raises UnsupportedOperationError inside a branch or loop, which cannot be cut there.
         """
         if self._depth:
             raise UnsupportedOperationError("it stands in a branch or loop, where Python code cannot be called")
         operands = [*(self.tensor(x) for x in inputs), *map(self._initializer, weights)]
-        names = [self.unique(operator) for _ in types]
+        unique = [self.unique(operator) for _ in types]
+        names = names or unique
         attributes = {"label": self.label, "code": code, "parameters": json.dumps(dict(parameters))}
-        node = helper.make_node(operator, [t.name for t in operands], names, name=names[0], domain=PYTHON, **attributes)
+        node = helper.make_node(
+            operator, [t.name for t in operands], names, name=unique[0], domain=PYTHON, **attributes
+        )
         self.nodes.append(node)
         results = tuple(Tensor(n, np.dtype(dtype), shape) for n, (dtype, shape) in zip(names, types, strict=True))
         self._foreign += results

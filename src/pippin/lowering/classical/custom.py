@@ -29,13 +29,12 @@ def lower_custom_model(asset: Asset, function: FunctionDescription) -> Lowered:
     inputs, outputs = custom_ports(function)
     taken = [tensor for port in inputs for tensor in _tensors(port)]
     given = [tensor for port in outputs for tensor in _tensors(port)]
-    g.label = name
+    g.label = "customModel"
     specification = base64.b64encode(asset.specification.SerializeToString()).decode()
     types = [(tensor.dtype, tensor.shape) for tensor in given]
-    results = g.python(NODE, name, {"specification": specification}, taken, [], types)
-    named = [g.named(result, tensor.name) for result, tensor in zip(results, given, strict=True)]
+    named = g.python(NODE, name, {"specification": specification}, taken, [], types, [t.name for t in given])
     model = g.model(function.name, taken, named)
-    return Lowered(function.name, model, inputs, outputs, (), (), None, sources=(Source(name, NODE, 1.0),))
+    return Lowered(function.name, model, inputs, outputs, (), (), None, sources=(Source(g.label, NODE, 1.0),))
 
 
 def custom_ports(function: FunctionDescription) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
