@@ -75,20 +75,25 @@ def _row(path: Path, name: str) -> Row:
             row.load, row.predict = _times(path)
         _, row.outcome = checked(path, name)
     except pippin.errors.UnsupportedError as error:
-        row.outcome = f"refused: {str(error).splitlines()[0]}"
+        row.outcome = f"refused: {_short(error)}"
     except pippin.PippinError as error:
-        row.outcome, row.wrong = f"**does not open**: {str(error).splitlines()[0]}", True
+        row.outcome, row.wrong = f"**does not open**: {_short(error)}", True
     except AssertionError as error:
-        row.outcome, row.wrong = f"**wrong**: {str(error).strip().splitlines()[0]}", True
+        row.outcome, row.wrong = f"**wrong**: {_short(error)}", True
     return row
+
+
+def _short(error: Exception) -> str:
+    """The first line, without the folder of the models."""
+    return str(error).strip().splitlines()[0].replace(f"{FOLDER.resolve()}/", "").replace(f"{FOLDER}/", "")
 
 
 def _described(path: Path) -> tuple[str, str]:
     """The kind of model, and how many operations, layers or models it consists of."""
-    from pippin.format.asset import open_asset
-    from pippin.program import read_program
+    from pippin.program import open_model, read_program
+    from pippin.program.contents import contents
 
-    asset = open_asset(path)
+    asset = open_model(path)
     kind = asset.description.kind
     if kind == "mlProgram":
         operations = [op for f in read_program(asset).functions.values() for op in f.block.walk() if op.kind != "const"]
@@ -97,7 +102,7 @@ def _described(path: Path) -> tuple[str, str]:
         return kind, f"{len(getattr(asset.specification, kind).layers)} layers"
     if kind.startswith("pipeline"):
         return kind, " + ".join(part.description.kind for part in asset.parts())
-    return kind, ""
+    return kind, ", ".join(f"{name} {value}" for name, value in contents(asset).items())
 
 
 def _times(path: Path) -> tuple[str, str]:

@@ -19,7 +19,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 import pippin
-from pippin.format.description import ColorSpace, Image, MultiArray
+from pippin.format.description import ColorSpace, Double, Image, Int64, MultiArray, String
 
 ENGINES = ("openvino", "onnxruntime")
 
@@ -87,6 +87,12 @@ def seeded_features(model: pippin.Model) -> dict[str, Any]:
                 features[feature.name] = picture.convert("L" if color is ColorSpace.GRAYSCALE else "RGB")
             case MultiArray(shape=shape) if not feature.optional and shape is not None:
                 features[feature.name] = rng.random(shape).astype(np.float32)
+            case Double() if not feature.optional:
+                features[feature.name] = float(rng.random())
+            case Int64() if not feature.optional:
+                features[feature.name] = int(rng.integers(1, 4))
+            case String() if not feature.optional:
+                features[feature.name] = "a"
     return features
 
 
@@ -376,7 +382,9 @@ CHECKS: dict[str, Callable[[Case], str]] = {
 
 def checked(path: Path, name: str) -> tuple[Case, str]:
     """Load a model and check it. Raises PippinError where it does not load, AssertionError for a wrong answer."""
+    from .twins import TWINS
+
     case = Case(path)
     with custom_layers():
         case.load()
-        return case, CHECKS.get(name, same_kind)(case)
+        return case, (CHECKS | TWINS).get(name, same_kind)(case)
