@@ -50,7 +50,7 @@ browser:
 
 test: setup .venv/.test-installed browser
 	$(BIN)/python -m pytest -n auto --dist worksteal
-	$(BIN)/python -m conformance --cases 1 --total 60 --fresh
+	$(BIN)/python -m conformance --cases 1 --total 24 --fresh
 
 # Two cases of each of coremltools' own tests; `python -m conformance --help` tells how to run more.
 conformance: setup .venv/.test-installed
