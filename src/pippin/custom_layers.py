@@ -10,23 +10,22 @@ the class; they are imported when a model asks for them.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from .errors import PredictionError, ProgramError, UnsupportedOperationError
-from .types import Shape
+
+if TYPE_CHECKING:  # the package imports this file: it should cost little
+    from .types import Shape
 
 ENTRY_POINTS = "pippin.custom_layers"
-Shapes = Sequence[Shape]
+Shapes: TypeAlias = "Sequence[Shape]"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class _Registered:
+class _Registered(NamedTuple):
     code: Callable[..., Any]
     output_shapes: Callable[[Shapes], Shapes] | None
 
@@ -76,7 +75,9 @@ class CustomLayer:
             self._evaluate: Callable[..., Any] = getattr(layer, "evaluate", layer)
             self._shapes = getattr(layer, "output_shapes", self._shapes)
         else:
-            wanted = inspect.signature(code).parameters
+            from inspect import signature
+
+            wanted = signature(code).parameters
             given = {"parameters": dict(parameters), "weights": list(weights)}
             extra = {name: value for name, value in given.items() if name in wanted}
             self._evaluate = lambda *inputs: code(*inputs, **extra)

@@ -7,14 +7,15 @@ pippin.load("cats-and-dogs.mlmodel").predict({"image": "cat.jpg"})
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import ConfigurationError, PippinError, PredictionError, UnsupportedModelError
-from .types import Shape
+
+if TYPE_CHECKING:  # the package imports this file: it should cost little
+    from .types import Shape
 
 KINDS: Mapping[str, str] = {
     "visionFeaturePrint.scene": "its weights are in Apple's Vision framework, not in the file",
@@ -80,7 +81,9 @@ class FeatureModel:
         self._kind, self._parameters, self._code = kind, parameters, _replacements[kind]
         known = {name: parameters[name] for name in ("revision", "language", "labels") if name in parameters}
         known["data"] = weights[0] if weights else np.zeros(0, np.uint8)
-        wanted = inspect.signature(self._code).parameters
+        from inspect import signature
+
+        wanted = signature(self._code).parameters
         self._extra = {name: value for name, value in known.items() if name in wanted}
 
     def output_shapes(self, shapes: Sequence[Shape], outputs: int) -> list[Shape]:

@@ -16,7 +16,7 @@ from pippin.plan import ComputePlan, PlannedOperation
 from pippin.studio.opened import Models, Opened, configuration_of
 from pippin.studio.structure import matching, rows_of, shapes_of
 from pippin.studio.trace import beginning, lanes
-from pippin.trace import Event
+from pippin.trace.recording import Event
 
 httpx = pytest.importorskip("httpx", reason="NiceGUI is not installed (the extra 'studio')")
 

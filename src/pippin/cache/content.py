@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PackageError
-from ..format.compiled import SPECIFICATION
-from ..format.package import open_package
+from ..format.package import SPECIFICATION, open_package
 
 _UNSURE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"

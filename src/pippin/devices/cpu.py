@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from pathlib import Path
 
-_CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO = "/proc/cpuinfo"
 
 # What people call an instruction set, and the flags of /proc/cpuinfo that must all be there (x86, then ARM).
 _INSTRUCTION_SETS = (
@@ -49,7 +48,9 @@ def instruction_sets() -> tuple[str, ...]:
 def _fields() -> dict[str, str]:
     """The fields of the first processor."""
     try:
-        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+        from pathlib import Path  # `import pippin` has this file, and is light
+
+        text = Path(_CPUINFO).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
     lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..configuration import ComputeUnits
@@ -20,7 +20,7 @@ _ALLOWED: Mapping[ComputeUnits, tuple[DeviceKind, ...]] = {
     ComputeUnits.CPU_AND_GPU: ("cpu", "gpu"),
     ComputeUnits.CPU_AND_NE: ("cpu", "neuralEngine"),
 }
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_NVIDIA_DRIVER = "/proc/driver/nvidia/version"
 
 
 @cache
@@ -65,6 +65,8 @@ def _other(kind: DeviceKind, called: str) -> ComputeDevice:
         else:
             reached[engine.name], name = engine.version, found
     driver = ""
-    if kind == "gpu" and _NVIDIA_DRIVER.is_file():
-        driver = _NVIDIA_DRIVER.read_text(errors="replace").splitlines()[0]
+    if kind == "gpu" and os.path.isfile(_NVIDIA_DRIVER):  # noqa: PTH113  pathlib is a tenth of `import pippin`
+        from pathlib import Path
+
+        driver = Path(_NVIDIA_DRIVER).read_text(errors="replace").splitlines()[0]
     return ComputeDevice(kind, name, reached, absent, driver=driver)

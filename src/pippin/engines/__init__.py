@@ -1,5 +1,6 @@
 """Engines: what compiles a lowered model for a compute device and runs it."""
 
+from .all import PYTHON_ENGINE as PYTHON_ENGINE
 from .all import all_engines as all_engines
 from .all import engine_named as engine_named
 from .all import python_engine as python_engine

@@ -9,7 +9,8 @@ from .base import Engine
 from .mnn import MNN
 from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
-from .python import Python
+
+PYTHON_ENGINE = "python"
 
 
 @cache
@@ -20,9 +21,11 @@ def all_engines() -> Mapping[str, Engine]:
 
 def engine_named(name: str) -> Engine:
     """One of them, or the one for Python code, which is not to be chosen."""
-    return python_engine() if name == Python.name else all_engines()[name]
+    return python_engine() if name == PYTHON_ENGINE else all_engines()[name]
 
 
 @cache
 def python_engine() -> Engine:
+    from .python import Python  # few models need it
+
     return Python()

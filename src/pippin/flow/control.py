@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from ..errors import ConfigurationError
 
@@ -42,8 +42,7 @@ class FlowControl:
             raise ConfigurationError(f"max_blocking is {self.max_blocking!r}; it must be seconds, 0 or more")
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     """Of the predictions of one model since it was loaded; latencies in seconds, of the last 1,000 that completed."""
 
     in_flight: int

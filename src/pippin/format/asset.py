@@ -18,10 +18,10 @@ from ..errors import (
     WeightError,
 )
 from .blob import BlobFile
-from .compiled import PROGRAM, SPECIFICATION, Compiled, is_compiled, open_compiled, own_specification, pipeline_models
+from .compiled import PROGRAM, Compiled, is_compiled, open_compiled, own_specification, pipeline_models
 from .coremldata import FILE, read_coremldata
 from .description import ModelDescription, read_description
-from .package import Package, inside, open_package
+from .package import SPECIFICATION, Package, inside, open_package
 from .pointer import POINTER, is_pointer
 from .schema import messages
 

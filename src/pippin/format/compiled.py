@@ -24,11 +24,11 @@ from ..errors import PackageError
 from .coremldata import FILE, read_coremldata
 from .espresso import read_espresso
 from .espresso_files import NETWORK
+from .package import SPECIFICATION
 
 if TYPE_CHECKING:
     from .blob import BlobFile
 
-SPECIFICATION = "model.mlmodel"
 PROGRAM = "model.mil"
 _DEEPEST = 8
 

@@ -20,6 +20,8 @@ from ..errors import PackageError
 if TYPE_CHECKING:
     from .blob import BlobFile
 
+SPECIFICATION = "model.mlmodel"
+"""The file of a specification, in the packages and compiled models that are written here."""
 _MANIFEST = "Manifest.json"
 _DATA = "Data"
 _MAJOR = "1"
@@ -117,12 +119,12 @@ def write_package(path: Path, specification: Any, weights: Mapping[str, BlobFile
     try:
         folder = aside / _DATA / _AUTHOR
         folder.mkdir(parents=True)
-        (folder / "model.mlmodel").write_bytes(specification.SerializeToString())
+        (folder / SPECIFICATION).write_bytes(specification.SerializeToString())
         for relative, blob in weights.items():
             file = inside(folder, folder / relative)
             file.parent.mkdir(parents=True, exist_ok=True)
             blob.save(file)
-        items = {"model.mlmodel": "CoreML Model Specification"}
+        items = {SPECIFICATION: "CoreML Model Specification"}
         items |= dict.fromkeys(sorted({Path(relative).parts[0] for relative in weights}), "CoreML Model Weights")
         entries = {
             str(uuid4()).upper(): {

@@ -44,6 +44,8 @@ class Tried:
     """The folder that its engine may write into."""
     noise: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    unmeasured: bool = False
+    """There was no time to run it."""
 
     @property
     def seconds(self) -> float | None:
@@ -176,27 +178,30 @@ def _measured(
     for row in sorted(rows, key=lambda row: row.engine.spins):
         shortest = min((min(other.times) for other, _ in ran), default=0.0)
         if not _checked(row) and time.perf_counter() - started + shortest > allowed:
-            row.note = f"no time to run it: {ran[0][0].engine.name} takes {shortest:.2f} s"
+            row.unmeasured = True
             continue
         stages.tell("measure", detail=f"{row.engine.name}, {row.settings}")
         try:
-            ran.append((row, _first_runs(row, inputs[0])))
+            part = started + allowed * (len(ran) + 1) / len(rows)
+            ran.append((row, _first_runs(row, inputs[0], part - time.perf_counter())))
         except PredictionError as error:
             row.note = f"failed on made-up inputs: {error}"
     if not ran:
         return [row for row in rows if not _checked(row)] or rows
     kept = _precise(ran, inputs[1:], wanted, outputs)
     _race(kept, inputs[0], rounds, allowed - (time.perf_counter() - started), stages)
-    return kept
+    return kept + [row for row in rows if row.unmeasured]
 
 
-def _first_runs(row: Tried, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The first run takes memory and does not count, unless it is long: then it stands until there is time for more."""
+def _first_runs(row: Tried, arrays: dict[str, np.ndarray], left: float) -> dict[str, np.ndarray]:
+    """The first run takes memory and does not count, unless it is long and no time is left for another one."""
     started = time.perf_counter()
     results = _run(row, arrays)
     took = time.perf_counter() - started
-    if took > _SHORT:
+    if took > _SHORT and 2 * took > left:
         row.times.append(took)
+    elif took > _SHORT:
+        _timed(row, arrays)
     else:
         _in_a_row(row, arrays)
     return results
@@ -285,10 +290,15 @@ def _best(rows: list[Tried], level: float) -> Tried:
         return rows[0]
     fastest = min(row.seconds or 0.0 for row in measured)
     near = [row for row in measured if (row.seconds or 0.0) <= fastest * (1 + level)]
+    # An engine that there was no time to run, and that computes the same, counts as level with the fastest.
+    same = {row.settings.precision for row in near}
+    near += [row for row in rows if row.unmeasured and {row.settings.precision} == same]
     return min(near, key=lambda row: (row.engine.load_rank, row.compilation or 0.0))
 
 
 def _why(row: Tried, best: Tried, level: float) -> str:
+    if row.unmeasured or best.unmeasured:
+        return f"one run takes as long as all may; {best.engine.name} loads faster, or computes faster"
     if row.seconds is None or best.seconds is None:
         return "another engine comes first"
     if row.seconds <= best.seconds * (1 + level):

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..cancellation import Stop
-from ..engines import Compiled, Settings, engine_named
-from . import custom_models as custom_models  # which the Python engine asks for
+from ..engines import PYTHON_ENGINE, Compiled, Settings, engine_named
 from .adaptive import Adaptive, OneAtATime, Variant
 
 
@@ -76,6 +75,8 @@ def join(parts: Sequence[tuple[Part, Compiled]], outputs: Sequence[str]) -> Comp
 
 def load_parts(folder: Path, parts: Sequence[Part], outputs: Sequence[str]) -> Compiled:
     """The segments of an entry. Raises CompilationError where one is not what its engine wrote."""
+    if any(part.engine == PYTHON_ENGINE for part in parts):
+        from . import custom_models as custom_models  # which adds an operator to that engine
     loaded = []
     for number, part in enumerate(parts):
         engine, where = engine_named(part.engine), folder_of(folder, number)

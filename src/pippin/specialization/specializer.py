@@ -25,6 +25,7 @@ from ..lowering.storage import readable
 from ..plan import ComputePlan, PlannedSegment
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
+from . import custom_models as custom_models  # which adds an operator to the Python engine
 from .candidates import Choice, Tried, candidates, cannot_run, choose
 from .inputs import example_inputs
 from .operations import planned_operations

@@ -16,7 +16,8 @@ from ..flow.control import FlowControl
 from ..model import load
 from ..quantities import duration, sized
 from ..specialization.inputs import example_features
-from ..trace import Event, record
+from ..trace import record
+from ..trace.recording import Event
 from ..trace.summary import Summary, summarize
 from .opened import Opened
 from .parts import busy, card, failing_into, hint, table, tile

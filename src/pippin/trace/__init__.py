@@ -6,14 +6,37 @@ with pippin.trace.record("t.json"):         # any thread, any task; opens in Per
 Nothing measurable is paid while nobody records. `docs/trace.md` tells what the lanes mean.
 """
 
-from .program import record_program as _record_program
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
 from .recorder import counter as counter
 from .recorder import span as span
-from .recording import Event as Event
-from .recording import Recording as Recording
-from .recording import record as record
 
-_record_program()
+if TYPE_CHECKING:  # whoever records nothing need not import it
+    from .recording import Event as Event
+    from .recording import Recording as Recording
+
+if os.environ.get("PIPPIN_TRACE"):
+    from .program import record_program as _record_program
+
+    _record_program()
+
+
+def record(path: str | os.PathLike[str] | None = None, *, sample: float = 0.02, limit: int = 1_000_000) -> Recording:
+    """Record what the process does, in every thread and task.
+
+    with pippin.trace.record("t.json") as recorded:
+        model.predict(features)
+    print([(event.name, event.label, event.seconds) for event in recorded.events])
+
+    `path` is where the trace is written at the end. Memory and CPU use are sampled every `sample` seconds (0: never).
+    The newest `limit` records are kept; a prediction with its data and compute events is one record.
+    """
+    from .recording import Recording
+
+    return Recording(path, sample, limit)
 
 
 def instrument(tracer_provider: object = None) -> None:

@@ -23,12 +23,12 @@ def record_program() -> None:
         return
     import atexit
 
-    from .recording import record
+    from .recording import Recording
 
     path = Path(found.replace("{pid}", str(os.getpid()))).absolute()
     if "{pid}" not in found:
         os.environ[VARIABLE] = str(path.with_name(f"{path.stem}.{{pid}}{path.suffix}"))
-    recording = record(None).start()
+    recording = Recording(None).start()
     owner = os.getpid()
 
     def finish() -> None:

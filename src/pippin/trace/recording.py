@@ -42,7 +42,9 @@ class Recording:
     Any thread may start, stop and read it, also while it records.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, sample: float, limit: int) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, sample: float = 0.02, limit: int = 1_000_000
+    ) -> None:
         self.path = path
         self._sample = sample
         self._records: deque[Record] = deque(maxlen=limit)
@@ -108,19 +110,6 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<pippin.trace.Recording of {len(self._records)} records>"
-
-
-def record(path: str | os.PathLike[str] | None = None, *, sample: float = 0.02, limit: int = 1_000_000) -> Recording:
-    """Record what the process does, in every thread and task.
-
-    with pippin.trace.record("t.json") as recorded:
-        model.predict(features)
-    print([(event.name, event.label, event.seconds) for event in recorded.events])
-
-    `path` is where the trace is written at the end. Memory and CPU use are sampled every `sample` seconds (0: never).
-    The newest `limit` records are kept; a prediction with its data and compute events is one record.
-    """
-    return Recording(path, sample, limit)
 
 
 def events(records: list[Record]) -> Iterator[Event]:
