@@ -6,6 +6,7 @@ threads to help is computed by one thread each. `bench/in_flight.py` shows what 
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -44,7 +45,9 @@ def for_many(
     cores = cpu.cores()
     if cores < 2 or strategy == "fast_load":
         return Together()
-    if best.seconds is None:  # the only candidate: nothing was measured yet
+    if best.unmeasured:
+        took = math.inf  # there was no time to run it: it is long
+    elif best.seconds is None:  # the only candidate: nothing was measured yet
         try:
             took = _seconds(best, inputs()[0])
         except PippinError:
