@@ -31,10 +31,8 @@ EVENTS = 4
 class Bare(Session):
     """A session as it was before there was a trace."""
 
-    def run(self, features, state):
-        arrays = self._compiled.run(self._encode(features) | state)
-        for name, output in self._written:
-            state[name] = arrays[output]
+    def run(self, features, state=None, stop=None, backings=None):
+        arrays = self._compiled.run(self._encode(features), stop)
         return {name: decode(arrays) for name, decode in self._decoders.items()}
 
 
@@ -44,7 +42,7 @@ class Nothing:
     def __init__(self, outputs):
         self.outputs = outputs
 
-    def run(self, inputs):
+    def run(self, inputs, stop=None, into=None):
         return self.outputs
 
 

@@ -105,6 +105,17 @@ def given(features: dict[str, Any]) -> Callable[[Case], str]:
     return check
 
 
+def one_hot(case: Case) -> str:
+    """The last known category of each column: a one at the end of its part of the row, zeros before it."""
+    from pippin.format.asset import open_asset
+
+    parts = (part.specification for part in open_asset(case.path).parts())
+    known = [list(p.oneHotEncoder.int64Categories.vector) for p in parts if p.HasField("oneHotEncoder")]
+    found = case.predict({"input": np.array([column[-1] for column in known], float)})["transformed_features"]
+    np.testing.assert_array_equal(found, np.concatenate([np.eye(len(column))[-1] for column in known]))
+    return f"{len(known)} columns, each with one of its categories; {case.engines}"
+
+
 WORDS = {"great": 2, "excellent": 1, "wonderful": 1}, {"terrible": 2, "boring": 1, "waste": 1}
 IRIS = "Sepal.Length", "Sepal.Width", "Petal.Length", "Petal.Width"
 XGBOOST = "0_and_nan", "2_numeric_items_100_random_nested_dict_context_binary_reward", "a_z"
@@ -124,6 +135,7 @@ TWINS: dict[str, Callable[[Case], str]] = {
     "classical/sentiment-polarity-dict-vectorizer.mlmodel": answers(
         "classLabel", ({"input": WORDS[0]}, "Pos"), ({"input": WORDS[1]}, "Neg")
     ),
+    "classical/one-hot.mlmodel": one_hot,
     "classical/iris-svm.mlmodel": given(dict(zip(IRIS, (5.1, 3.5, 1.4, 0.2), strict=True))),
     "classical/sleep-glm-regressor.mlmodel": given({"wake": 25_000, "estimatedSleep": 8.0, "coffee": 2}),
 }
