@@ -12,7 +12,7 @@ from ..configuration import Configuration
 from ..devices import ComputeDevice
 from ..version import __version__
 
-LAYOUT = 1
+LAYOUT = 2
 """The version of what an entry holds."""
 
 
