@@ -386,7 +386,7 @@ class Model:
         session = self._session if fork.generation == self._generation else None
         if session is None:
             session = self._open()
-        if not isinstance(features, Mapping):
+        if type(features) is not dict and not isinstance(features, Mapping):  # the first is the faster test
             raise FeatureTypeError(f"features is a {type(features).__name__}; a dictionary of inputs by name is needed")
         backings = None if options is None else options.output_backings
         if state is None:

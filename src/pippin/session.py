@@ -151,22 +151,29 @@ class Session:
                 raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        if not features.keys() <= self._inputs.keys():
-            unknown = next(name for name in features if name not in self._inputs)
-            raise UnexpectedFeatureError(f"there is no input '{unknown}' (the inputs are: {', '.join(self._inputs)})")
         arrays: dict[str, Any] = {}
+        left = len(features)
         for name, entry in self._inputs.items():
             if name in features:
                 value: Any = entry.encode(features[name])
+                left -= 1
             elif entry.default is not None:
                 value = entry.default
             else:
+                self._refuse_unknown(features)  # a name that is misspelt
                 raise MissingFeatureError(f"the input '{name}' is missing; it is a {entry.description}")
             if entry.keys:
                 arrays[name], arrays[entry.keys] = value
             else:
                 arrays[name] = value
+        if left:
+            self._refuse_unknown(features)
         return arrays
+
+    def _refuse_unknown(self, features: Mapping[str, Any]) -> None:
+        for name in features:
+            if name not in self._inputs:
+                raise UnexpectedFeatureError(f"there is no input '{name}' (the inputs are: {', '.join(self._inputs)})")
 
 
 def _backed(name: str, value: Any, backing: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
             return lambda arrays: decode_image(name, arrays[tensor], color)
         case Int64() | Double():
             number = int if isinstance(feature.type, Int64) else float
-            return lambda arrays: number(arrays[tensor].reshape(-1)[0])
+            return lambda arrays: number(arrays[tensor].flat[0])
         case String():
             return lambda arrays: str(arrays[tensor].reshape(-1)[0])
         case SequenceType():
@@ -89,9 +89,10 @@ def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] 
 def _label_decoder(name: str, labels: Labels) -> Decoder:
     def decode(arrays: Mapping[str, np.ndarray]) -> Any:
         probabilities = arrays[labels.probabilities].reshape(-1)
-        if np.isnan(probabilities).any():
+        most = int(probabilities.argmax())  # of a NaN where there is one
+        if probabilities[most] != probabilities[most]:
             raise PredictionError(f"'{name}': the probabilities contain NaN, so that no class is the most probable")
-        return labels.classes[int(probabilities.argmax())]
+        return labels.classes[most]
 
     return decode
 

@@ -50,10 +50,10 @@ def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
     sequence = port.type.shape if port.sequence else None
 
     def encode(value: Any) -> np.ndarray:
-        if isinstance(value, str | bytes | dict) or value is None:
-            raise FeatureTypeError(f"'{name}': a {type(value).__name__} was given; it is a {kind}")
         if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
             array = value
+        elif isinstance(value, str | bytes | dict) or value is None:
+            raise FeatureTypeError(f"'{name}': a {type(value).__name__} was given; it is a {kind}")
         else:
             array = to_array(name, value, declared, dtype)
         if sequence is not None:

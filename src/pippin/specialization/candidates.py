@@ -26,8 +26,8 @@ _IN_A_ROW = 5
 _SHORT = 0.02  # seconds; a longer prediction is run once in a row
 # Seconds until threads have stopped spinning: at once after ONNX Runtime's, an encoder on OpenVINO was measured with
 # 27 ms in place of 15, and for as long as it was run.
-_SETTLE = 0.03
-_FAR_BEHIND = 1.3
+SETTLE = 0.03
+FAR_BEHIND = 1.3
 
 Inputs = list[dict[str, np.ndarray]]
 
@@ -62,6 +62,8 @@ class Tried:
 @dataclass(frozen=True, slots=True)
 class Choice:
     best: Tried
+    usable: tuple[Tried, ...]
+    """Those that compute well enough, the best among them."""
     tried: tuple[Tried, ...]
 
 
@@ -104,16 +106,15 @@ def choose(
                 for row in usable:
                     row.note = f"not measured: {error}"
                 usable = [row for row in usable if not _checked(row) or row.settings.precision == wanted]
-            if strategy == "fast_prediction":
-                for row in usable:
-                    row.throughput = _throughput(row, inputs()[0])
-    best = _best(usable, _LEVEL[strategy])
-    for row in rows:
-        if row is not best and not row.note:
-            row.note = _why(row, best, _LEVEL[strategy])
+    return Choice(_best(usable, _LEVEL[strategy]), tuple(usable), tuple(rows))
+
+
+def settle(choice: Choice, best: Tried, strategy: str) -> None:
+    """Let go of what was not chosen in the end, and note why."""
+    for row in choice.tried:
         if row is not best:
+            row.note = row.note or _why(row, best, _LEVEL[strategy])
             row.compiled = None
-    return Choice(best, tuple(rows))
 
 
 def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
@@ -247,8 +248,8 @@ def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed
     started = time.perf_counter()
     for number in range(rounds):
         fastest = min(min(row.times) for row in racing)
-        racing = [row for row in racing if min(row.times) < _FAR_BEHIND * fastest]
-        needed = sum(_SETTLE + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in racing)
+        racing = [row for row in racing if min(row.times) < FAR_BEHIND * fastest]
+        needed = sum(SETTLE + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in racing)
         if len(racing) == 1 or time.perf_counter() - started + needed > allowed:
             break
         if number == 0:
@@ -257,7 +258,7 @@ def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed
         for row in racing:
             stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
             if before_it.engine.spins and before_it.engine is not row.engine:
-                time.sleep(_SETTLE)
+                time.sleep(SETTLE)
             before_it = row
             _run(row, arrays)
             _in_a_row(row, arrays)
@@ -273,15 +274,6 @@ def _timed(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     results = _run(row, arrays)
     row.times.append(time.perf_counter() - started)
     return results
-
-
-def _throughput(row: Tried, arrays: dict[str, np.ndarray]) -> float:
-    """Predictions in a second, one in flight on each core."""
-    count = max(4, min(64, int(0.2 / max(row.seconds or 0.01, 1e-5))))
-    with ThreadPoolExecutor(cpu.cores()) as pool:
-        started = time.perf_counter()
-        list(pool.map(lambda _: _run(row, arrays), range(count)))
-        return count / (time.perf_counter() - started)
 
 
 def _best(rows: list[Tried], level: float) -> Tried:

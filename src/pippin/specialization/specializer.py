@@ -26,7 +26,7 @@ from ..plan import ComputePlan, PlannedSegment
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
 from . import custom_models as custom_models  # which adds an operator to the Python engine
-from .candidates import Choice, Tried, candidates, cannot_run, choose
+from .candidates import Choice, Tried, candidates, cannot_run, choose, settle
 from .inputs import example_inputs
 from .operations import planned_operations
 from .parts import Part, adapted, folder_of, join
@@ -119,18 +119,18 @@ def specialize(
         stages.tell("compile", number, len(segments))
         with sources(segment.model, segment.engines) as readable_by:
             choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
-            best = choice.best
-            source = readable_by[best.engine.name]
-            together = _together(segment, best, source, function, lowered, configuration, stages)
+            together = _together(segment, choice, readable_by, function, lowered, configuration, stages)
+            best = together.best
+            settle(choice, best, configuration.hints.specialization_strategy)
             if folder is not None and not unsaved:
                 with stages.stage("store"):
-                    unsaved = _saved(best, source, folder_of(folder, number))
+                    unsaved = _saved(best, readable_by[best.engine.name], folder_of(folder, number))
         part = Part(best.engine.name, best.settings, segment.inputs, segment.outputs, together.settings)
         made.append((part, choice, together))
     outputs = [info.name for info in lowered.model.graph.output]
     artifacts = Artifacts([segment.model for segment in segments])
-    compiled = join([(part, _adapted(n, part, choice.best, together, artifacts))
-                     for n, (part, choice, together) in enumerate(made)], outputs)  # fmt: skip
+    compiled = join([(part, _adapted(n, part, together, artifacts))
+                     for n, (part, _, together) in enumerate(made)], outputs)  # fmt: skip
     plan = ComputePlan(
         function=function.name,
         segments=tuple(_described(part, segment) for (part, _, _), segment in zip(made, segments, strict=True)),
@@ -278,17 +278,18 @@ def _choose(
 
 
 def _together(
-    segment: Planned, best: Tried, source: bytes | Path, function: FunctionDescription, lowered: Lowered,
-    configuration: Configuration, stages: Stages,
+    segment: Planned, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
+    lowered: Lowered, configuration: Configuration, stages: Stages,
 ) -> Together:  # fmt: skip
     if segment.nodes is not None:  # a piece cannot be judged alone
-        return Together()
+        return Together(choice.best)
     strategy = configuration.hints.specialization_strategy
-    return for_many(best, source, lambda: [example_inputs(function, lowered)], strategy, stages)
+    return for_many(choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages)
 
 
-def _adapted(number: int, part: Part, best: Tried, together: Together, artifacts: Artifacts) -> Compiled:
+def _adapted(number: int, part: Part, together: Together, artifacts: Artifacts) -> Compiled:
     """What was compiled, with its other forms; those that are not made yet are loaded when they are first of use."""
+    best = together.best
     assert best.compiled is not None
     return adapted(best.compiled, part.together, partial(artifacts.load, number, best.engine), together.made)
 

@@ -1,7 +1,8 @@
 """Together: in which form a model is computed while many predictions are under way.
 
-Fast predictions measure it; with the default strategy a rule decides: a prediction that takes long enough for several
-threads to help is computed by one thread each. `bench/in_flight.py` shows what that is worth.
+Fast predictions measure it, and what was found decides between engines that are level for one; with the default
+strategy a rule decides: a prediction that takes long enough for several threads to help is computed by one thread each.
+`bench/in_flight.py` shows what that is worth.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 
@@ -20,110 +22,189 @@ from ..devices import cpu
 from ..engines import Compiled, Settings
 from ..errors import EngineError, PippinError
 from .adaptive import OneAtATime
-from .candidates import Tried
+from .candidates import FAR_BEHIND, SETTLE, Choice, Tried
 from .progress import Stages
 
 # Seconds; the forms of a shorter prediction do not differ, or it is over before another one comes.
 SHORT = 200e-6
-_ROUNDS = 5
-_AT_LEAST = 0.1  # seconds of a round
+_ROUNDS = 7
+_AT_LEAST = 0.15  # seconds of each in a round
+_FEWEST = 3  # predictions of each caller in a round
+_LONGEST = 20.0  # seconds after which no further round begins
 # What another form must gain: it takes memory of its own.
 _GAIN = 1.03
+# Engines this near to the fastest for one are judged by what they do for many as well.
+_NEAR = 1.1
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
+    best: Tried
+    """The candidate that is chosen, with what many at once have shown."""
     settings: tuple[Settings, ...] = ()
     made: Mapping[Settings, Compiled] = field(default_factory=dict)
     tried: tuple[Tried, ...] = ()
 
 
 def for_many(
-    best: Tried, source: bytes | Path, inputs: Callable[[], list[dict[str, np.ndarray]]], strategy: str, stages: Stages
-) -> Together:
-    """The forms for many predictions at once of what was chosen for one."""
-    cores = cpu.cores()
-    if cores < 2 or strategy == "fast_load":
-        return Together()
-    if best.unmeasured:
-        took = math.inf  # there was no time to run it: it is long
-    elif best.seconds is None:  # the only candidate: nothing was measured yet
-        try:
-            took = _seconds(best, inputs()[0])
-        except PippinError:
-            return Together()
-    else:
-        took = best.seconds
-    if took < SHORT:
-        return Together()
-    forms = best.engine.together(best.settings, cores)
-    if strategy != "fast_prediction":
-        return Together(forms)
-    with stages.stage("measure"):
-        return _measured(best, forms, source, inputs()[0], cores, stages)
-
-
-def _measured(
-    best: Tried, forms: tuple[Settings, ...], source: bytes | Path, arrays: dict[str, np.ndarray], cores: int,
+    choice: Choice, sources: Mapping[str, bytes | Path], inputs: Callable[[], list[Arrays]], strategy: str,
     stages: Stages,
 ) -> Together:  # fmt: skip
-    """As many callers as cores, round after round, each form in turn."""
-    assert best.compiled is not None
-    rows = [Tried(best.engine, replace(best.settings, streams=1), OneAtATime(best.compiled))]
-    for settings in forms:
-        row = Tried(best.engine, settings)
-        stages.tell("measure", detail=f"{best.engine.name}, {settings}")
-        started = time.perf_counter()
-        try:
-            row.compiled = best.engine.compile(source, settings)
-            row.compilation = time.perf_counter() - started
-            rows.append(row)
-        except EngineError as error:
-            row.note = str(error)
-    rates: dict[int, list[float]] = {}
-    for _ in range(_ROUNDS):
-        for row in (best, *rows):
-            rates.setdefault(id(row), []).append(rate(row, arrays, cores))
-    for row in (best, *rows):
-        row.throughput = statistics.median(rates[id(row)])
-    chosen = max((best, *rows), key=lambda row: (row.throughput or 0.0) * (_GAIN if row is best else 1.0))
-    for row in rows:
-        assert row.throughput is not None and best.throughput is not None
-        times = row.throughput / best.throughput
-        row.note = f"for many at once{'' if row is chosen else ', not chosen'}: {times:.2f} times as many a second"
-    if chosen is best:
-        return Together(tried=tuple(rows))
-    # Of several forms, those for fewer at once stay beside the one for most.
-    kept = (
-        [chosen.settings]
-        if chosen is rows[0]
-        else [s for s in forms if (s.streams or 0) <= (chosen.settings.streams or 0)]
-    )
-    made = {row.settings: row.compiled for row in rows[1:] if row.compiled is not None and row.settings in kept}
-    return Together(tuple(kept), made, tuple(rows))
+    """The forms for many predictions at once, of what was chosen for one or of another candidate that is as fast."""
+    best, cores = choice.best, cpu.cores()
+    if cores < 2 or strategy == "fast_load":
+        return Together(best)
+    try:
+        if strategy == "fast_prediction":
+            with stages.stage("measure"):
+                return _measured(choice, sources, inputs()[0], cores, stages)
+        took = math.inf if best.unmeasured else _seconds(best, inputs)  # what there was no time to run is long
+    except PippinError:  # no inputs can be made up
+        return Together(best)
+    return Together(best, best.engine.together(best.settings, cores) if took >= SHORT else ())
 
 
-def _seconds(best: Tried, arrays: dict[str, np.ndarray]) -> float:
+def _seconds(best: Tried, inputs: Callable[[], list[Arrays]]) -> float:
+    """What one prediction takes; of an only candidate, nothing was measured yet."""
+    if best.seconds is not None:
+        return best.seconds
     assert best.compiled is not None
+    arrays = inputs()[0]
     best.compiled.run(arrays)  # the first one is slower
     started = time.perf_counter()
     best.compiled.run(arrays)
     return time.perf_counter() - started
 
 
-def rate(row: Tried, arrays: dict[str, np.ndarray], callers: int) -> float:
-    """Predictions in a second, from so many threads."""
+@dataclass(frozen=True, slots=True)
+class _Contender:
+    """A candidate, and its forms for many at once."""
+
+    alone: Tried
+    forms: tuple[Tried, ...]
+
+    @property
+    def form(self) -> Tried:
+        """The best one, which may be the same as for one."""
+        return max((self.alone, *self.forms), key=self._worth)
+
+    @property
+    def worth(self) -> float:
+        """The speed for one times the speed for many."""
+        return self._worth(self.form) / (self.alone.seconds or 1.0)
+
+    def _worth(self, row: Tried) -> float:
+        return (row.throughput or 0.0) * (_GAIN if row is self.alone else 1.0)
+
+
+def _measured(
+    choice: Choice, sources: Mapping[str, bytes | Path], arrays: Arrays, cores: int, stages: Stages
+) -> Together:
+    fastest = _seconds(choice.best, lambda: [arrays])
+    contenders = [
+        _Contender(row, _forms(row, sources[row.engine.name], cores, stages) if fastest >= SHORT else ())
+        for row in choice.usable
+        if row is choice.best or (row.seconds or math.inf) <= _NEAR * fastest
+    ]
+    forms = [form for each in contenders for form in each.forms]
+    _race([*choice.usable, *(form for form in forms if form.compiled)], arrays, cores, stages)
+    winner = max(contenders, key=lambda each: each.worth)
+    for each in contenders:
+        _explain(each, winner)
+    made = {form.settings: form.compiled for form in _kept(winner) if form.compiled is not None}
+    settings = tuple(form.settings for form in _kept(winner))
+    for form in forms:
+        form.compiled = None
+    return Together(winner.alone, settings, made, tuple(forms))
+
+
+def _forms(row: Tried, source: bytes | Path, cores: int, stages: Stages) -> tuple[Tried, ...]:
+    """Compiled, those that can be; one of a single stream computes one prediction after the other."""
+    assert row.compiled is not None
+    forms = [Tried(row.engine, replace(row.settings, streams=1), OneAtATime(row.compiled))]
+    for settings in row.engine.together(row.settings, cores):
+        form = Tried(row.engine, settings)
+        stages.tell("measure", detail=f"{row.engine.name}, {settings}")
+        started = time.perf_counter()
+        try:
+            form.compiled = row.engine.compile(source, settings)
+            form.compilation = time.perf_counter() - started
+        except EngineError as error:
+            form.note = str(error)
+        forms.append(form)
+    return tuple(forms)
+
+
+def _race(rows: list[Tried], arrays: Arrays, callers: int, stages: Stages) -> None:
+    """Note the throughput of each, from rounds in turn; those far behind run once."""
+    rates: dict[int, list[float]] = {id(row): [] for row in rows}
+    racing, before_it = rows, max(rows, key=lambda row: row.engine.spins)
+    started = time.perf_counter()
+    for number in range(_ROUNDS):
+        if time.perf_counter() - started > _LONGEST:
+            break
+        for row in racing:
+            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}, many at once", share=number / _ROUNDS)
+            if before_it.engine.spins and before_it.engine is not row.engine:
+                time.sleep(SETTLE)
+            before_it = row
+            rates[id(row)].append(rate(row, arrays, callers))
+        most = max(max(found) for found in rates.values())
+        racing = [row for row in racing if max(rates[id(row)]) * FAR_BEHIND > most]
+    for row in rows:
+        row.throughput = statistics.median(rates[id(row)])
+
+
+def rate(row: Tried, arrays: Arrays, callers: int) -> float:
+    """Predictions in a second, from so many threads.
+
+    Counted while all of them are at it, to the fraction of a prediction: the first of each makes the stream that it
+    runs in, and who is left alone at the end is faster.
+    """
     assert row.compiled is not None
     run = row.compiled.run
-    run(arrays)
-    counts = [0] * callers
-    started = time.perf_counter()
+    ended: list[list[float]] = [[] for _ in range(callers)]
+    ready = Barrier(callers)
 
-    def call(number: int) -> None:
-        while counts[number] < 2 or time.perf_counter() - started < _AT_LEAST:
+    def call(mine: list[float]) -> None:
+        try:
             run(arrays)
-            counts[number] += 1
+        finally:
+            ready.wait()
+        started = now = time.perf_counter()
+        while now - started < _AT_LEAST or min(map(len, ended)) < _FEWEST:
+            run(arrays)
+            now = time.perf_counter()
+            mine.append(now)
 
     with ThreadPoolExecutor(callers) as pool:
-        list(pool.map(call, range(callers)))
-    return sum(counts) / (time.perf_counter() - started)
+        list(pool.map(call, ended))
+    window = [max(mine[0] for mine in ended), min(mine[-1] for mine in ended)]
+    counts = [np.ptp(np.interp(window, mine, range(len(mine)))) for mine in ended]
+    return float(sum(counts)) / (window[1] - window[0])
+
+
+def _kept(winner: _Contender) -> tuple[Tried, ...]:
+    """Of several forms, those for fewer at once stay beside the one for most."""
+    if winner.form is winner.alone:
+        return ()
+    if winner.form is winner.forms[0]:
+        return winner.forms[:1]
+    most = winner.form.settings.streams or 0
+    return tuple(form for form in winner.forms[1:] if form.compiled and (form.settings.streams or 0) <= most)
+
+
+def _explain(contender: _Contender, winner: _Contender) -> None:
+    alone = contender.alone
+    for form in contender.forms:
+        if form.throughput is not None and alone.throughput:
+            chosen = "" if contender is winner and form is winner.form else ", not chosen"
+            times = form.throughput / alone.throughput
+            form.note = f"for many at once{chosen}: {times:.2f} times as many a second"
+    if contender is not winner:
+        alone.note = (
+            f"near {winner.alone.engine.name} for one ({(alone.seconds or 0) / (winner.alone.seconds or 1):.2f} times "
+            f"as long), {(contender.form.throughput or 0) / (winner.form.throughput or 1):.2f} times as many at once"
+        )

@@ -1,0 +1,126 @@
+"""Together: how the measured speeds for one and for many decide, with the rates given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from pippin.engines import Settings
+from pippin.errors import CompilationError
+from pippin.specialization import together
+from pippin.specialization.candidates import Choice, Tried, settle
+from pippin.specialization.progress import Stages
+
+
+class Compiled:
+    def run(self, inputs, stop=None, into=None):
+        return inputs
+
+
+@dataclass
+class Device:
+    """An engine with one further form, for two at once."""
+
+    name: str
+    spins: bool = False
+    fails: bool = False
+    load_rank: int = 0
+
+    def together(self, settings, cores):
+        return (Settings(threads=1, streams=2),)
+
+    def compile(self, source, settings):
+        if self.fails:
+            raise CompilationError("no memory")
+        return Compiled()
+
+
+@pytest.fixture
+def decided(monkeypatch):
+    """What is chosen of candidates (engine, seconds for one), with the rates by engine and streams (None: as for one);
+    a list of rates is one for each round."""
+    monkeypatch.setattr("pippin.devices.cpu.cores", lambda: 2)
+    calls = []
+
+    def choose(times, rates, fails=()):
+        def rate(row, arrays, callers):
+            calls.append((row.engine.name, row.settings.streams))
+            found = rates[calls[-1]]
+            return found[(calls.count(calls[-1]) - 1) % len(found)] if isinstance(found, list) else found
+
+        monkeypatch.setattr(together, "rate", rate)
+        calls.clear()
+        rows = [
+            Tried(Device(name, fails=name in fails), Settings(), Compiled(), times=[seconds])
+            for name, seconds in times.items()
+        ]
+        choice = Choice(min(rows, key=lambda row: row.seconds), tuple(rows), tuple(rows))
+        inputs = [{"x": np.zeros(1)}]
+        found = together.for_many(choice, dict.fromkeys(times, b""), lambda: inputs, "fast_prediction", Stages())
+        settle(choice, found.best, "fast_prediction")
+        return found, rows
+
+    choose.calls = calls
+    return choose
+
+
+def rates(**of):
+    """The rates of engines: as for one, one after the other, two streams."""
+    return {(name, streams): rate for name, row in of.items() for streams, rate in zip((None, 1, 2), row, strict=True)}
+
+
+CASES = {
+    "one engine: the form that does more": ({"a": 0.010}, rates(a=(100, 110, 190)), "a", (2,)),
+    "one after the other": ({"a": 0.010}, rates(a=(100, 130, 120)), "a", (1,)),
+    "a form that gains little is not worth its memory": ({"a": 0.010}, rates(a=(100, 101, 102)), "a", ()),
+    "level for one: the better for many": (
+        {"a": 0.0100, "b": 0.0101},
+        rates(a=(100, 100, 150), b=(100, 100, 190)),
+        "b",
+        (2,),
+    ),
+    "near for one: both speeds count": (
+        {"a": 0.0100, "b": 0.0108},
+        rates(a=(100, 100, 180), b=(100, 100, 190)),
+        "a",
+        (2,),
+    ),
+    "far for one: not chosen, whatever it does for many": (
+        {"a": 0.0100, "b": 0.0150},
+        rates(a=(100, 100, 100), b=(900, 900, 900)),
+        "a",
+        (),
+    ),
+    "one disturbed round changes nothing": ({"a": 0.010}, rates(a=(100, 100, [90, 190, 190, 190])), "a", (2,)),
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case)
+def test_what_is_chosen(decided, case):
+    times, table, engine, streams = CASES[case]
+    found, rows = decided(times, table)
+    assert found.best.engine.name == engine
+    assert tuple(settings.streams for settings in found.settings) == streams
+    assert [row.compiled is None for row in rows] == [row is not found.best for row in rows]
+    assert all(row.note for row in (*rows, *found.tried) if row is not found.best)
+
+
+def test_those_far_behind_are_measured_once(decided):
+    decided({"a": 0.010, "b": 0.030}, rates(a=(100, 100, 190), b=(30, 30, 30)))
+    assert decided.calls.count(("b", None)) == 1
+    assert decided.calls.count(("a", 2)) > 3
+
+
+def test_a_form_that_cannot_be_compiled_says_why(decided):
+    found, _ = decided({"a": 0.010}, rates(a=(100, 130, 0)), fails=("a",))
+    assert [settings.streams for settings in found.settings] == [1]
+    assert [row.note for row in found.tried if row.settings.streams == 2] == ["no memory"]
+
+
+def test_short_predictions_have_one_form_but_many_at_once_decide(decided):
+    found, _ = decided({"a": 10.0e-6, "b": 10.1e-6}, rates(a=(1e5, 0, 0), b=(2e5, 0, 0)))
+    assert found.best.engine.name == "b"
+    assert found.settings == ()
+    assert found.tried == ()
