@@ -1,6 +1,6 @@
-"""Fuzz worker: damages a package or an .mlmodel by seed, loads it, predicts. Prints each seed before it is tried.
+"""Fuzz worker: damages a model by seed, loads it, predicts. Prints each seed before it is tried.
 
-python tests/fuzz_worker.py MODEL FOLDER FIRST COUNT
+python tests/fuzz_worker.py MODEL FOLDER SHAPE FIRST COUNT    (a package, an .mlmodel, an .mlmodelc; of the input x)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 import pippin
 
-FILES = ("Manifest.json", "*.mlmodel", "weight.bin")
+PACKAGE = {"Manifest.json": 0.15, "*.mlmodel": 0.7, "weight.bin": 0.15}
 
 
 def damage(data: bytes, random: np.random.Generator) -> bytes:
@@ -38,17 +38,24 @@ def damage(data: bytes, random: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def main(package: Path, folder: Path, first: int, count: int) -> None:
-    x = np.ones((2, 8), np.float32)
+def target(model: Path, random: np.random.Generator) -> Path:
+    """The file to damage: of a compiled folder any, of a package most often the specification."""
+    if model.suffix == ".mlmodelc":
+        files = sorted(path for path in model.rglob("*") if path.is_file())
+        return files[int(random.integers(len(files)))]
+    if model.is_dir():
+        return next(model.rglob(list(PACKAGE)[int(random.choice(3, p=list(PACKAGE.values())))]))
+    return model
+
+
+def main(package: Path, folder: Path, shape: tuple[int, ...], first: int, count: int) -> None:
+    x = np.ones(shape, np.float32)
     for seed in range(first, first + count):
         print(seed, flush=True)
         random = np.random.default_rng(seed)
         copy = folder / f"damaged{package.suffix}"
-        if package.is_dir():
-            shutil.copytree(package, copy)
-            path = next(copy.rglob(FILES[int(random.choice(3, p=[0.15, 0.7, 0.15]))]))
-        else:
-            path = Path(shutil.copy(package, copy))
+        shutil.copytree(package, copy) if package.is_dir() else shutil.copy(package, copy)
+        path = target(copy, random)
         path.write_bytes(damage(path.read_bytes(), random))
         try:
             engine = ("openvino", "onnxruntime")[seed % 2]
@@ -60,4 +67,5 @@ def main(package: Path, folder: Path, first: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    model, where, size = Path(sys.argv[1]), Path(sys.argv[2]), tuple(map(int, sys.argv[3].split(",")))
+    main(model, where, size, int(sys.argv[4]), int(sys.argv[5]))

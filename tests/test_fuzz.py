@@ -1,10 +1,13 @@
-"""Fuzz: 2,000 damaged packages, and as many neural networks. Each opens and predicts, or ends in an error of Pippin; never a crash or a hang.
+"""Fuzz: 2,000 damaged packages, 2,000 neural networks, and 1,000 of either kind of folder that Apple's compiler writes.
+Each opens and predicts, or ends in an error of Pippin; never a crash or a hang.
 
 They run in batches, each in a process of its own: a crash of an engine is then seen, and named by its seed.
 """
 
 from __future__ import annotations
 
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +19,14 @@ from coremltools.models import datatypes
 from coremltools.models.neural_network import NeuralNetworkBuilder
 
 import pippin
+from format.test_compiled import BASE, conv, layout_b
+from format.test_compiled import network as compiled_network
 from model.small import saved_program
+from pippin.program import mil_text, open_model, read_program
 from test_bad_input import WEIGHT
 
 CASES, BATCHES = 2_000, 8
+COMPILED_CASES, COMPILED_BATCHES = 1_000, 2
 SECONDS = 300
 
 
@@ -67,10 +74,44 @@ def network(tmp_path_factory):
     return path
 
 
-def run(batch, model, folder):
-    count = CASES // BATCHES
+@pytest.fixture(scope="module")
+def folder_of_program(package, tmp_path_factory):
+    """The program as text, with its weights and description beside it."""
+    folder = tmp_path_factory.mktemp("fuzz") / "program.mlmodelc"
+    weights = next(package.rglob("weights"))
+    shutil.copytree(weights, folder / "weights")
+    asset = open_model(package)
+    (folder / "model.mil").write_text(mil_text(read_program(asset)))
+    description = asset.specification.description.SerializeToString()
+    whole = struct.pack("<Q", len(description)) + description + struct.pack("<2Q", 502, 0)
+    (folder / "coremldata.bin").write_bytes(layout_b(502, b"generic", 7, whole))
+    same(folder, package)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder_of_network(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz") / "network.mlmodelc"
+    layers = [
+        conv("convolution", C=4, K=2, Ny=2, Nx=2, pad_mode=1, fused_relu=1) | {"top": "a"},
+        {**BASE, "type": "pool", "avg_or_max": 1, "size_x": 2, "size_y": 2, "stride_x": 2, "stride_y": 2, "bottom": "a", "top": "b"},
+        {**BASE, "type": "activation", "mode": 2, "alpha": 0.25, "bottom": "b"},
+    ]  # fmt: skip
+    compiled_network(folder, layers, {1: WEIGHT[0, :4], 3: WEIGHT[:4, :8]}, (2, 2, 8))
+    assert np.isfinite(pippin.load(folder).predict({"x": np.ones((2, 2, 8), np.float32)})["y"]).all()
+    return folder
+
+
+def same(folder, package):
+    x = {"x": np.ones((2, 8), np.float32)}
+    found, wanted = (pippin.load(path).predict(x) for path in (folder, package))
+    for one, other in zip(found.values(), wanted.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def run(batch, model, folder, count=CASES // BATCHES, shape="2,8"):
     script = Path(__file__).with_name("fuzz_worker.py")
-    arguments = [sys.executable, str(script), str(model), str(folder), str(batch * count), str(count)]
+    arguments = [sys.executable, str(script), str(model), str(folder), shape, str(batch * count), str(count)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, f"after seed {done.stdout.split()[-1:]}: {done.stderr[-2000:]}"
     assert done.stdout.split()[-1] == "done"
@@ -84,3 +125,13 @@ def test_damaged_packages(batch, package, tmp_path):
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_damaged_networks(batch, network, tmp_path):
     run(batch, network, tmp_path)
+
+
+@pytest.mark.parametrize("batch", range(COMPILED_BATCHES))
+def test_damaged_folders_of_programs(batch, folder_of_program, tmp_path):
+    run(batch, folder_of_program, tmp_path, COMPILED_CASES // COMPILED_BATCHES)
+
+
+@pytest.mark.parametrize("batch", range(COMPILED_BATCHES))
+def test_damaged_folders_of_networks(batch, folder_of_network, tmp_path):
+    run(batch, folder_of_network, tmp_path, COMPILED_CASES // COMPILED_BATCHES, "2,2,8")

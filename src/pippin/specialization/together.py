@@ -28,11 +28,9 @@ from .progress import Stages
 # Seconds; the forms of a shorter prediction do not differ, or it is over before another one comes.
 SHORT = 200e-6
 _ROUNDS = 7
-_AT_LEAST = 0.15  # seconds of each in a round
+_AT_LEAST = 0.2  # seconds of each in a round
 _FEWEST = 3  # predictions of each caller in a round
 _LONGEST = 20.0  # seconds after which no further round begins
-# What another form must gain: it takes memory of its own.
-_GAIN = 1.03
 # Engines this near to the fastest for one are judged by what they do for many as well.
 _NEAR = 1.1
 
@@ -87,16 +85,13 @@ class _Contender:
 
     @property
     def form(self) -> Tried:
-        """The best one, which may be the same as for one."""
-        return max((self.alone, *self.forms), key=self._worth)
+        """The best one; of equals, the same as for one, which takes no further memory."""
+        return max((self.alone, *self.forms), key=lambda row: row.throughput or 0.0)
 
     @property
     def worth(self) -> float:
         """The speed for one times the speed for many."""
-        return self._worth(self.form) / (self.alone.seconds or 1.0)
-
-    def _worth(self, row: Tried) -> float:
-        return (row.throughput or 0.0) * (_GAIN if row is self.alone else 1.0)
+        return (self.form.throughput or 0.0) / (self.alone.seconds or 1.0)
 
 
 def _measured(
