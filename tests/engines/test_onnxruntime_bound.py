@@ -104,3 +104,22 @@ def test_one_that_was_asked_to_stop_is_not_begun():
     with pytest.raises(PredictionCancelled):
         made.run({"x": np.zeros((2, 3), np.float32)}, stop)
     assert made._bound is not None
+
+
+@pytest.mark.parametrize("backed", [False, True], ids=["new arrays", "memory of the caller"])
+def test_an_output_that_is_an_input(backed):
+    """The library leaves it where the input is."""
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (2, 3))
+    node = helper.make_node("Neg", ["x"], ["y"])
+    other = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (2, 3))
+    graph = helper.make_graph([node], "graph", [value], [value, other])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    made = all_engines()["onnxruntime"].compile(model.SerializeToString())
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal((2, 3)).astype(np.float32)
+        into = {name: np.zeros((2, 3), np.float32) for name in "xy"} if backed else None
+        found = made.run({"x": x}, None, into)
+        np.testing.assert_array_equal(found["x"], x)
+        np.testing.assert_array_equal(found["y"], -x)
+        if into:
+            assert all(found[name] is into[name] for name in into)

@@ -18,7 +18,7 @@ from ..errors import CompilationError, PredictionError
 from ..lowering.lowered import PYTHON, Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
-from .onnxruntime_bound import BoundRuns
+from .onnxruntime_bound import BoundRuns, written
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -236,8 +236,9 @@ class CompiledOnnxRuntime:
                 binding.bind_output(name, "cpu")
         with nullcontext() if stop is None else stop.by(lambda: setattr(options, "terminate", True)):
             self.session.run_with_iobinding(binding, options)
-        values = binding.get_outputs()
-        return {
-            name: into[name] if name in into else value.numpy()
-            for name, value in zip(self.output_names, values, strict=True)
-        }
+        found = {}
+        for name, value in zip(self.output_names, binding.get_outputs(), strict=True):
+            if name in into and not written(value, into[name]):
+                np.copyto(into[name], value.numpy())
+            found[name] = into[name] if name in into else value.numpy()
+        return found

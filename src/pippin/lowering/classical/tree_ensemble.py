@@ -222,8 +222,7 @@ def _evaluated(g: Classical, x: Tensor, forest: _Forest) -> Tensor:
         row += forest.base if tree == 0 else 0
     numbers = np.arange(len(forest.leaves), dtype=FLOAT)
     reached = _ensemble(g, x, forest, forest.leaf_trees, numbers, len(forest.roots))
-    values = g.Gather(table, g.Reshape(g.cast(reached, INT), [-1]))
-    return g.MatMul(np.ones((1, len(forest.roots)), FLOAT), values)
+    return g.ReduceSum(g.Gather(table, g.cast(reached, INT)), [1], keepdims=0)
 
 
 def _ensemble(g: Classical, x: Tensor, forest: _Forest, targets: list[int], weights: np.ndarray, count: int) -> Tensor:
