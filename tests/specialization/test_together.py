@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
+from threading import local
 
 import numpy as np
 import pytest
 
 from pippin.engines import Settings
-from pippin.errors import CompilationError
+from pippin.errors import CompilationError, PredictionError
 from pippin.specialization import together
 from pippin.specialization.candidates import Choice, Tried, settle
 from pippin.specialization.progress import Stages
@@ -124,3 +126,39 @@ def test_short_predictions_have_one_form_but_many_at_once_decide(decided):
     assert found.best.engine.name == "b"
     assert found.settings == ()
     assert found.tried == ()
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 7])
+def test_a_caller_that_fails_ends_the_measurement(at):
+    numbers = count()
+
+    class Failing:
+        def run(self, inputs):
+            if next(numbers) == at:
+                raise PredictionError("out of memory")
+
+    with pytest.raises(PredictionError, match="out of memory"):
+        together.rate(Tried(Device("a"), Settings(), Failing()), {}, 2)
+
+
+class Clock(local):
+    """Each thread has its own time."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.mark.parametrize(("callers", "side_by_side", "expected"), [(2, True, 20.0), (2, False, 10.0), (4, False, 10.0)])
+def test_a_rate_is_that_of_all_at_work(callers, side_by_side, expected, monkeypatch):
+    """Predictions of 0.1 s, side by side or in turn: who comes second is done later by one."""
+    places, clock = count(), Clock()
+    monkeypatch.setattr(together, "time", clock)
+
+    class Compiled:
+        def run(self, inputs):
+            first = clock.now == 0.0
+            clock.now += 0.1 if side_by_side else 0.1 * (1 + next(places) if first else callers)
+
+    assert together.rate(Tried(Device("a"), Settings(), Compiled()), {}, callers) == pytest.approx(expected)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import numpy as np
 
@@ -161,18 +161,22 @@ def rate(row: Tried, arrays: Arrays, callers: int) -> float:
     assert row.compiled is not None
     run = row.compiled.run
     ended: list[list[float]] = [[] for _ in range(callers)]
-    ready = Barrier(callers)
+    ready, failed = Barrier(callers), Event()
 
     def call(mine: list[float]) -> None:
         try:
-            run(arrays)
-        finally:
-            ready.wait()
-        started = now = time.perf_counter()
-        while now - started < _AT_LEAST or min(map(len, ended)) < _FEWEST:
-            run(arrays)
-            now = time.perf_counter()
-            mine.append(now)
+            try:
+                run(arrays)
+            finally:
+                ready.wait()
+            started = now = time.perf_counter()
+            while (now - started < _AT_LEAST or min(map(len, ended)) < _FEWEST) and not failed.is_set():
+                run(arrays)
+                now = time.perf_counter()
+                mine.append(now)
+        except BaseException:
+            failed.set()  # nobody waits for what this one would have done
+            raise
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(call, ended))
