@@ -32,7 +32,7 @@ class NotBound(Exception):
 
 
 def written(value: Any, own: np.ndarray) -> bool:
-    """Whether an output of a run lies in this memory: one that is an input of the graph does not, whatever was bound."""
+    """Whether an output of a run lies in this memory: one that is an input of the graph does not, whatever is bound."""
     return bool(value.data_ptr() == own.ctypes.data)
 
 
@@ -57,8 +57,10 @@ class BoundRuns:
         return cls(session, inputs, outputs) if 0 < size <= _SMALL else None
 
     def run(self, inputs: Mapping[str, np.ndarray], options: Any) -> dict[str, np.ndarray] | None:
-        """New arrays; None where the inputs are not of the declared dtypes and shapes. Raises NotBound where the library
-        leaves outputs elsewhere."""
+        """New arrays; None where the inputs are not of the declared dtypes and shapes.
+
+        Raises NotBound where the library leaves outputs elsewhere.
+        """
         try:
             bound = self._idle.pop()
         except IndexError:
