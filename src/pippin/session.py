@@ -55,6 +55,7 @@ class Session:
         self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
         self._decoders: Mapping[str, Decoder] = make_decoders(function.outputs, lowered.outputs, lowered.labels)
         self._inputs = _inputs(function, lowered)
+        self._entries = tuple(self._inputs.items())
         self._ports = {port.name: port for port in lowered.outputs}
         self._kinds = {f.name: f.type for f in function.outputs if isinstance(f.type, MultiArray)}
         shapes = [(port.type.shape, port.dtype) for port in (*lowered.inputs, *lowered.outputs)]
@@ -76,8 +77,7 @@ class Session:
         if sink is not None:
             return self._recorded(sink, features, state, stop, backings)
         if state is None and not backings and not self._checks:
-            arrays = self._compiled.run(self._encode(features), stop)
-            return {name: decode(arrays) for name, decode in self._decoders.items()}
+            return self._decode(self._compiled.run(self._encode(features), stop))
         into = self._into(backings) if backings else None
         arrays = self._compiled.run(self._encode(features) | (state or {}), stop, into)
         return self._outputs(arrays, state, backings)
@@ -89,9 +89,15 @@ class Session:
         if state is not None:
             for name, output in self._written:
                 state[name] = arrays[output]
-        outputs = {name: decode(arrays) for name, decode in self._decoders.items()}
+        outputs = self._decode(arrays)
         for name, backing in (backings or {}).items():
             outputs[name] = _backed(name, outputs[name], backing)
+        return outputs
+
+    def _decode(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        outputs = {}
+        for name, decode in self._decoders.items():  # a comprehension is a call more
+            outputs[name] = decode(arrays)
         return outputs
 
     def _into(self, backings: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -153,7 +159,7 @@ class Session:
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arrays: dict[str, Any] = {}
         left = len(features)
-        for name, entry in self._inputs.items():
+        for name, entry in self._entries:
             if name in features:
                 value: Any = entry.encode(features[name])
                 left -= 1

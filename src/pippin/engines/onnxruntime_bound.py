@@ -77,7 +77,9 @@ class BoundRuns:
             if not all(map(written, binding.get_outputs(), (own for _, own in gives))):
                 raise NotBound
             self._trusted = True  # it is the graph that decides this
-        values = {name: own.copy() for name, own in gives}
+        values = {}
+        for name, own in gives:  # a comprehension is a call more
+            values[name] = own.copy()
         self._idle.append(bound)
         return values
 

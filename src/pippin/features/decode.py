@@ -44,7 +44,7 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
             return lambda arrays: decode_image(name, arrays[tensor], color)
         case Int64() | Double():
             number = int if isinstance(feature.type, Int64) else float
-            return lambda arrays: number(arrays[tensor].flat[0])
+            return lambda arrays: number(arrays[tensor].item(0))
         case String():
             return lambda arrays: str(arrays[tensor].reshape(-1)[0])
         case SequenceType():
