@@ -168,7 +168,28 @@ def _summed_scales(x):
     return mb.matmul(x=x, y=weight, name="y")
 
 
+IN, AROUND = (np.random.default_rng(seed).uniform(-0.5, 0.5, (5, n)).astype(np.float32) for seed, n in ((3, 2), (4, 5)))
+
+
+def _state_by_values(x):
+    """The rows of the initial state are counted in the first step of the input."""
+    first = mb.squeeze(x=mb.slice_by_index(x=x, begin=[0, 0, 0], end=[1, 3, 1]), axes=[0, 2])
+    rows = mb.reduce_sum(x=mb.cast(x=mb.greater(x=first, y=-1e9), dtype="int32"), axes=[0], keep_dims=True)
+    state = mb.fill(shape=mb.concat(values=[rows, [5]], axis=0), value=0.0)
+    y, _ = mb.rnn(x=x, initial_h=state, weight_ih=IN, weight_hh=AROUND, output_sequence=True)
+    return mb.identity(x=y, name="y")
+
+
+def _recurrent(x):
+    steps, state = [], np.zeros((3, 5), np.float32)
+    for step in x:
+        state = np.tanh(step @ IN.T + state @ AROUND.T)
+        steps.append(state)
+    return np.array(steps)
+
+
 DEFECTS = {
+    "RNN with an initial state whose size depends on values": (_state_by_values, {"x": (4, 3, 2)}, _recurrent),
     "product with weights": (_summed_scales, {"x": (3, 5)}, lambda x: x @ (CODES * SCALES)),
     "a test for NaN": (lambda x: mb.cast(x=mb.equal(x=x, y=x), dtype="fp32", name="y"), {"x": (3,)}, lambda x: x == x),
 }

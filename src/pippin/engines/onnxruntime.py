@@ -31,7 +31,7 @@ _PROVIDERS = {
     "neuralEngine": ("QNNExecutionProvider", "VitisAIExecutionProvider", "CANNExecutionProvider"),
 }
 _NVIDIA = Path("/dev/nvidiactl")
-_SEVERITY_ERROR = 3  # warnings of the optimizer say nothing to a user
+_SEVERITY_FATAL = 4  # warnings of the optimizer say nothing to a user, and errors are raised
 _ARTIFACT = "model.onnx"
 _WEIGHTS = "weights.bin"
 _SMALLEST_IN_WEIGHTS = "1024"  # bytes; the rest stays in the model file
@@ -172,7 +172,7 @@ def _write_into(folder: Path, options: Any) -> None:
 
 def _options(settings: Settings) -> Any:
     options = _onnxruntime().SessionOptions()
-    options.log_severity_level = _SEVERITY_ERROR
+    options.log_severity_level = _SEVERITY_FATAL
     # float32 is a promise: by default products with 4- and 8-bit weights quantize their other side as well.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if settings.threads is not None:

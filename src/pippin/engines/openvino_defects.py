@@ -68,8 +68,35 @@ def _indices(node: Any, around: _Surroundings) -> str | None:
     return f"{node.op_type} with computed indices: it does not check them, and leaves its memory"
 
 
-def _peepholes(node: Any, around: _Surroundings) -> str | None:
-    return "LSTM with peepholes: its results are wrong" if len(node.input) > 7 and node.input[7] else None
+def _recurrent(node: Any, around: _Surroundings) -> str | None:
+    if len(node.input) > 7 and node.input[7]:
+        return "LSTM with peepholes: its results are wrong"
+    for name in node.input[5:7]:
+        while name in around.makers and around.makers[name].op_type in _MOVES | {"Cast", "Squeeze"}:
+            maker = around.makers[name]
+            if maker.op_type == "Expand" and _by_values(maker.input[1], around):
+                return (
+                    f"{node.op_type} with an initial state whose size depends on values: where it is another one than "
+                    "that of the input, it reads beyond the state, or crashes"
+                )
+            name = maker.input[0]
+    return None
+
+
+def _by_values(name: str, around: _Surroundings) -> bool:
+    """Whether a shape is computed from the values of an input of the graph, not from its shape."""
+    todo, seen = [name], set()
+    while todo:
+        name = todo.pop()
+        if not name or name in seen or name in around.constants:
+            continue
+        seen.add(name)
+        maker = around.makers.get(name)
+        if maker is None:
+            return True
+        if maker.op_type not in ("Shape", "Size"):
+            todo += maker.input
+    return False
 
 
 def _test_for_nan(node: Any, around: _Surroundings) -> str | None:
@@ -107,8 +134,10 @@ _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
     "GatherElements": _indices,
     "GatherND": _indices,
     "Gemm": _product,
-    "LSTM": _peepholes,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
     "MatMul": _product,
+    "RNN": _recurrent,
     "ScatterElements": _indices,
     "ScatterND": _indices,
     "Tile": _repeats,
