@@ -98,6 +98,22 @@ def test_an_output_of_another_shape_than_declared_comes_all_the_same():
         np.testing.assert_array_equal(made.run({"x": x})["y"], x.T)
 
 
+def test_an_input_that_fails_leaves_the_next_one_alone():
+    """A row that is not there: the operation itself refuses it."""
+    node = helper.make_node("Gather", ["x", "at"], ["y"])
+    takes = [("x", onnx.TensorProto.FLOAT, (3, 2)), ("at", onnx.TensorProto.INT64, (1,))]
+    gives = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (1, 2))
+    graph = helper.make_graph([node], "graph", [helper.make_tensor_value_info(*each) for each in takes], [gives])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    made = all_engines()["onnxruntime"].compile(model.SerializeToString())
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    for _ in range(2):
+        np.testing.assert_array_equal(made.run({"x": x, "at": np.array([2])})["y"], x[2:])
+        with pytest.raises(PredictionError, match="out of data bounds"):
+            made.run({"x": x, "at": np.array([7])})
+    assert made._bound is not None
+
+
 def test_one_that_was_asked_to_stop_is_not_begun():
     made, stop = compiled(), Stop()
     stop.ask()

@@ -185,7 +185,7 @@ class CompiledOnnxRuntime:
         self.session = session
         self.output_names = [output.name for output in session.get_outputs()]
         # Without the checks of the Python class around it, which the library's core makes again: 2 of 16 us.
-        self._core = getattr(session, "_sess", session)
+        self._run = partial(getattr(session, "_sess", session).run, self.output_names)
         self._bound = BoundRuns.of(session) if device == "cpu" else None
 
     def run(
@@ -202,12 +202,13 @@ class CompiledOnnxRuntime:
             except Exception:
                 if stop is not None:
                     stop.check()
-                self._bound = None  # without it, the library says what is wrong, or does not mind
+                if not bound.trusted:
+                    self._bound = None
+                # The other way says what is wrong, or does not mind.
         try:
             if into:
                 return self._run_into(inputs, into, stop)
-            run = partial(self._core.run, self.output_names)
-            values = run(inputs, None) if stop is None else self._stoppable(run, inputs, stop)
+            values = self._run(inputs, None) if stop is None else self._stoppable(self._run, inputs, stop)
         except PredictionError:
             raise
         except Exception as error:

@@ -45,7 +45,8 @@ class BoundRuns:
         self._run = getattr(session, "_sess", session).run_with_iobinding
         self._inputs, self._outputs = inputs, outputs
         self._idle: deque[_Bound] = deque()  # append and pop are atomic
-        self._trusted = False
+        self.trusted = False
+        """It has worked: what fails from now on is for the inputs' sake."""
 
     @classmethod
     def of(cls, session: Any) -> BoundRuns | None:
@@ -73,10 +74,10 @@ class BoundRuns:
                 return None
             own[...] = array
         self._run(binding, options)
-        if not self._trusted:
+        if not self.trusted:
             if not all(map(written, binding.get_outputs(), (own for _, own in gives))):
                 raise NotBound
-            self._trusted = True  # it is the graph that decides this
+            self.trusted = True  # it is the graph that decides this
         values = {}
         for name, own in gives:  # a comprehension is a call more
             values[name] = own.copy()

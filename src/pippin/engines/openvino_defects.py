@@ -76,8 +76,8 @@ def _recurrent(node: Any, around: _Surroundings) -> str | None:
             maker = around.makers[name]
             if maker.op_type == "Expand" and _by_values(maker.input[1], around):
                 return (
-                    f"{node.op_type} with an initial state whose size depends on values: where it is another one than "
-                    "that of the input, it reads beyond the state, or crashes"
+                    f"{node.op_type} with an initial state whose size depends on values: where it is not that of the "
+                    "input, it fails, gives an empty result, or crashes"
                 )
             name = maker.input[0]
     return None

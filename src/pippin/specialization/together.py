@@ -108,11 +108,11 @@ def _measured(
     winner = max(contenders, key=lambda each: each.worth)
     for each in contenders:
         _explain(each, winner)
-    made = {form.settings: form.compiled for form in _kept(winner) if form.compiled is not None}
-    settings = tuple(form.settings for form in _kept(winner))
+    kept = _kept(winner)
+    made = {form.settings: form.compiled for form in kept if form.compiled is not None}
     for form in forms:
         form.compiled = None
-    return Together(winner.alone, settings, made, tuple(forms))
+    return Together(winner.alone, tuple(form.settings for form in kept), made, tuple(forms))
 
 
 def _forms(row: Tried, source: bytes | Path, cores: int, stages: Stages) -> tuple[Tried, ...]:
