@@ -21,7 +21,7 @@ from .errors import (
     SpecificationError,
     UnexpectedFeatureError,
 )
-from .features.decode import Decoder, make_decoders
+from .features.decode import make_decode
 from .features.encode import Encoder, default_value, make_encoder
 from .format.description import FunctionDescription, MultiArray
 from .lowering.lowered import Lowered, Port, written_name
@@ -53,10 +53,11 @@ class Session:
         self._written = tuple((name, written_name(name)) for name in lowered.written)
         self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
         self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
-        self._decoders: Mapping[str, Decoder] = make_decoders(function.outputs, lowered.outputs, lowered.labels)
+        self._decode = make_decode(function.outputs, lowered.outputs, lowered.labels)
         self._inputs = _inputs(function, lowered)
         self._entries = tuple(self._inputs.items())
         self._ports = {port.name: port for port in lowered.outputs}
+        self._described = tuple(feature.name for feature in function.outputs)
         self._kinds = {f.name: f.type for f in function.outputs if isinstance(f.type, MultiArray)}
         shapes = [(port.type.shape, port.dtype) for port in (*lowered.inputs, *lowered.outputs)]
         self.bytes: int | None = None
@@ -94,18 +95,12 @@ class Session:
             outputs[name] = _backed(name, outputs[name], backing)
         return outputs
 
-    def _decode(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        outputs = {}
-        for name, decode in self._decoders.items():  # a comprehension is a call more
-            outputs[name] = decode(arrays)
-        return outputs
-
     def _into(self, backings: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The backings that an engine may write into itself, by their ONNX names. Raises the errors of FeatureError."""
         into = {}
         for name, backing in backings.items():
-            if name not in self._decoders:
-                raise UnexpectedFeatureError(f"there is no output '{name}' (outputs are: {', '.join(self._decoders)})")
+            if name not in self._described:
+                raise UnexpectedFeatureError(f"there is no output '{name}' (outputs are: {', '.join(self._described)})")
             kind = self._kinds.get(name)
             if kind is None or not isinstance(backing, np.ndarray) or not backing.flags.writeable:
                 raise FeatureTypeError(

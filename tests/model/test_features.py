@@ -11,9 +11,9 @@ from coremltools.converters.mil.mil import Builder as mb
 import pippin
 from model.small import converted, saved_program
 from pippin.errors import PredictionError
-from pippin.features.decode import make_decoders
+from pippin.features.decode import make_decode
 from pippin.features.images import encode_image
-from pippin.format.description import ColorSpace, Dictionary, FeatureDescription, Image, String
+from pippin.format.description import ColorSpace, Dictionary, FeatureDescription, Image, Int64, String
 from pippin.lowering.lowered import Labels
 
 NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3) - 2
@@ -141,9 +141,28 @@ def test_resizing(resize, expected):
 
 def test_labels():
     features = [FeatureDescription("label", String()), FeatureDescription("scores", Dictionary("string"))]
-    decoders = make_decoders(features, [], Labels("p", ("a", "b", "c"), "label", "scores"))
-    arrays = {"p": np.array([[0.1, 0.7, 0.2]], np.float32)}
-    assert decoders["label"](arrays) == "b"
-    assert decoders["scores"](arrays) == pytest.approx({"a": 0.1, "b": 0.7, "c": 0.2})
+    labels = Labels("p", ("a", "b", "c"), "label", "scores")
+    decode = make_decode(features, [], labels)
+    outputs = decode({"p": np.array([[0.1, 0.7, 0.2]], np.float32)})
+    assert list(outputs) == ["label", "scores"] and outputs["label"] == "b"
+    assert outputs["scores"] == pytest.approx({"a": 0.1, "b": 0.7, "c": 0.2})
+    outputs = decode({"p": np.array([[-0.1, -0.7, -0.2, 0.0]], np.float32)})  # the fourth belongs to no class
+    assert outputs["label"] == "a" and outputs["scores"] == pytest.approx({"a": -0.1, "b": -0.7, "c": -0.2})
+    assert decode({"p": np.array([np.inf, 0, -np.inf])})["label"] == "a"
     with pytest.raises(PredictionError, match="'label': the probabilities contain NaN"):
-        decoders["label"]({"p": np.array([0.1, np.nan, 0.2])})
+        decode({"p": np.array([0.1, np.nan, 0.2])})
+    with pytest.raises(PredictionError, match="2 probabilities for 3 classes"):
+        decode({"p": np.array([0.5, 0.5])})
+    assert make_decode(features[:1], [], labels)({"p": np.array([0.1, 0.2, 0.7])}) == {"label": "c"}
+    assert list(make_decode(features[::-1], [], labels)({"p": np.array([0.1, 0.2, 0.7])})) == ["scores", "label"]
+
+
+def test_as_many_labels_as_there_may_be():
+    """From 33 classes on, another way finds the most probable one."""
+    for count in (1, 32, 33, 1000):
+        scores = np.random.default_rng(count).standard_normal(count)
+        features = [FeatureDescription("label", Int64()), FeatureDescription("scores", Dictionary("int64"))]
+        labels = Labels("p", tuple(range(10, 10 + count)), "label", "scores")
+        outputs = make_decode(features, [], labels)({"p": scores})
+        assert outputs["label"] == 10 + int(np.argmax(scores))
+        assert list(outputs["scores"].values()) == scores.tolist()

@@ -14,30 +14,55 @@ from ..format.description import Sequence as SequenceType
 from ..lowering.lowered import Labels, Port
 from .images import decode_image
 
-Decoder: TypeAlias = Callable[[Mapping[str, np.ndarray]], Any]
+# Up to so many classes, Python finds the most probable one sooner than numpy.
+_FEW = 32
+
+Decode: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
+"""From all of an engine's arrays to the outputs of a model."""
+_Decoder: TypeAlias = Callable[[Mapping[str, np.ndarray]], Any]
+_Fill: TypeAlias = Callable[[Mapping[str, np.ndarray], dict[str, Any]], None]
 
 
-def make_decoders(features: Many[FeatureDescription], ports: Many[Port], labels: Labels | None) -> dict[str, Decoder]:
-    """For each output of the model a function from all of an engine's arrays to its value.
+def make_decode(features: Many[FeatureDescription], ports: Many[Port], labels: Labels | None) -> Decode:
+    """A function that gives the values of `features`, in this order.
 
-    Raises SpecificationError where the description names an output that the program does not have.
+    Raises SpecificationError where the description names an output that the program does not have; the function raises
+    PredictionError where the classes have no probabilities.
     """
+    names = [feature.name for feature in features]
+    of_labels = {labels.label_output, labels.probabilities_output}.intersection(names) if labels else set()
     by_name = {port.name: port for port in ports}
-    decoders: dict[str, Decoder] = {}
-    for feature in features:
-        if labels and feature.name == labels.label_output:
-            decoders[feature.name] = _label_decoder(feature.name, labels)
-        elif labels and feature.name == labels.probabilities_output:
-            decoders[feature.name] = _probabilities_decoder(labels)
-        elif feature.name in by_name:
-            decoders[feature.name] = _decoder(feature, by_name[feature.name])
-        else:
+    for name in names:
+        if name not in by_name and name not in of_labels:
             known = ", ".join(sorted(by_name)) or "none"
-            raise SpecificationError(f"the output '{feature.name}' is described, but the program has only: {known}")
-    return decoders
+            raise SpecificationError(f"the output '{name}' is described, but the program has only: {known}")
+    decoders = [(f.name, _decoder(f, by_name[f.name])) for f in features if f.name not in of_labels]
+    if labels is None or not of_labels:
+        return _each(decoders)
+    empty = dict.fromkeys(names)
+    fill = _classification(labels, of_labels)
+
+    def decode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        outputs: dict[str, Any] = empty.copy()
+        fill(arrays, outputs)
+        for name, one in decoders:
+            outputs[name] = one(arrays)
+        return outputs
+
+    return decode
 
 
-def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
+def _each(decoders: Many[tuple[str, _Decoder]]) -> Decode:
+    def decode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        outputs = {}
+        for name, one in decoders:  # a comprehension is a call more
+            outputs[name] = one(arrays)
+        return outputs
+
+    return decode
+
+
+def _decoder(feature: FeatureDescription, port: Port) -> _Decoder:
     name, tensor = feature.name, port.tensor
     match feature.type:
         case Image(color=color):
@@ -61,7 +86,7 @@ def _decoder(feature: FeatureDescription, port: Port) -> Decoder:
     return lambda arrays: arrays[tensor]
 
 
-def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> _Decoder:
     def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         array = arrays[tensor]
         if array.dtype != dtype:
@@ -72,7 +97,7 @@ def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | N
     return decode
 
 
-def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> _Decoder:
     """A sequence of one step as it is described, or as [channel] or [channel, height, width]; a longer one as it is."""
 
     def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -86,20 +111,38 @@ def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] 
     return decode
 
 
-def _label_decoder(name: str, labels: Labels) -> Decoder:
-    def decode(arrays: Mapping[str, np.ndarray]) -> Any:
-        probabilities = arrays[labels.probabilities].reshape(-1)
-        most = int(probabilities.argmax())  # of a NaN where there is one
-        if probabilities[most] != probabilities[most]:
-            raise PredictionError(f"'{name}': the probabilities contain NaN, so that no class is the most probable")
-        return labels.classes[most]
+def _classification(labels: Labels, described: set[str | None]) -> _Fill:
+    """The label, the probabilities, or both, of one look at them."""
+    classes, port, count = labels.classes, labels.probabilities, len(labels.classes)
+    label = labels.label_output if labels.label_output in described else None
+    probabilities = labels.probabilities_output if labels.probabilities_output in described else None
 
-    return decode
+    few = count <= _FEW
+
+    def fill(arrays: Mapping[str, np.ndarray], outputs: dict[str, Any]) -> None:
+        array = arrays[port].ravel()
+        if len(array) != count:
+            array = _first(array, count)
+        values = array.tolist() if few or probabilities is not None else []
+        if probabilities is not None:
+            outputs[probabilities] = dict(zip(classes, values))  # noqa: B905  (`strict` takes half as long again)
+        if label is not None:
+            total = sum(values) if few else np.nan
+            # Where the sum is NaN, one of them is, or there are infinities of both signs.
+            most = values.index(max(values)) if total == total else _most(label, array)
+            outputs[label] = classes[most]
+
+    return fill
 
 
-def _probabilities_decoder(labels: Labels) -> Decoder:
-    def decode(arrays: Mapping[str, np.ndarray]) -> dict[Any, float]:
-        probabilities = arrays[labels.probabilities].reshape(-1).tolist()
-        return dict(zip(labels.classes, probabilities, strict=True))
+def _first(probabilities: np.ndarray, count: int) -> np.ndarray:
+    if len(probabilities) < count:
+        raise PredictionError(f"the program gave {len(probabilities)} probabilities for {count} classes")
+    return probabilities[:count]
 
-    return decode
+
+def _most(label: str, probabilities: np.ndarray) -> int:
+    most = int(probabilities.argmax())  # of a NaN where there is one
+    if probabilities[most] != probabilities[most]:
+        raise PredictionError(f"'{label}': the probabilities contain NaN, so that no class is the most probable")
+    return most

@@ -54,7 +54,8 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """How a classifier's outputs follow from the port `probabilities`."""
+    """How a classifier's outputs follow from the port `probabilities`, which has a value for each class; what comes
+    after them belongs to none."""
 
     probabilities: str
     classes: tuple[Any, ...]
@@ -102,8 +103,8 @@ class Lowered:
     """The float types that the program declares for what it computes."""
     sources: tuple[Source, ...] = ()
     """What the nodes were lowered from: the names of nodes begin with theirs."""
-    serial: bool = False
-    """Whether its operations are so short that several threads would only wait for each other."""
+    threads: int | None = None
+    """So many threads its operations have work for, more would only wait for each other; None: any number."""
     checks: tuple[Check, ...] = ()
     """Further outputs of the graph, which are looked at after each prediction."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..custom_models import class_of
 from ..engines.python import OPERATORS
 from ..errors import CompilationError, FeatureError, PippinError, PredictionError
-from ..features.decode import make_decoders
+from ..features.decode import make_decode
 from ..features.encode import make_encoder
 from ..types import Shape
 
@@ -38,7 +38,7 @@ class CustomModelCode:
         }
         inputs, self._outputs = custom_ports(function)
         self._tensors = [tensor for port in inputs for tensor in port.tensors]
-        self._decoders = make_decoders(function.inputs, inputs, None)
+        self._decode = make_decode(function.inputs, inputs, None)
         described = {feature.name: feature for feature in function.outputs}
         self._encoders = [(port, make_encoder(described[port.name], port)) for port in self._outputs]
         made = class_of(class_name)
@@ -57,7 +57,7 @@ class CustomModelCode:
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Raises PredictionError where the class fails, or gives what was not described."""
         arrays = dict(zip(self._tensors, inputs, strict=True))
-        features = {name: decode(arrays) for name, decode in self._decoders.items()}
+        features = self._decode(arrays)
         try:
             found = self._model.predict(features)
         except Exception as error:  # whatever the class raises
