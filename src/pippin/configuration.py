@@ -60,7 +60,7 @@ class Configuration:
     engine: str | None = None
     """ "openvino" or "onnxruntime"; None: the one that is measured to be the fastest for this model here."""
     threads: int | None = None
-    """Threads of one prediction; None: the engine's choice, usually one for each core."""
+    """Threads of one prediction at most; None: as many as it has work for, at most one for each core."""
     hints: Hints = Hints()
 
     def __post_init__(self) -> None:

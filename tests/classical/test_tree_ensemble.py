@@ -14,8 +14,10 @@ from sklearn.ensemble import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import pippin
-from classical.specs import DOUBLE, INT, INTS, STRING, STRINGS, labelled, model, predict, rows
+from classical.specs import DOUBLE, INT, INTS, STRING, STRINGS, labelled, model, pipeline, predict, rows
 from pippin.errors import SpecificationError
+from pippin.lowering.model import lower_model
+from pippin.program.opening import open_model
 
 X = rows(0, 150, 4)
 TARGET = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2]
@@ -192,6 +194,81 @@ def test_float64_is_kept_over_many_trees():
         assert found.predict({"x": x})["y"] == pytest.approx(
             walk(made.treeEnsembleRegressor.treeEnsemble, x)[0], rel=1e-13
         )
+
+
+def shares(count, classes, depth, scale=1.0, modes=(0,), seed=0):
+    """A classifier whose leaves have a value for each class, as scikit-learn's forests have; some have fewer."""
+    rng = np.random.default_rng(seed)
+    made = model("treeEnsembleClassifier", {"x": (3,)}, {"y": INT, "p": INTS}, "y", "p")
+    labelled(made.treeEnsembleClassifier, list(range(10, 10 + classes)))
+    parameters = made.treeEnsembleClassifier.treeEnsemble
+    parameters.numPredictionDimensions = classes
+    parameters.basePredictionValue.extend(rng.standard_normal(classes))
+
+    def values():
+        return {i: scale * rng.standard_normal() for i in range(classes) if rng.random() < 0.9}
+
+    for tree in range(count):
+        grow(parameters, rng, tree, depth, modes, EDGES, values)
+    return made
+
+
+def lowered(made):
+    asset = open_model(made)
+    return lower_model(asset, asset.description.function())
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 9])
+@pytest.mark.parametrize(("trees", "depth"), [(1, 3), (90, 3), (1000, 5)], ids=str)
+def test_leaves_of_several_values(trees, depth, classes):
+    """Of one tree, of many, and of so many branches that two threads walk; sums are rounded to float32 at the end."""
+    made = shares(trees, classes, depth, modes=list(MODES))
+    found, parameters = pippin.load(made, cache=False), made.treeEnsembleClassifier.treeEnsemble
+    for x in np.random.default_rng(1).choice([*EDGES, np.nan, np.inf], (30, 3)):
+        outputs, right = found.predict({"x": x}), walk(parameters, x)
+        np.testing.assert_allclose(list(outputs["p"].values()), right, rtol=1e-6, atol=1e-6 * trees**0.5)
+        assert list(outputs["p"]) == list(range(10, 10 + classes)) and outputs["y"] == 10 + int(np.argmax(right))
+
+
+def test_sums_beyond_float32():
+    made = shares(20, 3, 3, scale=1e38)
+    outputs, x = predict(made, x=np.zeros(3)), np.zeros(3)
+    np.testing.assert_allclose(
+        list(outputs["p"].values()), walk(made.treeEnsembleClassifier.treeEnsemble, x), rtol=1e-12
+    )
+
+
+def test_two_ensembles_in_a_pipeline():
+    """No version of ONNX's operators for classical models has both kinds; both are computed in float64 then."""
+    classifier, regressor = shares(30, 3, 4), many_trees(30)
+    made = pipeline([classifier, regressor], {"x": (3,)}, {"y": DOUBLE, "p": INTS})
+    made.pipeline.models[1].description.output[0].name = "sum"
+    made.description.output[0].name = "sum"
+    outputs = predict(made, x=(x := np.array([0.3, -0.2, 1.0])))
+    right = walk(classifier.treeEnsembleClassifier.treeEnsemble, x)
+    np.testing.assert_allclose(list(outputs["p"].values()), right, rtol=1e-12)
+    assert outputs["sum"] == pytest.approx(walk(regressor.treeEnsembleRegressor.treeEnsemble, x)[0], rel=1e-12)
+
+
+def test_the_label_of_many_shares_inside_a_pipeline():
+    """What stands beside the sums of two threads is no class of the model that takes the label."""
+    classifier = shares(1000, 3, 5)
+    del classifier.treeEnsembleClassifier.treeEnsemble.basePredictionValue[:]
+    classifier.treeEnsembleClassifier.treeEnsemble.basePredictionValue.extend([-1e3, -2e3, -3e3])
+    vectorizer = model("dictVectorizer", {"p": INTS}, {"row": (3,)})
+    vectorizer.dictVectorizer.int64ToIndex.vector.extend([10, 11, 12])
+    made = pipeline([classifier, vectorizer], {"x": (3,)}, {"row": (3,), "y": INT})
+    outputs = predict(made, x=np.zeros(3))
+    right = walk(classifier.treeEnsembleClassifier.treeEnsemble, np.zeros(3))
+    np.testing.assert_allclose(outputs["row"], right, rtol=1e-6)
+    assert outputs["y"] == 10
+
+
+@pytest.mark.parametrize(
+    ("trees", "depth", "several"), [(10, 3, False), (80, 9, False), (2000, 1, False), (1000, 5, True)], ids=str
+)
+def test_so_many_threads_as_there_is_work_for(trees, depth, several):
+    assert (lowered(shares(trees, 3, depth)).threads > 1) is several
 
 
 TRANSFORMS = {

@@ -25,7 +25,8 @@ from .lowered import PYTHON
 OPSET = 21
 IR_VERSION = 10
 DOMAINS = {"ai.onnx.ml": 5, PYTHON: 1}
-"""The other operator sets, with the version that is used: ONNX's for classical models, and what runs in Python."""
+"""The other operator sets: ONNX's for classical models, and what runs in Python. Their versions are those of a graph
+that does not need an earlier one."""
 _OPSET_IMPORTS = [helper.make_opsetid("", OPSET)]
 
 # Above this many elements a float16 constant stays float16 in the model, with a Cast that the engine folds.
@@ -106,7 +107,7 @@ class Graph:
         self._counter = 0
         self._foreign: list[Tensor] = []  # results of Python code, whose types nothing infers
         self._depth = 0
-        self._domains: set[str] = set()
+        self._domains: dict[str, int] = {}
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
         if kind.startswith("_") or not defs.has(kind, OPSET, ""):
@@ -158,7 +159,7 @@ class Graph:
         self.nodes.append(node)
         results = tuple(Tensor(n, np.dtype(dtype), shape) for n, (dtype, shape) in zip(names, types, strict=True))
         self._foreign += results
-        self._domains.add(PYTHON)
+        self._domains[PYTHON] = DOMAINS[PYTHON]
         return results
 
     def other(
@@ -167,10 +168,13 @@ class Graph:
         kind: str,
         inputs: Sequence[Tensor],
         types: Sequence[tuple[np.dtype[Any], Shape | None]],
+        *,
+        last: int | None = None,
         **attributes: Any,
     ) -> tuple[Tensor, ...]:
-        """Append one node of one of `DOMAINS`, with outputs of the `types`."""
-        self._domains.add(domain)
+        """Append one node of one of `DOMAINS`, with outputs of the `types`. `last` is the last version of the domain
+        that has the operator, where that is not the one there."""
+        self._domains[domain] = min(last or DOMAINS[domain], self._domains.get(domain, DOMAINS[domain]))
         names = [self.unique(kind) for _ in types]
         node = helper.make_node(kind, [t.name for t in inputs], names, name=names[0], domain=domain, **attributes)
         self.nodes.append(node)
@@ -346,9 +350,9 @@ def common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
     return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
 
 
-def opset_imports(domains: Iterable[str]) -> list[onnx.OperatorSetIdProto]:
-    """The operator sets of a model that uses these beside ONNX's own."""
-    return [*_OPSET_IMPORTS, *(helper.make_opsetid(domain, DOMAINS[domain]) for domain in sorted(domains))]
+def opset_imports(domains: Mapping[str, int]) -> list[onnx.OperatorSetIdProto]:
+    """The operator sets of a model that uses these, in these versions, beside ONNX's own."""
+    return [*_OPSET_IMPORTS, *(helper.make_opsetid(domain, domains[domain]) for domain in sorted(domains))]
 
 
 def value_info(t: Tensor) -> onnx.ValueInfoProto:

@@ -43,29 +43,42 @@ def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[A
 
     Raises UnsupportedModelError for a kind of model that is not executed here, and the errors of the lowering.
     """
-    return closed(_lower(asset, function, float16), {feature.name for feature in function.inputs})
+    lowered = _lower(asset, function, float16, _tree_ensembles(asset))
+    return closed(lowered, {feature.name for feature in function.inputs})
 
 
-def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type) -> Lowered:
+def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
+    """`trees` is how many tree ensembles the whole model has."""
     kind = asset.description.kind
     if kind == "mlProgram":
         return lower(read_program(asset), function.name, float16)
     if kind in _PIPELINES:
         parts = [
-            (part.description.function(), _part(part, part.description.function(), float16)) for part in asset.parts()
+            (part.description.function(), _part(part, part.description.function(), float16, trees))
+            for part in asset.parts()
         ]
         return join(function, parts)
     if kind == "linkedModel":
         linked = asset.linked()
-        return replace(_lower(linked, linked.description.function(), float16), name=function.name)
+        return replace(_lower(linked, linked.description.function(), float16, trees), name=function.name)
+    if kind == "treeEnsembleClassifier":
+        return lower_tree_ensemble_classifier(asset, function, only=trees == 1)
     if kind not in _KINDS:
         raise UnsupportedModelError(f"{asset.name} is a {kind} model, which this version does not execute")
     return _KINDS[kind](asset, function)
 
 
-def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type) -> Lowered:
+def _tree_ensembles(asset: Asset) -> int:
+    """How many a model has, in pipelines too; a linked model, which may have any, counts as several."""
+    kind = asset.description.kind
+    if kind in _PIPELINES:
+        return sum(map(_tree_ensembles, asset.parts()))
+    return 2 if kind == "linkedModel" else int(kind.startswith("treeEnsemble"))
+
+
+def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
     try:
-        return _lower(asset, function, float16)
+        return _lower(asset, function, float16, trees)
     except PippinError as error:
         error.add_note(f"in {asset.name}, a {asset.description.kind}")
         raise
@@ -81,7 +94,6 @@ _KINDS: Mapping[str, Callable[[Asset, FunctionDescription], Lowered]] = {
     "supportVectorRegressor": lower_svm_regressor,
     "supportVectorClassifier": lower_svm_classifier,
     "treeEnsembleRegressor": lower_tree_ensemble_regressor,
-    "treeEnsembleClassifier": lower_tree_ensemble_classifier,
     "kNearestNeighborsClassifier": lower_nearest_neighbors,
     "bayesianProbitRegressor": lower_bayesian_probit_regressor,
     "itemSimilarityRecommender": lower_item_similarity_recommender,

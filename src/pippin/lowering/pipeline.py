@@ -71,18 +71,21 @@ class _Pipeline:
         self.sources: list[Source] = []
         self.checks: list[tuple[Check, onnx.ValueInfoProto]] = []
         self.parts = 0
-        self.serial = True
-        self._domains: set[str] = set()
+        self.threads: int | None = 1
+        self._domains: dict[str, int] = {}
         self._given = {feature.name: feature for feature in function.inputs}
 
     def add(self, described: FunctionDescription, part: Lowered, prefix: str) -> None:
         self.parts += 1
-        self.serial &= part.serial
+        self.threads = None if None in (self.threads, part.threads) else max(self.threads or 1, part.threads or 1)
         self.computes |= part.computes
         self.sources += [replace(source, name=prefix + source.name) for source in part.sources]
         model = part.model
         _prefix(model.graph, prefix)
-        self._domains |= {imported.domain for imported in model.opset_import} & DOMAINS.keys()
+        for imported in model.opset_import:
+            if imported.domain in DOMAINS:
+                known = self._domains.get(imported.domain, imported.version)
+                self._domains[imported.domain] = min(known, imported.version)
         optional = {feature.name for feature in described.inputs if feature.optional}
         for wanted in _values(part.inputs, model.graph.input, prefix):
             self._connect(self._value(wanted, optional, prefix), wanted)
@@ -134,7 +137,7 @@ class _Pipeline:
             labels=self.labels,
             computes=self.computes,
             sources=tuple(replace(s, cost=s.cost / self.parts) for s in self.sources),
-            serial=self.serial,
+            threads=self.threads,
             checks=tuple(check for check, _ in self.checks),
         )
 
@@ -217,8 +220,10 @@ class _Pipeline:
         dtype = np.dtype(object if isinstance(labels.classes[0], str) else np.int64)
         classes = numpy_helper.from_array(np.array(labels.classes, dtype), f"{base}/classes")
         flat = numpy_helper.from_array(np.array([-1], np.int64), f"{base}/flat")
-        self.graph.initializer.extend([classes, flat])
-        self._node("Reshape", [base, flat.name], f"{base}/row")
+        first = numpy_helper.from_array(np.arange(count), f"{base}/first")
+        self.graph.initializer.extend([classes, flat, first])
+        self._node("Reshape", [base, flat.name], f"{base}/all")
+        self._node("Gather", [f"{base}/all", first.name], f"{base}/row")  # what follows belongs to no class
         self._node("ArgMax", [f"{base}/row"], f"{base}/place", axis=0, keepdims=1)
         self._node("Gather", [classes.name, f"{base}/place"], f"{base}/label")
         label = Port(labels.label_output, _type(dtype, (1,)), dtype)

@@ -50,23 +50,24 @@ class Adaptive:
     def __init__(self, alone: Compiled, variants: Sequence[Variant]) -> None:
         self._alone = alone
         self._variants = tuple(sorted(variants, key=lambda variant: variant.streams))
-        self._lock = Lock()
-        self._inside = 0
-        self._calm = _CALM
+        self._inside: list[None] = []  # one for each prediction: append and pop are atomic, and cheaper than a lock
+        self._calm = _CALM  # a count that is lost between two threads changes nothing
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
-        with self._lock:
-            self._inside += 1
-            inside = self._inside
-            self._calm = self._calm + 1 if inside == 1 else 0
-            calm = self._calm >= _CALM
+        under_way = self._inside
+        under_way.append(None)
         try:
-            return (self._alone if calm else self._for(max(inside, 2))).run(inputs, stop, into)
+            inside = len(under_way)
+            if inside > 1:
+                self._calm = 0
+            elif self._calm < _CALM:
+                self._calm += 1
+            chosen = self._alone if self._calm >= _CALM else self._for(max(inside, 2))
+            return chosen.run(inputs, stop, into)
         finally:
-            with self._lock:
-                self._inside -= 1
+            under_way.pop()
 
     def _for(self, count: int) -> Compiled:
         fitting = next((variant for variant in self._variants if variant.streams >= count), self._variants[-1])

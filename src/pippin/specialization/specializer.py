@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from ..configuration import Configuration
-from ..devices import ComputeDevice, devices_of
+from ..devices import ComputeDevice, cpu, devices_of
 from ..engines import Compiled, Engine, Settings, all_engines, engine_named, python_engine
 from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
@@ -260,7 +260,7 @@ def _choose(
     whole = segment.nodes is None
     if strategy == "fast_load" or not whole:  # a piece cannot be judged alone
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
-    threads = configuration.threads or (1 if lowered.serial else None)
+    threads = configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
     rows = candidates(list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction")
     if wanted not in ("", "auto") and strategy == "fast_load":
         rows.sort(key=lambda row: row.settings.precision != wanted)
@@ -284,7 +284,8 @@ def _together(
     if segment.nodes is not None:  # a piece cannot be judged alone
         return Together(choice.best)
     strategy = configuration.hints.specialization_strategy
-    return for_many(choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages)
+    several = lowered.threads is not None and lowered.threads > 1
+    return for_many(choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, several)
 
 
 def _adapted(number: int, part: Part, together: Together, artifacts: Artifacts) -> Compiled:

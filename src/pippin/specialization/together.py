@@ -48,20 +48,22 @@ class Together:
 
 def for_many(
     choice: Choice, sources: Mapping[str, bytes | Path], inputs: Callable[[], list[Arrays]], strategy: str,
-    stages: Stages,
+    stages: Stages, several: bool = False,
 ) -> Together:  # fmt: skip
-    """The forms for many predictions at once, of what was chosen for one or of another candidate that is as fast."""
+    """The forms for many predictions at once, of what was chosen for one or of another candidate that is as fast;
+    `several` says that threads are known to help one prediction, however short it is."""
+    shortest = 0.0 if several else SHORT
     best, cores = choice.best, cpu.cores()
     if cores < 2 or strategy == "fast_load":
         return Together(best)
     try:
         if strategy == "fast_prediction":
             with stages.stage("measure"):
-                return _measured(choice, sources, inputs()[0], cores, stages)
+                return _measured(choice, sources, inputs()[0], cores, stages, shortest)
         took = math.inf if best.unmeasured else _seconds(best, inputs)  # what there was no time to run is long
     except PippinError:  # no inputs can be made up
         return Together(best)
-    return Together(best, best.engine.together(best.settings, cores) if took >= SHORT else ())
+    return Together(best, best.engine.together(best.settings, cores) if took >= shortest else ())
 
 
 def _seconds(best: Tried, inputs: Callable[[], list[Arrays]]) -> float:
@@ -95,11 +97,11 @@ class _Contender:
 
 
 def _measured(
-    choice: Choice, sources: Mapping[str, bytes | Path], arrays: Arrays, cores: int, stages: Stages
+    choice: Choice, sources: Mapping[str, bytes | Path], arrays: Arrays, cores: int, stages: Stages, shortest: float
 ) -> Together:
     fastest = _seconds(choice.best, lambda: [arrays])
     contenders = [
-        _Contender(row, _forms(row, sources[row.engine.name], cores, stages) if fastest >= SHORT else ())
+        _Contender(row, _forms(row, sources[row.engine.name], cores, stages) if fastest >= shortest else ())
         for row in choice.usable
         if row is choice.best or (row.seconds or math.inf) <= _NEAR * fastest
     ]

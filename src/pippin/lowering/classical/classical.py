@@ -106,7 +106,7 @@ class Classical(Graph):
         self._results: list[tuple[Port, Tensor]] = []
         self._further: list[Tensor] = []
         self._checks: list[Check] = []
-        self.serial = True
+        self.threads = 1
 
     @cached_property
     def inputs(self) -> dict[str, Tensor | Pairs]:
@@ -156,10 +156,9 @@ class Classical(Graph):
         known = None if None in sizes else sum(size or 0 for size in sizes)
         if count is not None and known is not None and known != count:
             raise SpecificationError(f"the {self.kind} computes with {count} numbers, but its inputs hold {known}")
-        if count is not None and len(rows) == 1:
-            return self.Reshape(rows[0], [1, count])
-        flat = [self.Reshape(t, [1, -1 if size is None else size]) for t, size in zip(rows, sizes, strict=True)]
-        return flat[0] if len(flat) == 1 else self.Concat(*flat, axis=1)
+        size = count if known is None else known
+        flat = [t if t.rank == 1 else self.Reshape(t, [-1]) for t in rows] if len(rows) > 1 else rows
+        return self.Reshape(flat[0] if len(flat) == 1 else self.Concat(*flat, axis=0), [1, size or -1])
 
     def strings(self, values: Iterable[str]) -> Tensor:
         """A constant row of strings."""
@@ -213,13 +212,15 @@ class Classical(Graph):
         value = self._formed(feature, value)
         self._add(Port(port.name, TensorType(_declared(value.dtype), value.shape), value.dtype, tensor), value)
 
-    def classify(self, scores: Tensor, classes: Sequence[Any], probabilities: bool = True) -> Labels:
-        """The label of the highest of the scores (1, n), which are the probabilities if these are asked for.
+    def classify(self, scores: Tensor, classes: Sequence[Any], probabilities: bool = True, padding: int = 0) -> Labels:
+        """The label of the highest of the scores (1, n), which are the probabilities if these are asked for. So many
+        of the last scores are `padding`, and belong to no class.
 
         Raises SpecificationError where there are no labels, or not one for each score.
         """
-        if not classes or scores.shape is None or scores.shape[-1] not in (None, len(classes)):
-            count = "?" if scores.shape is None else scores.shape[-1]
+        size = None if scores.shape is None else scores.shape[-1]
+        if not classes or scores.shape is None or size not in (None, len(classes) + padding):
+            count = "?" if size is None else size - padding
             raise SpecificationError(f"the {self.kind} has {len(classes)} class labels for {count} scores")
         label = self.function.predicted_feature_name or self.function.outputs[0].name
         described = {feature.name for feature in self.function.outputs}
@@ -231,7 +232,7 @@ class Classical(Graph):
             raise SpecificationError(
                 f"the output '{wanted}' has probabilities, for which the {self.kind} has no numbers"
             )
-        port = Port(f"{label}/probabilities", TensorType(DataType.FLOAT64, scores.shape), FLOAT)
+        port = Port(f"{label}/probabilities", TensorType(_declared(scores.dtype), scores.shape), scores.dtype)
         self._add(port, scores)
         return Labels(port.name, tuple(classes), label, wanted)
 
@@ -252,7 +253,7 @@ class Classical(Graph):
             written=(),
             labels=labels,
             sources=(Source(self.kind, self.kind, 1.0),),
-            serial=self.serial,
+            threads=self.threads,
             checks=tuple(self._checks),
         )
 

@@ -1,12 +1,10 @@
-"""Tree ensemble: sums of decision trees, as ONNX's TreeEnsemble in float64, and what follows the sum.
+"""Tree ensemble: sums of decision trees, by ONNX's operators, in float64, and what follows the sum.
 
-Source: `TreeEnsemble.proto`; `TreeEnsemble` of ai.onnx.ml 5.
+Source: `TreeEnsemble.proto`; `TreeEnsemble` of ai.onnx.ml 5, and `TreeEnsembleRegressor`, which ai.onnx.ml has until 4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,33 +15,39 @@ from ...format.description import FunctionDescription
 from ..graph import Tensor
 from ..lowered import Lowered
 from .classical import FLOAT, INT, Classical
+from .forest import Forest
 
-_LEAF = 6
-_EQUAL, _NOT_EQUAL = 4, 5
-_SUM = 1
-# From so many trees on, two threads are faster than one, although they wait for each other.
-_MANY = 4000
-
-# (tree, node) of the message, by its numbers.
-_Nodes = Mapping[int, Any]
+# So many branches are work for a thread: with fewer, two threads wait for each other longer than they gain.
+_WORK = 1250
+# ONNX Runtime lets several threads walk from so many trees on (`parallel_tree_` in its tree_ensemble_common.h).
+_TREES = 81
+# The sums of two threads lie side by side: with fewer than so many, in one line of the cache, which they take from each
+# other at every leaf (500 trees of 3 classes: 11.6 us, 9.7 with a fourth sum).
+_APART = 4
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def lower_tree_ensemble_regressor(asset: Asset, function: FunctionDescription) -> Lowered:
     """The transformed sum, one number or several."""
     g = Classical(asset, function)
-    g.give(g.only_output, _transformed(g, _sums(g)))
+    g.give(g.only_output, _transformed(g, _sums(g, exact=True)))
     return g.finished()
 
 
-def lower_tree_ensemble_classifier(asset: Asset, function: FunctionDescription) -> Lowered:
-    """A sum for each class, or for all but the first; a single one of two classes belongs to the second."""
+def lower_tree_ensemble_classifier(asset: Asset, function: FunctionDescription, only: bool = True) -> Lowered:
+    """A sum for each class, or for all but the first; a single one of two classes belongs to the second.
+
+    `only` says that no other tree ensemble comes into the same graph, where two versions of an operator set would meet.
+    Probabilities are then rounded to float32, where that is faster.
+    """
     g = Classical(asset, function)
     classes = asset.description.class_labels or ()
-    sums = _sums(g)
+    sums = _sums(g, exact=not only or g.message.postEvaluationTransform != 0)
+    padding = sums.static_size(1) - len(_base(g))
     probabilities = _transformed(g, sums)
     if len(classes) == 2 and probabilities.static_size(1) == 1:
         probabilities = g.Concat(g.Sub(1.0, probabilities), probabilities, axis=1)
-    return g.finished(g.classify(probabilities, classes))
+    return g.finished(g.classify(probabilities, classes, padding=padding))
 
 
 def _transformed(g: Classical, sums: Tensor) -> Tensor:
@@ -63,22 +67,29 @@ def _transformed(g: Classical, sums: Tensor) -> Tensor:
     raise SpecificationError(f"the {g.kind} has the unknown transform {number} after its evaluation")
 
 
-def _sums(g: Classical) -> Tensor:
-    """(1, dimensions): the base prediction and the values of the leaf that each tree comes to."""
+def _sums(g: Classical, exact: bool) -> Tensor:
+    """(1, dimensions): the base prediction and the values of the leaf that each tree comes to, in float64; where they
+    need not be `exact` and that is faster, in float32 and with zeros after them."""
+    forest = Forest(_base(g))
+    for tree, nodes in _trees(g.message.treeEnsemble.nodes).items():
+        forest.add(tree, nodes)
+    x = _features(g, forest.width)
+    if not forest.roots:
+        return g.Identity(forest.base[None])
+    if len(forest.roots) >= _TREES:
+        g.threads = max(1, int(forest.visited) // _WORK)
+    return _evaluated(g, x, forest, exact)
+
+
+def _base(g: Classical) -> np.ndarray:
+    """The base prediction, which has all dimensions."""
     parameters = g.message.treeEnsemble
     base = np.array(parameters.basePredictionValue, FLOAT)
     dimensions = parameters.numPredictionDimensions or len(base) or 1
     base = base if len(base) else np.zeros(dimensions, FLOAT)
     if len(base) != dimensions:
         raise SpecificationError(f"the {g.kind} has {dimensions} dimensions and {len(base)} base predictions")
-    forest = _Forest(dimensions, base.copy())
-    for tree, nodes in _trees(parameters.nodes).items():
-        forest.add(tree, nodes)
-    x = _features(g, forest.width)
-    if not forest.roots:
-        return g.Identity(forest.base[None])
-    g.serial = len(forest.roots) < _MANY
-    return _evaluated(g, x, forest)
+    return base
 
 
 def _features(g: Classical, width: int) -> Tensor:
@@ -102,150 +113,36 @@ def _trees(messages: Any) -> dict[int, dict[int, Any]]:
     return trees
 
 
-@dataclass
-class _Forest:
-    """The arrays of ONNX's TreeEnsemble. Children are numbers of nodes, or of leaves where the flag says so."""
-
-    dimensions: int
-    base: np.ndarray
-    roots: list[int] = field(default_factory=list)
-    features: list[int] = field(default_factory=list)
-    splits: list[float] = field(default_factory=list)
-    modes: list[int] = field(default_factory=list)
-    missing: list[int] = field(default_factory=list)
-    true: list[int] = field(default_factory=list)
-    true_leaf: list[int] = field(default_factory=list)
-    false: list[int] = field(default_factory=list)
-    false_leaf: list[int] = field(default_factory=list)
-    leaves: list[dict[int, float]] = field(default_factory=list)
-    """The values of each leaf by dimension."""
-    leaf_trees: list[int] = field(default_factory=list)
-
-    @property
-    def width(self) -> int:
-        return max(self.features, default=-1) + 1
-
-    def add(self, tree: int, nodes: _Nodes) -> None:
-        """Raises SpecificationError where the nodes are no tree."""
-        root = self._root(tree, nodes)
-        if nodes[root].nodeBehavior == _LEAF:  # the same wherever it is evaluated
-            for index, value in self._values(tree, nodes[root]).items():
-                self.base[index] += value
-            return
-        branches = [number for number, node in nodes.items() if node.nodeBehavior != _LEAF]
-        places = {number: len(self.features) + i for i, number in enumerate(branches)}
-        self.roots.append(places[root])
-        for number in branches:
-            self._branch(tree, nodes, nodes[number], places)
-
-    def _branch(self, tree: int, nodes: _Nodes, node: Any, places: Mapping[int, int]) -> None:
-        mode, tracks = node.nodeBehavior, node.missingValueTracksTrueChild
-        children = [node.trueChildNodeId, node.falseChildNodeId]
-        if mode == _NOT_EQUAL:
-            # NaN is not equal to anything, which would lead it to the true child whatever the node says of it.
-            mode, tracks, children = _EQUAL, not tracks, children[::-1]
-        self.features.append(node.branchFeatureIndex)
-        self.splits.append(node.branchFeatureValue)
-        self.modes.append(mode)
-        self.missing.append(int(tracks))
-        for child, places_of, flags in zip(
-            children, (self.true, self.false), (self.true_leaf, self.false_leaf), strict=True
-        ):
-            leaf = nodes[child].nodeBehavior == _LEAF
-            flags.append(int(leaf))
-            places_of.append(self._leaf(tree, nodes[child]) if leaf else places[child])
-
-    def _leaf(self, tree: int, node: Any) -> int:
-        self.leaves.append(self._values(tree, node))
-        self.leaf_trees.append(len(self.roots) - 1)
-        return len(self.leaves) - 1
-
-    def _values(self, tree: int, node: Any) -> dict[int, float]:
-        values: dict[int, float] = {}
-        for info in node.evaluationInfo:
-            if info.evaluationIndex >= self.dimensions:
-                raise SpecificationError(
-                    f"a leaf of the tree {tree} has a value for the dimension {info.evaluationIndex};"
-                    f" there are {self.dimensions}"
-                )
-            values[info.evaluationIndex] = values.get(info.evaluationIndex, 0.0) + info.evaluationValue
-        return values
-
-    def _root(self, tree: int, nodes: _Nodes) -> int:
-        """The one node that is nobody's child; every other one must be the child of one node."""
-        parents: dict[int, int] = {}
-        for number, node in nodes.items():
-            if node.nodeBehavior > _LEAF:
-                raise SpecificationError(f"the tree {tree} has a node of the unknown behavior {node.nodeBehavior}")
-            if node.nodeBehavior == _LEAF:
-                continue
-            for child in (node.trueChildNodeId, node.falseChildNodeId):
-                if child not in nodes:
-                    raise SpecificationError(
-                        f"the node {number} of the tree {tree} leads to {child}, which is not there"
-                    )
-                if child in parents:
-                    raise SpecificationError(f"two nodes of the tree {tree} lead to {child}")
-                parents[child] = number
-        roots = nodes.keys() - parents.keys()
-        if len(roots) != 1:
-            raise SpecificationError(f"the tree {tree} has {len(roots)} roots; one is needed")
-        (root,) = roots
-        below = [root]  # a cycle apart from the root has no way to it
-        for number in below:
-            if nodes[number].nodeBehavior != _LEAF:
-                below += [nodes[number].trueChildNodeId, nodes[number].falseChildNodeId]
-        if len(below) != len(nodes):
-            raise SpecificationError(f"{len(nodes) - len(below)} nodes of the tree {tree} cannot be reached")
-        return root
-
-
-def _evaluated(g: Classical, x: Tensor, forest: _Forest) -> Tensor:
-    """(1, dimensions), with the base prediction, which where it is simpler every leaf of the first tree carries.
-
-    A leaf of ONNX's has one value. Where leaves have several, each tree gives the number of its leaf instead, and the
-    values are looked up: every tree is walked once.
-    """
-    if forest.dimensions == 1 or not forest.base.any():
-        for leaf, tree in zip(forest.leaves, forest.leaf_trees, strict=True):
-            if tree == 0 and forest.base.any():
-                leaf[0] = leaf.get(0, 0.0) + forest.base[0]
-        forest.base[:] = 0
-    if all(len(values) <= 1 for values in forest.leaves):
+def _evaluated(g: Classical, x: Tensor, forest: Forest, exact: bool) -> Tensor:
+    """(1, dimensions). A leaf of ONNX's TreeEnsemble has one value; where leaves have several, and the sums must be
+    `exact`, each tree gives the number of its leaf instead, and the values are looked up: every tree is walked once."""
+    several = any(len(values) > 1 for values in forest.leaves)
+    if several or forest.dimensions == 1:
+        forest.carry_base()
+    if not several:
         pairs = [next(iter(values.items()), (0, 0.0)) for values in forest.leaves]
         targets, weights = [index for index, _ in pairs], [value for _, value in pairs]
         sums = _ensemble(g, x, forest, targets, np.array(weights, FLOAT), forest.dimensions)
         return g.Add(sums, forest.base) if forest.base.any() else sums
+    if not exact and forest.bound < _FLOAT32_MAX:
+        return _regressor(g, x, forest)
     table = np.zeros((len(forest.leaves), forest.dimensions), FLOAT)
-    for row, tree, values in zip(table, forest.leaf_trees, forest.leaves, strict=True):
+    for row, values in zip(table, forest.leaves, strict=True):
         row[list(values)] = list(values.values())
-        row += forest.base if tree == 0 else 0
     numbers = np.arange(len(forest.leaves), dtype=FLOAT)
     reached = _ensemble(g, x, forest, forest.leaf_trees, numbers, len(forest.roots))
     return g.ReduceSum(g.Gather(table, g.cast(reached, INT)), [1], keepdims=0)
 
 
-def _ensemble(g: Classical, x: Tensor, forest: _Forest, targets: list[int], weights: np.ndarray, count: int) -> Tensor:
-    from onnx import numpy_helper
+def _ensemble(g: Classical, x: Tensor, forest: Forest, targets: list[int], weights: np.ndarray, count: int) -> Tensor:
+    attributes = forest.ensemble(targets, weights, count)
+    return g.other("ai.onnx.ml", "TreeEnsemble", [x], [(FLOAT, (1, count))], **attributes)[0]
 
-    (result,) = g.other(
-        "ai.onnx.ml",
-        "TreeEnsemble",
-        [x],
-        [(FLOAT, (1, count))],
-        aggregate_function=_SUM,
-        post_transform=0,
-        n_targets=count,
-        tree_roots=forest.roots,
-        nodes_featureids=forest.features,
-        nodes_splits=numpy_helper.from_array(np.array(forest.splits, FLOAT)),
-        nodes_modes=numpy_helper.from_array(np.array(forest.modes, np.uint8)),
-        nodes_missing_value_tracks_true=forest.missing,
-        nodes_truenodeids=forest.true,
-        nodes_trueleafs=forest.true_leaf,
-        nodes_falsenodeids=forest.false,
-        nodes_falseleafs=forest.false_leaf,
-        leaf_targetids=targets,
-        leaf_weights=numpy_helper.from_array(weights),
-    )
-    return result
+
+def _regressor(g: Classical, x: Tensor, forest: Forest) -> Tensor:
+    """(1, dimensions or more) in float32: sums in float64 that the operator rounds at the end."""
+    count = forest.dimensions
+    if g.threads != 1:
+        count = max(count, _APART)
+    made = [(np.dtype(np.float32), (1, count))]
+    return g.other("ai.onnx.ml", "TreeEnsembleRegressor", [x], made, last=4, **forest.regressor(count))[0]
