@@ -19,8 +19,9 @@ from .forest import Forest
 
 # So many branches are work for a thread: with fewer, two threads wait for each other longer than they gain.
 _WORK = 1250
-# ONNX Runtime lets several threads walk from so many trees on (`parallel_tree_` in its tree_ensemble_common.h).
-_TREES = 81
+# From so many trees on ONNX Runtime lets several threads walk (`parallel_tree_` in its tree_ensemble_common.h). Of
+# fewer, two classes often have the same share: which is the label, only the last bits of the sums in float64 say.
+_MANY = 81
 # The sums of two threads lie side by side: with fewer than so many, in one line of the cache, which they take from each
 # other at every leaf (500 trees of 3 classes: 11.6 us, 9.7 with a fourth sum).
 _APART = 4
@@ -38,7 +39,7 @@ def lower_tree_ensemble_classifier(asset: Asset, function: FunctionDescription, 
     """A sum for each class, or for all but the first; a single one of two classes belongs to the second.
 
     `only` says that no other tree ensemble comes into the same graph, where two versions of an operator set would meet.
-    Probabilities are then rounded to float32, where that is faster.
+    The probabilities of many trees are then rounded to float32, which is faster.
     """
     g = Classical(asset, function)
     classes = asset.description.class_labels or ()
@@ -76,7 +77,7 @@ def _sums(g: Classical, exact: bool) -> Tensor:
     x = _features(g, forest.width)
     if not forest.roots:
         return g.Identity(forest.base[None])
-    if len(forest.roots) >= _TREES:
+    if len(forest.roots) >= _MANY:
         g.threads = max(1, int(forest.visited) // _WORK)
     return _evaluated(g, x, forest, exact)
 
@@ -124,7 +125,7 @@ def _evaluated(g: Classical, x: Tensor, forest: Forest, exact: bool) -> Tensor:
         targets, weights = [index for index, _ in pairs], [value for _, value in pairs]
         sums = _ensemble(g, x, forest, targets, np.array(weights, FLOAT), forest.dimensions)
         return g.Add(sums, forest.base) if forest.base.any() else sums
-    if not exact and forest.bound < _FLOAT32_MAX:
+    if not exact and len(forest.roots) >= _MANY and forest.bound < _FLOAT32_MAX:
         return _regressor(g, x, forest)
     table = np.zeros((len(forest.leaves), forest.dimensions), FLOAT)
     for row, values in zip(table, forest.leaves, strict=True):
