@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -19,28 +17,16 @@ from ..lowering.lowered import PYTHON, Lowered
 from .base import PLAIN, FloatPrecision, Settings
 from .distribution import installed_version
 from .onnxruntime_bound import BoundRuns, written
+from .onnxruntime_providers import NVIDIA, chain, device_name, failure, library, provider
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
-# The providers that reach a kind of device, the preferred one first; the CPU stands behind each of them.
-_PROVIDERS = {
-    "cpu": ("CPUExecutionProvider",),
-    "gpu": ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider"),
-    "neuralEngine": ("QNNExecutionProvider", "VitisAIExecutionProvider", "CANNExecutionProvider"),
-}
-_NVIDIA = Path("/dev/nvidiactl")
 _SEVERITY_FATAL = 4  # warnings of the optimizer say nothing to a user, and errors are raised
 _ARTIFACT = "model.onnx"
 _WEIGHTS = "weights.bin"
 _SMALLEST_IN_WEIGHTS = "1024"  # bytes; the rest stays in the model file
-
-
-def _onnxruntime() -> Any:
-    """The library, imported without its telemetry: 1.32 keeps a device id in the home folder."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
-    return importlib.import_module("onnxruntime")
 
 
 class OnnxRuntime:
@@ -61,19 +47,20 @@ class OnnxRuntime:
     def device_name(self, kind: str) -> str | None:
         if kind == "cpu":
             return "CPU"
-        if not _NVIDIA.exists() and not installed_version(*_PACKAGES[1:]):
+        if not NVIDIA.exists() and not installed_version(*_PACKAGES[1:]):
             return None  # the plain package has the CPU alone: not worth an import
-        provider = self._provider(kind)
-        if provider is None or (provider.startswith("CUDA") and not _NVIDIA.exists()):
-            return None
-        return provider.removesuffix("ExecutionProvider")
+        found = provider(kind)
+        return None if found is None or failure(found) else device_name(found)
 
     def absence(self, kind: str) -> str:
         if not self.installed:
             return "not installed (pip install onnxruntime)"
+        found = provider(kind) if installed_version(*_PACKAGES[1:]) else None
+        if found is not None:
+            return f"{found} does not start: {failure(found)}"
         if kind == "gpu":
-            if not _NVIDIA.exists():
-                return f"no NVIDIA driver: there is no {_NVIDIA}"
+            if not NVIDIA.exists():
+                return f"no NVIDIA driver: there is no {NVIDIA}"
             return "its CUDA provider is not installed (pip install onnxruntime-gpu, in place of onnxruntime)"
         return "no NPU provider is installed (for Qualcomm's: pip install onnxruntime-qnn, in place of onnxruntime)"
 
@@ -108,7 +95,7 @@ class OnnxRuntime:
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         options = _options(settings)
-        options.graph_optimization_level = _onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
         return self._session(folder / _ARTIFACT, options, settings.device)
 
     def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
@@ -139,15 +126,10 @@ class OnnxRuntime:
                 seconds[name] = seconds.get(name, 0.0) + event["dur"] / 1e6
         return seconds
 
-    def _provider(self, kind: str) -> str | None:
-        there = _onnxruntime().get_available_providers()
-        return next((provider for provider in _PROVIDERS[kind] if provider in there), None)
-
     def _session(self, source: bytes | Path, options: Any, device: str) -> CompiledOnnxRuntime:
-        providers = list(dict.fromkeys([self._provider(device) or "CPUExecutionProvider", *_PROVIDERS["cpu"]]))
         try:
             model = source if isinstance(source, bytes) else str(source)
-            session = _onnxruntime().InferenceSession(model, options, providers=providers)
+            session = library().InferenceSession(model, options, providers=chain(device))
         except Exception as error:  # the library's exceptions share no base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
         return CompiledOnnxRuntime(session, device)
@@ -171,7 +153,7 @@ def _write_into(folder: Path, options: Any) -> None:
 
 
 def _options(settings: Settings) -> Any:
-    options = _onnxruntime().SessionOptions()
+    options = library().SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     # float32 is a promise: by default products with 4- and 8-bit weights quantize their other side as well.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
@@ -188,7 +170,7 @@ class CompiledOnnxRuntime:
         self._run = partial(getattr(session, "_sess", session).run, self.output_names)
         self._bound = BoundRuns.of(session) if device == "cpu" else None
         # Nothing changes these: any thread may use them, and without any the library makes new ones, 0.7 us a run.
-        self._options = _onnxruntime().RunOptions()
+        self._options = library().RunOptions()
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
@@ -220,7 +202,7 @@ class CompiledOnnxRuntime:
         return dict(zip(self.output_names, values, strict=True))
 
     def _stoppable(self, run: Callable[..., Any], inputs: Mapping[str, np.ndarray], stop: Stop) -> Any:
-        options = _onnxruntime().RunOptions()
+        options = library().RunOptions()
         with stop.by(lambda: setattr(options, "terminate", True)):
             return run(inputs, options)
 
@@ -228,7 +210,7 @@ class CompiledOnnxRuntime:
         self, inputs: Mapping[str, np.ndarray], into: Mapping[str, np.ndarray], stop: Stop | None
     ) -> dict[str, np.ndarray]:
         """The outputs are bound to the caller's memory."""
-        binding, options = self.session.io_binding(), self._options if stop is None else _onnxruntime().RunOptions()
+        binding, options = self.session.io_binding(), self._options if stop is None else library().RunOptions()
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)
         for name in self.output_names:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ from onnx import TensorProto, helper
 from ..engines import Engine, Settings, all_engines
 from .cost import Unit
 
-_WIDE, _LONG, _CHAIN = 384, 1 << 20, 32
+# The side of a product and the length of a vector: they must take longer than a launch, and no long time.
+_WIDE = {"cpu": 384, "gpu": 2048, "neuralEngine": 1024}
+_LONG = {"cpu": 1 << 20, "gpu": 1 << 22, "neuralEngine": 1 << 20}
+_CHAIN = 32
 _ROUNDS = 5
 _MEASURED = ("arithmetic", "bandwidth", "launch", "transfer", "latency")
 
@@ -33,7 +37,7 @@ class Machine:
 def machine(devices: Mapping[str, Mapping[str, str]], kept: Path | None = None, processor: str = "") -> Machine:
     """Measure every engine of every device: {device kind: {engine: version}}. Takes about 0.1 s for each, once.
 
-    Three models are timed: a product of two matrices, a sum of two long vectors, and a chain of tiny sums. What was
+    Products of two matrices, sines of long vectors, and a chain of sines of tiny ones are timed. What was
     measured is kept in the file `kept`, for the `processor` and the version of the engine; any process may write it,
     and the last one counts.
     """
@@ -74,31 +78,40 @@ def _write(kept: Path, units: Mapping[str, Unit]) -> None:
 
 @cache
 def _unit(name: str, device: str) -> Unit:
-    engine = all_engines()[name]
-    settings = Settings(device=device)
-    product = _seconds(engine, settings, _model([("MatMul", ["x", "x"])], (_WIDE, _WIDE)), (_WIDE, _WIDE))
-    long = _seconds(engine, settings, _model([("Sin", ["x"])], (_LONG,)), (_LONG,))
-    one = _seconds(engine, settings, _model([("Sin", ["x"])], (4,)), (4,))
-    chain = _seconds(engine, settings, _model([("Sin", ["x"])] * _CHAIN, (4,)), (4,))
-    launch = max((chain - one) / (_CHAIN - 1), 1e-8)
-    bandwidth = 2 * 4 * _LONG / max(long - one, 1e-6)
+    engine, wide, length = all_engines()[name], _WIDE[device], _LONG[device]
+
+    def seconds(kind: str, shape: tuple[int, ...], count: int = 1) -> float:
+        return _seconds(engine, Settings(device=device), _chain(kind, shape, count), shape)
+
+    def each(kind: str, shape: tuple[int, ...], once: float) -> float:
+        """Of one more operation in a chain, which brings nothing to the device and back."""
+        return (seconds(kind, shape, _CHAIN) - once) / (_CHAIN - 1)
+
+    one, long, product = seconds("Sin", (4,)), seconds("Sin", (length,)), seconds("MatMul", (wide, wide))
+    launch = max(each("Sin", (4,), one), 1e-8)
+    moved = 2 * 4 * length
+    if device == "cpu":  # where a chain would be fused to one pass over memory
+        bandwidth = transfer = moved / max(long - one, 1e-6)
+    else:
+        product, passed = each("MatMul", (wide, wide), product), each("Sin", (length,), long)
+        bandwidth = moved / max(passed - launch, 1e-6)
+        transfer = moved / max(long - one - passed, 1e-6)
     return Unit(
         engine.name,
         device,
-        arithmetic=_WIDE**3 / max(product - one, 1e-7),
+        arithmetic=wide**3 / max(product - (one if device == "cpu" else launch), 1e-7),
         bandwidth=bandwidth,
         launch=launch,
-        transfer=bandwidth,
+        transfer=transfer,
         latency=max(one - launch, 1e-7),
     )
 
 
-def _model(steps: list[tuple[str, list[str]]], shape: tuple[int, ...]) -> bytes:
-    nodes, before = [], "x"
-    for number, (kind, inputs) in enumerate(steps):
-        after = "y" if number == len(steps) - 1 else f"v{number}"
-        nodes.append(helper.make_node(kind, [before] * len(inputs), [after]))
-        before = after
+def _chain(kind: str, shape: tuple[int, ...], count: int) -> bytes:
+    """So many operations in a row, each on the result of the one before (a product multiplies it by itself)."""
+    inputs = 2 if kind == "MatMul" else 1
+    values = ["x", *(f"v{number}" for number in range(1, count)), "y"]
+    nodes = [helper.make_node(kind, [before] * inputs, [after]) for before, after in pairwise(values)]
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "calibration", ports[:1], ports[1:])
     return bytes(
@@ -107,7 +120,7 @@ def _model(steps: list[tuple[str, list[str]]], shape: tuple[int, ...]) -> bytes:
 
 
 def _seconds(engine: Engine, settings: Settings, model: bytes, shape: tuple[int, ...]) -> float:
-    compiled, x = engine.compile(model, settings), np.ones(shape, np.float32)
+    compiled, x = engine.compile(model, settings), np.full(shape, 1 / shape[0], np.float32)  # products stay as they are
     return median_seconds(lambda: compiled.run({"x": x}), _ROUNDS)
 
 
