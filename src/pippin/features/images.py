@@ -26,6 +26,9 @@ def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np
     Raises FeatureTypeError for what is not an image, FeatureShapeError for a size that the model does not
     take, FeatureValueError for a file that cannot be read.
     """
+    mode, order = _MODES[kind.color]
+    if type(value) is np.ndarray and _are_pixels(value, mode, kind):
+        return _tensor(value, order, dtype)
     resize = None
     if isinstance(value, ImageInput):
         value, resize = value.source, value.resize
@@ -37,9 +40,19 @@ def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np
             f"'{name}': an image of {picture.width} x {picture.height} was given; allowed is {kind.allowed}"
             " (width x height; pippin.ImageInput(image, resize=...) resizes)"
         )
-    pixels = np.asarray(picture, dtype)
-    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[_MODES[kind.color][1]]
-    return np.ascontiguousarray(channels[None])
+    return _tensor(np.asarray(picture), order, dtype)
+
+
+def _are_pixels(array: np.ndarray, mode: str, kind: Image) -> bool:
+    """Whether a picture made of an array would have just these pixels."""
+    colors = mode == "RGB" and array.dtype == np.uint8 and array.shape[2:] == (3,)
+    return colors and kind.allows((array.shape[1], array.shape[0]))
+
+
+def _tensor(pixels: np.ndarray, order: slice, dtype: np.dtype[Any]) -> np.ndarray:
+    """(height, width[, channels]) as (1, channels, height, width)."""
+    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[order]
+    return np.ascontiguousarray(channels[None]).astype(dtype)  # to convert while the bytes are sorted takes longer
 
 
 def _picture(name: str, value: Any, kind: Image) -> Any:
@@ -50,7 +63,7 @@ def _picture(name: str, value: Any, kind: Image) -> Any:
     if isinstance(value, str | os.PathLike):
         try:
             with PIL.Image.open(value) as opened:
-                return _converted(opened, mode)
+                return _converted(opened, mode).copy()  # the file is closed
         except (OSError, PIL.Image.DecompressionBombError) as error:
             raise FeatureValueError(f"'{name}': {os.fspath(value)!r} cannot be read as an image: {error}") from None
     if not isinstance(value, PIL.Image.Image):
@@ -86,7 +99,7 @@ def _converted(picture: Any, mode: str) -> Any:
     if picture.mode in ("I;16", "I") and mode in ("L", "RGB"):
         # Pillow clips 16-bit gray at 255; the picture is meant to be scaled.
         picture = picture.point(lambda v: v / 256).convert("L")
-    return picture.copy() if picture.mode == mode else picture.convert(mode)
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _resized(picture: Any, kind: Image, resize: Resize) -> Any:
