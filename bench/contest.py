@@ -7,6 +7,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from pippin.specialization import quiet
+
 
 def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
@@ -15,13 +17,14 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def medians(contestants: Mapping[str, Callable[[], object]], rounds: int, in_a_row: int = 1) -> dict[str, float]:
-    """The median seconds of each. In a round, each runs `in_a_row` times after one run that does not count, where
-    that is more than 1: the threads of whoever ran before it go on spinning for a while."""
+    """The median seconds of each. In a round, each runs `in_a_row` times, where that is more than 1 after a run that
+    does not count, and after the threads of whoever ran before it have stopped spinning."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     order = list(contestants)
     for number in range(rounds):
         for name in order[number % len(order) :] + order[: number % len(order)]:
             if in_a_row > 1:
+                quiet.wait()
                 contestants[name]()
             times[name] += [seconds(contestants[name]) for _ in range(in_a_row)]
     return {name: statistics.median(values) for name, values in times.items()}

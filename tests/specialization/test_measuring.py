@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pippin.engines import Settings, all_engines
-from pippin.specialization import candidates
+from pippin.specialization import candidates, quiet
 from pippin.specialization.candidates import Tried, _best
 from pippin.specialization.progress import Stages
 
@@ -15,7 +15,7 @@ INPUTS = [{"x": np.float32([1])}, {"x": np.float32([2])}]
 
 class Clock:
     def __init__(self):
-        self.now, self.order = 0.0, []
+        self.now, self.order, self.spins = 0.0, [], 0.0
 
     def perf_counter(self):
         return self.now
@@ -23,11 +23,16 @@ class Clock:
     def sleep(self, seconds):
         self.now += seconds
 
+    def process_time(self):
+        """Something spins until `spins`."""
+        return min(self.now, self.spins)
+
 
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr(candidates, "time", made)
+    monkeypatch.setattr(quiet, "time", made)
     return made
 
 
@@ -81,6 +86,13 @@ def test_one_far_behind_is_not_run_again(clock):
     rows = [row(clock, "openvino", 0.1), row(clock, "onnxruntime", 0.5)]
     measured(rows, 100)
     assert clock.order.count("onnxruntime") == 2, "in the first sweep alone"
+
+
+@pytest.mark.parametrize(("spins", "waited"), [(0, 0.004), (0.05, 0.056), (1e9, 0.2)])
+def test_waiting_until_nothing_spins(clock, spins, waited):
+    clock.spins = spins
+    quiet.wait()
+    assert clock.now == pytest.approx(waited, abs=0.005)
 
 
 def test_rounds_end_when_the_time_is_up(clock):

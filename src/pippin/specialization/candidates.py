@@ -15,6 +15,7 @@ from ..devices import cpu
 from ..engines import Compiled, Engine, Settings
 from ..errors import EngineError, PippinError, PredictionError, UnsupportedOperationError
 from ..plan import Candidate
+from . import quiet
 from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
 
@@ -24,9 +25,6 @@ _LONGEST = 2.0  # seconds of measuring with the default strategy, and no longer 
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _IN_A_ROW = 5
 _SHORT = 0.02  # seconds; a longer prediction is run once in a row
-# Seconds until threads have stopped spinning: at once after ONNX Runtime's, an encoder on OpenVINO was measured with
-# 27 ms in place of 15, and for as long as it was run.
-SETTLE = 0.03
 FAR_BEHIND = 1.3
 
 Inputs = list[dict[str, np.ndarray]]
@@ -249,7 +247,7 @@ def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed
     for number in range(rounds):
         fastest = min(min(row.times) for row in racing)
         racing = [row for row in racing if min(row.times) < FAR_BEHIND * fastest]
-        needed = sum(SETTLE + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in racing)
+        needed = sum(quiet.USUAL + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in racing)
         if len(racing) == 1 or time.perf_counter() - started + needed > allowed:
             break
         if number == 0:
@@ -258,7 +256,7 @@ def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed
         for row in racing:
             stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
             if before_it.engine.spins and before_it.engine is not row.engine:
-                time.sleep(SETTLE)
+                quiet.wait()
             before_it = row
             _run(row, arrays)
             _in_a_row(row, arrays)

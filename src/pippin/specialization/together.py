@@ -21,8 +21,9 @@ import numpy as np
 from ..devices import cpu
 from ..engines import Compiled, Settings
 from ..errors import EngineError, PippinError
+from . import quiet
 from .adaptive import OneAtATime
-from .candidates import FAR_BEHIND, SETTLE, Choice, Tried
+from .candidates import FAR_BEHIND, Choice, Tried
 from .progress import Stages
 
 # Seconds; the forms of a shorter prediction do not differ, or it is over before another one comes.
@@ -32,7 +33,7 @@ _AT_LEAST = 0.2  # seconds of each in a round
 _FEWEST = 3  # predictions of each caller in a round
 _LONGEST = 20.0  # seconds after which no further round begins
 # Engines this near to the fastest for one are judged by what they do for many as well.
-_NEAR = 1.1
+_NEAR = 1.05
 
 Arrays = dict[str, np.ndarray]
 
@@ -92,8 +93,8 @@ class _Contender:
 
     @property
     def worth(self) -> float:
-        """The speed for one times the speed for many."""
-        return (self.form.throughput or 0.0) / (self.alone.seconds or 1.0)
+        """The speed for many, and twice the speed for one: what is lost there must be gained twice here."""
+        return (self.form.throughput or 0.0) / (self.alone.seconds or 1.0) ** 2
 
 
 def _measured(
@@ -145,7 +146,7 @@ def _race(rows: list[Tried], arrays: Arrays, callers: int, stages: Stages) -> No
         for row in racing:
             stages.tell("measure", detail=f"{row.engine.name}, {row.settings}, many at once", share=number / _ROUNDS)
             if before_it.engine.spins and before_it.engine is not row.engine:
-                time.sleep(SETTLE)
+                quiet.wait()
             before_it = row
             rates[id(row)].append(rate(row, arrays, callers))
         most = max(max(found) for found in rates.values())
