@@ -127,6 +127,20 @@ def test_float_gray():
     np.testing.assert_array_equal(found[0, 0], x)
 
 
+@pytest.mark.parametrize("color", [ColorSpace.RGB, ColorSpace.BGR, ColorSpace.GRAYSCALE])
+@pytest.mark.parametrize("shape", [(5, 4, 3), (5, 4), (5, 4, 1), (5, 4, 4)])
+def test_pixels_are_the_picture_that_is_made_of_them(color, shape):
+    pixels = np.random.default_rng(2).integers(0, 256, shape, np.uint8)
+    picture = PIL.Image.fromarray(pixels[:, :, 0] if shape[2:] == (1,) else pixels)
+    right = np.asarray(picture.convert("L" if color is ColorSpace.GRAYSCALE else "RGB"), np.float32)
+    right = right[None, None] if right.ndim == 2 else right.transpose(2, 0, 1)[None]
+    right = right[:, ::-1] if color is ColorSpace.BGR else right
+    for value in (pixels, np.asfortranarray(pixels), pixels[::-1][::-1], picture):
+        found = encode_image("x", value, Image(4, 5, color), np.dtype(np.float32))
+        np.testing.assert_array_equal(found, right)
+        assert found.flags.c_contiguous and not np.may_share_memory(found, pixels)
+
+
 @pytest.mark.parametrize(
     ("resize", "expected"), [("scale_fill", (200, 200)), ("center_crop", (200, 200)), ("scale_fit", (0, 200))]
 )
