@@ -15,9 +15,12 @@ import pytest
 
 from browser import chromium as chromium
 from browser import page as page
+from pippin.specialization import moments
 
 # What tests load is not kept in the user's cache; those about the cache name a folder.
 os.environ["PIPPIN_CACHE"] = "off"
+# They run beside each other: nobody waits until the machine is his own.
+moments.PATIENCE = 0.0
 
 FOLDER = Path(os.environ.get("PIPPIN_SHARED_MODELS") or Path(__file__).parents[2] / "shared" / "models")
 ABSENT = f"no shared models in {FOLDER} (set PIPPIN_SHARED_MODELS)"

@@ -15,7 +15,7 @@ class Candidate:
     precision: str
     threads: int | None = None
     seconds: float | None = None
-    """The median time of one prediction; None where it was not measured."""
+    """What one prediction takes, the lower quartile of some; None where it was not measured."""
     throughput: float | None = None
     """Predictions in a second with one in flight on each core; only measured for fast predictions."""
     compilation: float | None = None

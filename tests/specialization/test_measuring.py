@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from pippin.engines import Settings, all_engines
-from pippin.specialization import candidates, quiet
+from pippin.specialization import candidates, moments, quiet
 from pippin.specialization.candidates import Tried, _best
 from pippin.specialization.progress import Stages
 
@@ -33,15 +35,16 @@ def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr(candidates, "time", made)
     monkeypatch.setattr(quiet, "time", made)
+    monkeypatch.setattr(moments, "time", made)
     return made
 
 
 def row(clock, engine, seconds, precision="float32", off=0.0):
-    """A candidate whose runs take this long, and whose results are this far off."""
+    """A candidate whose runs take this long (at a time), and whose results are this far off."""
 
     class Compiled:
         def run(self, inputs):
-            clock.now += seconds
+            clock.now += seconds(clock.now) if callable(seconds) else seconds
             clock.order.append(engine)
             return {"y": inputs["x"] * (1 + off)}
 
@@ -86,6 +89,43 @@ def test_one_far_behind_is_not_run_again(clock):
     rows = [row(clock, "openvino", 0.1), row(clock, "onnxruntime", 0.5)]
     measured(rows, 100)
     assert clock.order.count("onnxruntime") == 2, "in the first sweep alone"
+
+
+def threads_and_one(clock, until):
+    """A row of two threads and one of a single thread; until then, two are as slow as one."""
+    return [row(clock, "openvino", lambda now: 0.009 if now < until else 0.005), row(clock, "openvino", 0.007)]
+
+
+def test_one_that_was_slow_for_a_moment_is_chosen(clock):
+    rows = threads_and_one(clock, until=0.3)
+    measured(rows, math.inf, rounds=20)
+    assert _best(rows, 0.01) is rows[0]
+    assert rows[0].seconds == pytest.approx(0.005)
+
+
+def test_a_moment_longer_than_the_measuring_is_waited_for(clock, monkeypatch):
+    rows = threads_and_one(clock, until=8.0)
+    monkeypatch.setattr(moments, "PATIENCE", 10.0)
+    monkeypatch.setattr(moments, "shared", lambda: clock.now < 8.0)
+    monkeypatch.setattr("pippin.devices.cpu.cores", lambda: 2)
+    told = []
+    candidates._measured(rows, INPUTS, "auto", ["y"], 20, math.inf, Stages(lambda p: told.append(p.detail)))
+    assert _best(rows, 0.01) is rows[0]
+    assert moments.BUSY in told
+    assert 8.0 < clock.now < 9.0
+
+
+@pytest.mark.parametrize(("cores", "waited"), [(1, 0.0), (2, 10.0)])
+def test_waiting_has_an_end(clock, monkeypatch, cores, waited):
+    monkeypatch.setattr(moments, "shared", lambda: True)
+    monkeypatch.setattr("pippin.devices.cpu.cores", lambda: cores)
+    moments.wait(10.0, lambda: None)
+    assert clock.now == pytest.approx(waited, abs=0.2)
+
+
+def test_a_rate_from_a_moment_does_not_count():
+    assert moments.typical_rate([100, 100, 210, 200, 205]) == 205
+    assert moments.typical([9.0, 9.0, 5.0, 5.1, 5.2]) == 5.1
 
 
 @pytest.mark.parametrize(("spins", "waited"), [(0, 0.004), (0.05, 0.056), (1e9, 0.2)])

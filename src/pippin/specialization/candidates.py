@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from ..devices import cpu
 from ..engines import Compiled, Engine, Settings
 from ..errors import EngineError, PippinError, PredictionError, UnsupportedOperationError
 from ..plan import Candidate
-from . import quiet
+from . import moments, quiet
 from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
 
@@ -25,7 +25,6 @@ _LONGEST = 2.0  # seconds of measuring with the default strategy, and no longer 
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _IN_A_ROW = 5
 _SHORT = 0.02  # seconds; a longer prediction is run once in a row
-FAR_BEHIND = 1.3
 
 Inputs = list[dict[str, np.ndarray]]
 
@@ -47,7 +46,7 @@ class Tried:
 
     @property
     def seconds(self) -> float | None:
-        return statistics.median(self.times) if self.times else None
+        return moments.typical(self.times) if self.times else None
 
     def described(self) -> Candidate:
         s = self.settings
@@ -237,19 +236,23 @@ def _precise(
 
 
 def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed: float, stages: Stages) -> None:
-    """Rounds of runs of those that are near the fastest, as long as there is time for a whole round.
+    """Rounds of runs of those that are near the fastest, as long as there is time for a whole round and more than one
+    to compare.
 
     The runs of one row in a round stand together, after a pause where another engine's threads spin, and the first of
     them does not count.
     """
     racing, before_it = rows, max(rows, key=lambda row: row.engine.spins)
     started = time.perf_counter()
+    patience = moments.PATIENCE if math.isinf(allowed) else 0.0
     for number in range(rounds):
-        fastest = min(min(row.times) for row in racing)
-        racing = [row for row in racing if min(row.times) < FAR_BEHIND * fastest]
-        needed = sum(quiet.USUAL + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in racing)
-        if len(racing) == 1 or time.perf_counter() - started + needed > allowed:
+        left = allowed - (time.perf_counter() - started)
+        racing = _within(racing, moments.far_behind(number))
+        if _a_round(racing) > left:
+            racing = _within(racing, moments.FAR_BEHIND)
+        if _a_round(racing) > left or (len(racing) == 1 and moments.settled(racing[0].times)):
             break
+        moments.wait(started + patience, lambda: stages.tell("measure", detail=moments.BUSY))
         if number == 0:
             for row in racing:
                 row.times.clear() if min(row.times) > _SHORT else None  # what its first run took
@@ -260,6 +263,17 @@ def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed
             before_it = row
             _run(row, arrays)
             _in_a_row(row, arrays)
+
+
+def _within(rows: list[Tried], times: float) -> list[Tried]:
+    """Those that took less than so many times as long as the fastest."""
+    fastest = min(min(row.times) for row in rows)
+    return [row for row in rows if min(row.times) < times * fastest]
+
+
+def _a_round(rows: list[Tried]) -> float:
+    """About how many seconds a round of these takes."""
+    return sum(quiet.USUAL + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in rows)
 
 
 def _run(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,7 +8,6 @@ strategy a rule decides: a prediction that takes long enough for several threads
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +20,9 @@ import numpy as np
 from ..devices import cpu
 from ..engines import Compiled, Settings
 from ..errors import EngineError, PippinError
-from . import quiet
+from . import moments, quiet
 from .adaptive import OneAtATime
-from .candidates import FAR_BEHIND, Choice, Tried
+from .candidates import Choice, Tried
 from .progress import Stages
 
 # Seconds; the forms of a shorter prediction do not differ, or it is over before another one comes.
@@ -107,7 +106,9 @@ def _measured(
         if row is choice.best or (row.seconds or math.inf) <= _NEAR * fastest
     ]
     forms = [form for each in contenders for form in each.forms]
-    _race([*choice.usable, *(form for form in forms if form.compiled)], arrays, cores, stages)
+    racing = [each.alone for each in contenders] + [form for form in forms if form.compiled]
+    others = [row for row in choice.usable if all(row is not each.alone for each in contenders)]
+    _race(racing, others, arrays, cores, stages)
     winner = max(contenders, key=lambda each: each.worth)
     for each in contenders:
         _explain(each, winner)
@@ -135,24 +136,26 @@ def _forms(row: Tried, source: bytes | Path, cores: int, stages: Stages) -> tupl
     return tuple(forms)
 
 
-def _race(rows: list[Tried], arrays: Arrays, callers: int, stages: Stages) -> None:
-    """Note the throughput of each, from rounds in turn; those far behind run once."""
-    rates: dict[int, list[float]] = {id(row): [] for row in rows}
-    racing, before_it = rows, max(rows, key=lambda row: row.engine.spins)
+def _race(rows: list[Tried], others: list[Tried], arrays: Arrays, callers: int, stages: Stages) -> None:
+    """Note the throughput of each, from rounds in turn; those far behind leave early, and others, which are not to be
+    chosen, run once."""
+    rates: dict[int, list[float]] = {id(row): [] for row in [*rows, *others]}
+    racing, before_it = [*rows, *others], max(rows, key=lambda row: row.engine.spins)
     started = time.perf_counter()
     for number in range(_ROUNDS):
         if time.perf_counter() - started > _LONGEST:
             break
+        moments.wait(started + moments.PATIENCE, lambda: stages.tell("measure", detail=moments.BUSY))
         for row in racing:
             stages.tell("measure", detail=f"{row.engine.name}, {row.settings}, many at once", share=number / _ROUNDS)
             if before_it.engine.spins and before_it.engine is not row.engine:
                 quiet.wait()
             before_it = row
             rates[id(row)].append(rate(row, arrays, callers))
-        most = max(max(found) for found in rates.values())
-        racing = [row for row in racing if max(rates[id(row)]) * FAR_BEHIND > most]
-    for row in rows:
-        row.throughput = statistics.median(rates[id(row)])
+        most = max(max(rates[id(row)]) for row in rows)
+        racing = [row for row in rows if max(rates[id(row)]) * moments.far_behind(number + 1) > most]
+    for row in [*rows, *others]:
+        row.throughput = moments.typical_rate(rates[id(row)])
 
 
 def rate(row: Tried, arrays: Arrays, callers: int) -> float:
