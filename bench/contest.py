@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from pippin.specialization import quiet
+from pippin.specialization import moments, quiet
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -18,10 +18,15 @@ def seconds(work: Callable[[], object]) -> float:
 
 def medians(contestants: Mapping[str, Callable[[], object]], rounds: int, in_a_row: int = 1) -> dict[str, float]:
     """The median seconds of each. In a round, each runs `in_a_row` times, where that is more than 1 after a run that
-    does not count, and after the threads of whoever ran before it have stopped spinning."""
+    does not count, and after the threads of whoever ran before it have stopped spinning.
+
+    Rounds wait, for 20 s in all, while others use the machine and two threads are as slow as one: who computes with
+    one thread would win then."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     order = list(contestants)
+    patience = time.perf_counter() + 2 * moments.PATIENCE
     for number in range(rounds):
+        moments.wait(patience, lambda: None)
         for name in order[number % len(order) :] + order[: number % len(order)]:
             if in_a_row > 1:
                 quiet.wait()
