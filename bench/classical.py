@@ -26,7 +26,7 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, 
 
 import pippin
 
-ROUNDS = next((int(a) for a in sys.argv[1:] if a.isdecimal()), 7)
+ROUNDS = next((int(a) for a in sys.argv[1:] if a.isdecimal()), 25)
 TREES, FEATURES, SAMPLES = 500, 20, 2000
 # So many are over in 10 ms or more, the time in which an operating system has spread two threads over two cores.
 IN_A_ROW = 1000

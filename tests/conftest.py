@@ -19,7 +19,7 @@ from pippin.specialization import moments
 
 # What tests load is not kept in the user's cache; those about the cache name a folder.
 os.environ["PIPPIN_CACHE"] = "off"
-# They run beside each other: nobody waits until the machine is his own.
+# Tests run beside each other: no measuring waits until the machine is its own.
 moments.PATIENCE = 0.0
 
 FOLDER = Path(os.environ.get("PIPPIN_SHARED_MODELS") or Path(__file__).parents[2] / "shared" / "models")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +115,23 @@ def test_a_moment_longer_than_the_measuring_is_waited_for(clock, monkeypatch):
     assert _best(rows, 0.01) is rows[0]
     assert moments.BUSY in told
     assert 8.0 < clock.now < 9.0
+
+
+@pytest.mark.parametrize(("beside", "shared"), [(1.0, False), (1.1, False), (1.3, True), (2.0, True)])
+def test_the_machine_is_shared_where_two_threads_are_slower_than_one(monkeypatch, beside, shared):
+    """Each thread has a clock of its own, which a product moves on."""
+    clock = threading.local()
+
+    def product(left, right):
+        clock.now += 1.0 if threading.current_thread() is threading.main_thread() else beside
+
+    def now():
+        clock.now = getattr(clock, "now", 0.0)
+        return clock.now
+
+    monkeypatch.setattr(moments, "time", SimpleNamespace(perf_counter=now))
+    monkeypatch.setattr(moments.np, "matmul", product)
+    assert moments.shared() is shared
 
 
 @pytest.mark.parametrize(("cores", "waited"), [(1, 0.0), (2, 10.0)])

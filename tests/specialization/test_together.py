@@ -95,6 +95,18 @@ CASES = {
         "a",
         (),
     ),
+    "four rounds of seven in a moment in which two are as slow as one change nothing": (
+        {"a": 0.010},
+        rates(a=(100, 100, [95, 95, 95, 95, 190, 190, 190])),
+        "a",
+        (2,),
+    ),
+    "a form that is behind in the first two rounds alone stays": (
+        {"a": 0.010},
+        rates(a=(100, 140, [100, 100, 190, 190, 190, 190, 190])),
+        "a",
+        (2,),
+    ),
     "one disturbed round changes nothing": ({"a": 0.010}, rates(a=(100, 100, [90, 190, 190, 190])), "a", (2,)),
 }
 

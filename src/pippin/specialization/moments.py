@@ -20,10 +20,10 @@ FAR_BEHIND = 1.3
 _MOMENT = 2.0  # times slower is what ran in one
 _ROUNDS = 3  # after which each has been seen in another moment
 
-PATIENCE = 10.0  # seconds that a thorough measuring waits in all, until the machine is its own
+PATIENCE = 10.0  # seconds that a thorough race waits in all, until the machine is its own
 BUSY = "waiting, since others use this machine now"
 _STEP = 0.1
-_SHARED = 1.15  # times longer than alone; 1.02 is usual on two cores that are ours, 1.7 on halves of one
+_SHARED = 1.15  # times longer than alone; 1.0 to 1.1 is usual on two cores that are ours, up to 2 on halves of one
 # Products so small that no library shares them out to threads of its own: a millisecond of multiply-adds in registers.
 _LEFT, _RIGHT = (200, 64, 64), (64, 64)
 
