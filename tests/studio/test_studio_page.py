@@ -140,6 +140,8 @@ def test_numbers_of_a_table(models, visit):
 
 
 def test_rows_of_a_table(models, visit, page):
+    from playwright.sync_api import expect  # which is there, as the page is
+
     place = visit(models("table"), "Preview")
     rows = np.round(np.random.default_rng(1).uniform(0, 9, (7, 2)), 2)
     text = "age,rooms\n" + "\n".join(f"{age},{rooms}" for rooms, age in rows)
@@ -150,7 +152,7 @@ def test_rows_of_a_table(models, visit, page):
     found = np.genfromtxt(download.value.path(), delimiter=",", names=True)
     np.testing.assert_allclose(found["price"], rows @ WEIGHTS + OFFSET, atol=1e-4)
     place.get_by_role("cell", name=str(rows[2][0]), exact=True).click()
-    assert float(place.get_by_label("rooms").input_value()) == rows[2][0]
+    expect(place.get_by_label("rooms")).to_have_value(str(rows[2][0]))
 
 
 def test_a_state_is_kept_and_reset(models, visit):

@@ -7,12 +7,14 @@ takes three times as long to make, and half of the time that a text is parsed is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from ..types import ValueType
+from ..types import DataType, TensorType, ValueType
+
+STRING = TensorType(DataType.STRING, ())
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -23,11 +25,12 @@ class Value:
     type: ValueType
 
 
-@dataclass
+@dataclass(slots=True)
 class Literal:
     """A constant: written into the program, or a record of the weight file that is read when it is asked for.
 
-    `data` is a numpy array (shape () for a scalar), a str, a list, a dict, or a function that reads one of them.
+    `data` is a numpy array (shape () for a scalar), a str, a list, a dict, or a function of the literal that reads
+    one of them.
     """
 
     type: ValueType
@@ -37,12 +40,47 @@ class Literal:
     offset: int = 0
     """Where in that file its record lies."""
 
-    @cached_property
+    @property
     def value(self) -> Any:
-        return self.data() if isinstance(self.data, Callable) else self.data  # type: ignore[arg-type]
+        """The data; a record is read once. Threads that ask at once read it each, and one of them is kept."""
+        data = self.data
+        if callable(data):
+            data = self.data = data(self)
+        return data
+
+
+class Label(Mapping[str, Literal]):
+    """The attributes of nearly every operation: its name, and the value of a constant.
+
+    It is a dict that takes a fifth of the memory, where a program has hundreds of thousands of them.
+    """
+
+    __slots__ = ("name", "val")
+
+    def __init__(self, name: str, val: Literal | None = None) -> None:
+        self.name = name
+        self.val = val
+
+    def __getitem__(self, key: str) -> Literal:
+        if key == "name":
+            return Literal(STRING, self.name)
+        if key == "val" and self.val is not None:
+            return self.val
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("name",) if self.val is None else ("name", "val"))
+
+    def __len__(self) -> int:
+        return 1 if self.val is None else 2
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 Argument: TypeAlias = Value | Literal
+Inputs: TypeAlias = Mapping[str, tuple[Argument, ...]]
+NO_INPUTS: Inputs = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -50,7 +88,7 @@ class Operation:
     """One step. `inputs` maps each parameter to what it is bound to: several values for a variadic one."""
 
     kind: str
-    inputs: Mapping[str, tuple[Argument, ...]]
+    inputs: Inputs
     outputs: tuple[Value, ...]
     blocks: tuple[Block, ...] = ()
     attributes: Mapping[str, Literal] = field(default_factory=dict)

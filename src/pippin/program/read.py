@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..format.blob import unpack_elements
 from ..format.schema import messages
 from ..types import DataType, DictionaryType, ListType, Shape, StateType, TensorType, TupleType, ValueType
 from .ir import Argument, Block, Function, Literal, Operation, Program, Value
+from .records import is_fixed, read_record
 
 # Elements that the protobuf stores as packed bytes; every other type has a repeated field of its own.
 _FIELDS = {
@@ -44,6 +45,7 @@ def read_program(asset: Asset) -> Program:
 class _Reader:
     def __init__(self, asset: Asset) -> None:
         self.asset = asset
+        self.read = partial(read_record, asset.weights)
         enum = messages("MIL").DataType
         known = {member.name: member for member in DataType}
         self.dtypes = {number: known[name] for name, number in enum.items() if name in known}
@@ -148,11 +150,9 @@ class _Reader:
         raise ProgramError(f"a constant of type {kind} has no value")
 
     def blob(self, kind: ValueType, file: str, offset: int) -> Literal:
-        if not isinstance(kind, TensorType) or kind.shape is None or None in kind.shape:
+        if not is_fixed(kind):
             raise ProgramError(f"a constant of type {kind} cannot be read from '{file}': it needs a fixed shape")
-        shape = tuple(int(d) for d in kind.shape if d is not None)
-        read: Callable[[], Any] = partial(_read_blob, self.asset, file, offset, kind.dtype, shape)
-        return Literal(kind, read, file, offset)
+        return Literal(kind, self.read, file, offset)
 
     def immediate(self, kind: ValueType, proto: Any) -> Any:
         match proto.WhichOneof("value"), kind:
@@ -173,10 +173,6 @@ def _define(scope: dict[str, Value], values: tuple[Value, ...], by: str) -> dict
             raise ProgramError(f"{by}: a value has no name")
         scope[value.name] = value
     return scope
-
-
-def _read_blob(asset: Asset, file: str, offset: int, dtype: DataType, shape: tuple[int, ...]) -> np.ndarray:
-    return asset.weights(file).read(offset, dtype, shape)
 
 
 def _key(literal: Literal) -> Any:

@@ -8,13 +8,16 @@ from typing import NoReturn
 from ...errors import ProgramError
 
 # A name is any run of characters that separates nothing, so that names of other tools ("conv/1:0") are names too.
-NAME = r"(?![-+0-9])[^\s,()\[\]{}<>=\"';?]+"
+# The space is spelt out: a class of single characters is a table, and half of a statement is names.
+_SPACES = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_SEPARATORS = rf"{_SPACES},()\[\]{{}}<>=\"';?"
+NAME = rf"[^{_SEPARATORS}+0-9-][^{_SEPARATORS}]*"
 STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NAME = re.compile(NAME)
 _STRING = re.compile(STRING, re.DOTALL)
 _INTEGER = re.compile(r"-?[0-9]+")
-_TOKEN = re.compile(rf"{STRING}|[^\s,()\[\]{{}}<>=\"';?]+|->|.", re.DOTALL)
+_TOKEN = re.compile(rf"{STRING}|[^{_SEPARATORS}]+|->|.", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u\{([0-9a-fA-F]{1,6})\}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", '"': '"', "\\": "\\", "'": "'"}
 _SHOWN = 40

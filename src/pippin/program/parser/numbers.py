@@ -1,8 +1,8 @@
 """Numbers: a run of numerals at once: C99 hexadecimal floats, integers, truth values.
 
-A long row is taken in pieces. A piece that is written as most are is checked by one expression and decoded at once; one
-in which anything is written otherwise (decimal floats, infinities, not-a-numbers) numeral by numeral. C99: ISO/IEC
-9899, 6.4.4.2.
+A long row is taken in pieces. A piece that is written as most are is decoded at once, after looking for what only the
+decoders of Python and of numpy would take; one in which anything is written otherwise (decimal floats, infinities,
+not-a-numbers), or is wrong, numeral by numeral. C99: ISO/IEC 9899, 6.4.4.2.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ...types import DataType
 _SHORT = 32
 """Fewer numerals than this are decoded one by one."""
 
-_HEXADECIMAL = re.compile(r"-?0x[0-9a-f]+(?:\.[0-9a-f]*)?p[+-]?[0-9]{1,5}", re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"-?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?[0-9]+", re.IGNORECASE)
 _DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _SPECIAL = {"nan": np.nan, "-nan": -np.nan, "inf": np.inf, "-inf": -np.inf}
 _BITS = re.compile(r"nan:0x([0-9a-f]{1,16})")
 _TRUTH = {"true": True, "false": False}
 
-_FLOATS = re.compile(r"(?:-?0x[0-9a-f]++(?:\.[0-9a-f]*+)?p[+-]?[0-9]{1,5}(?:,|$))++", re.IGNORECASE)
-_INTEGERS = re.compile(r"(?:-?[0-9]{1,18}(?:,|$))++")  # what int64 always holds
+_FLOAT_CHARACTERS = b"0123456789abcdefxp.+-,"
+_INTEGER_CHARACTERS = b"0123456789-,"
 _PIECE = 1 << 20
 """Characters that are decoded at once."""
 
@@ -58,14 +58,40 @@ def decode(text: str, count: int, dtype: DataType) -> np.ndarray:
 
 
 def _piece(text: str, dtype: DataType) -> np.ndarray:
-    if dtype.is_float and _FLOATS.fullmatch(text) and text[-1] != ",":
-        try:
-            return _narrowed(np.array(list(map(float.fromhex, text.split(",")))), dtype)
-        except OverflowError:
-            pass  # the one that is too large is found below
-    elif not dtype.is_float and dtype is not DataType.BOOL and _INTEGERS.fullmatch(text) and text[-1] != ",":
-        return _narrowed(np.fromstring(text, np.int64, sep=","), dtype)
-    return _one_by_one(text.split(","), dtype)
+    found = None
+    if dtype.is_float:
+        found = _floats(text)
+    elif dtype is not DataType.BOOL:
+        found = _integers(text)
+    return _one_by_one(text.split(","), dtype) if found is None else _narrowed(found, dtype)
+
+
+def _floats(text: str) -> np.ndarray | None:
+    """Hexadecimal floats, as float64. None where `float.fromhex` refuses one, or might take what C99 does not."""
+    if text.encode("latin-1", "replace").translate(None, _FLOAT_CHARACTERS) or text.startswith("+") or ",+" in text:
+        return None
+    parts = text.split(",")
+    if not text.count("x") == text.count("p") == len(parts):
+        return None
+    try:
+        return np.fromiter(map(float.fromhex, parts), np.float64, len(parts))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _integers(text: str) -> np.ndarray | None:
+    """Integers, as int64. None where numpy refuses one, or might take what is none: it reads "-" as 0, leaves out
+    what follows the last comma, and gives the nearest int64 for what is larger."""
+    if text.encode("latin-1", "replace").translate(None, _INTEGER_CHARACTERS) or "-," in text or text[-1:] in "-,":
+        return None
+    try:
+        found = np.fromstring(text, np.int64, sep=",")
+    except ValueError:
+        return None
+    limits = np.iinfo(np.int64)
+    if len(found) != text.count(",") + 1 or found.min() == limits.min or found.max() == limits.max:
+        return None
+    return found
 
 
 def _one_by_one(parts: list[str], dtype: DataType) -> np.ndarray:

@@ -20,11 +20,12 @@ import re
 from ...errors import ProgramError
 from ..ir import Argument, Block, Function, Literal, Operation, Program, Value
 from ..opsets import opset_of
+from ..records import Weights
 from .cursor import NAME, Cursor, place
 from .scope import Scope
 from .statements import Statements
 from .types import DTYPES, parse_type
-from .values import Weights, parse_literal
+from .values import parse_literal
 
 _MAJOR = 1
 _DEEPEST = 64
@@ -67,7 +68,7 @@ class _Parser:
     def __init__(self, text: str, name: str, weights: Weights | None) -> None:
         self.cursor = Cursor(text, name)
         self.weights = weights
-        self.statements = Statements(text, weights)
+        self.statements = Statements(weights)
 
     def program(self) -> Program:
         cursor = self.cursor
@@ -170,8 +171,12 @@ class _Parser:
         if kind == "const":
             self._check_constant(operation, start)
         for value, at in results:
-            scope.define(cursor, value, at)
+            self.define(scope, value, at)
         return operation
+
+    def define(self, scope: Scope, value: Value, at: int) -> None:
+        if not scope.define((value,)):
+            self.cursor.refuse(f"'{value.name}' is defined a second time", at)
 
     def _is_call(self) -> bool:
         """Whether an operation without results stands here: a name, and its arguments."""
@@ -253,7 +258,7 @@ class _Parser:
 
     def value(self, scope: Scope) -> Value:
         value, at = self.named()
-        scope.define(self.cursor, value, at)
+        self.define(scope, value, at)
         return value
 
     def named(self) -> tuple[Value, int]:

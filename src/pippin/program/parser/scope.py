@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from ..ir import Value
 from .cursor import Cursor
 
+Bound: TypeAlias = tuple[Value]
+"""A value as an argument is bound to it."""
+
 
 class Scope:
-    """`visible` has what outer blocks define too; a name is defined once in a block."""
+    """`visible` has what outer blocks define too; a name is defined once in a block, which may hide an outer one."""
 
-    def __init__(self, outer: dict[str, Value]) -> None:
+    def __init__(self, outer: dict[str, Bound]) -> None:
         self.visible = dict(outer)
-        self.own: set[str] = set()
+        self.outer = set(outer)
 
-    def define(self, cursor: Cursor, value: Value, at: int) -> None:
-        if value.name in self.own:
-            cursor.refuse(f"'{value.name}' is defined a second time", at)
-        self.own.add(value.name)
-        self.visible[value.name] = value
+    def define(self, results: tuple[Value, ...]) -> bool:
+        """Make the results of an operation visible. False, and nothing is done, where the block has one already."""
+        if len(results) == 1 and self.visible.setdefault(results[0].name, results) is results:
+            return True
+        new = {result.name: (result,) for result in results}
+        if not self.visible.keys().isdisjoint(new.keys()):
+            if any(name in self.visible and name not in self.outer for name in new):
+                return False
+            self.outer.difference_update(new)
+        if len(new) < len(results):
+            return False
+        self.visible.update(new)
+        return True
 
     def use(self, cursor: Cursor, name: str, at: int) -> Value:
         found = self.visible.get(name)
         if found is None:
             cursor.refuse(f"'{name}' is used, but nothing before it defines it", at)
-        return found
+        return found[0]

@@ -6,6 +6,10 @@
 
 This is the same grammar as `program.py`, faster: where a statement has another form, or anything about it is wrong,
 it is left alone, for that to take it or to say what is wrong.
+
+A program of 50 MB has 300,000 statements, and half of the time goes into memory. So what two objects can share they
+share: names of operations and parameters, the types and short values that are written the same way, the tuple of a
+result that is also what an argument is bound to.
 """
 
 from __future__ import annotations
@@ -16,113 +20,84 @@ from typing import Any
 
 from ...errors import ProgramError
 from ...types import DataType, TensorType, ValueType
-from ..ir import Argument, Literal, Operation, Value
+from ..ir import NO_INPUTS, STRING, Argument, Inputs, Label, Literal, Operation, Value
+from ..records import Weights, is_fixed, read_record
 from .cursor import NAME, Cursor
-from .scope import Scope
+from .scope import Bound, Scope
 from .types import parse_type
-from .values import Weights, is_fixed, parse_value, read_blob
+from .values import parse_literal, parse_value
 
-_TYPE = r"(?:tensor<\w+, \[[^\[\]<>]*\]>|[a-z]\w*)"
-_PLAIN = r'"([^"\\]*)"'
-_BLOB = rf"BLOBFILE\(path = ({_TYPE})\({_PLAIN}\), offset = ({_TYPE})\(([0-9]{{1,19}})\)\)"
-_VALUE = rf'({_TYPE})\((?:{_BLOB}|([^()\[\]{{}}<>"=;]+|\[[^()\[\]{{}}<>"=;]*\])|{_PLAIN})\)'
+# The expressions find where a type, a number or a path ends; what it is, is parsed once for each way it is written.
+_TYPE = r"(?:tensor<[^>]*>|[a-z]\w*)"
+_STRING = r'"([^"\\]*)"'
+_BLOB = r'BLOBFILE\(path = ([^("]*\("[^"]*"\)), offset = ([^(]*)\(([0-9]{1,19})\)\)'
+_DATA = rf'(?:{_BLOB}|([^"();]*)|{_STRING})'
 _RESULT = rf"({_TYPE}) ({NAME})"
-_SIMPLE = r"[^()\"\[\]{}<>;]*"
-_ARGUMENT_TEXT = rf"{_SIMPLE}(?:\({_SIMPLE}\){_SIMPLE})*"
-# Constants, and operations that have no attribute but their name.
-_LINE = re.compile(
-    rf"\s*{_RESULT}((?:, {_TYPE} {NAME})*) = ({NAME})\(({_ARGUMENT_TEXT})\)"
-    rf"\[name = ({_TYPE})\({_PLAIN}\)(?:, val = {_VALUE})?\];"
-)
-_ATTRIBUTE = rf"({NAME}) = {_VALUE}"
+_ARGUMENT = rf"{NAME} = (?:{NAME}|\({NAME}(?:, {NAME})*\))"
+_CALL = rf"\s*{_RESULT}((?:, {_TYPE} {NAME})*) = ({NAME})\(((?:{_ARGUMENT}(?:, {_ARGUMENT})*)?)\)"
+# Constants, and operations that have no attribute but their name; or nothing, so that `finditer` never searches.
+_LINE = re.compile(rf'(?:{_CALL}\[name = ([^(]*)\((?:"\2"|{_STRING})\)(?:, val = \1\({_DATA}\))?\];)?')
+_ATTRIBUTE = rf"({NAME}) = ({_TYPE})\({_DATA}\)"
 _UNGROUPED = re.sub(r"(?<!\\)\((?!\?)", "(?:", _ATTRIBUTE)
-_GENERAL = re.compile(
-    rf"\s*{_RESULT}((?:, {_TYPE} {NAME})*) = ({NAME})\(({_ARGUMENT_TEXT})\)"
-    rf"\[({_UNGROUPED}(?:, {_UNGROUPED})*)\];"
-)
+_ATTRIBUTED = re.compile(rf"{_CALL}\[({_UNGROUPED}(?:, {_UNGROUPED})*)\];")
 _RESULTS = re.compile(rf", {_RESULT}")
 _ATTRIBUTES = re.compile(rf"{_ATTRIBUTE}(?:, |$)")
-_ARGUMENTS = re.compile(rf"({NAME}) = (?:({NAME})|\(({NAME}(?:, {NAME})*)\))(?:, |$)")
-_NAME = re.compile(NAME)
 _REPEATED = 64
-"""Characters of a value that is likely to come again: its array is kept."""
-_STRING_TYPE = TensorType(DataType.STRING, ())
-_OFFSET_TYPE = TensorType(DataType.UINT64, ())
-_Inputs = dict[str, tuple[Argument, ...]]
+"""Characters of a value that is likely to come again."""
+_OFFSET = TensorType(DataType.UINT64, ())
 
 
 class Statements:
-    """`values` keeps the arrays of short constants, by their text; an array that is shared cannot be written to."""
+    """What is kept by its text: types (those of a string and of an offset apart), names of operations and parameters,
+    paths, and constants of short numbers, whose arrays cannot be written to.
+    """
 
-    def __init__(self, text: str, weights: Weights | None) -> None:
-        self.text = text
-        self.weights = weights
+    def __init__(self, weights: Weights | None) -> None:
+        self.read = partial(read_record, weights)
         self.types: dict[str, ValueType | None] = {}
-        self.values: dict[tuple[str, str], Any] = {}
-        self.parameters: set[str] = set()
         self.strings: set[str] = set()
-        """The ways in which the type of a string is written."""
+        self.offsets: set[str] = set()
+        self.names: dict[str, str] = {}
+        self.paths: dict[str, str | None] = {}
+        self.numbers: dict[tuple[str, str], Literal] = {}
 
     def take(self, cursor: Cursor, scope: Scope, operations: list[Operation]) -> None:
         """Take statements as long as they have one of the forms."""
-        text, at = self.text, cursor.at
-        visible, own = scope.visible, scope.own
-        line = _LINE.match
+        text, visible = cursor.text, scope.visible
         while True:
-            found = line(text, at)
-            if found is not None:
-                operation = self._line(visible, *found.groups())
-            else:
-                found = _GENERAL.match(text, at)
-                operation = self._general(visible, *found.groups()) if found is not None else None
-            if operation is None or found is None:
-                break
-            for output in operation.outputs:
-                if output.name in own:  # the values before it are visible too early: the error ends the parse
-                    cursor.at = at
-                    return
-                own.add(output.name)
-                visible[output.name] = output
+            for found in _LINE.finditer(text, cursor.at):
+                operation = self._line(found.groups(), visible) if found.lastindex else None
+                if operation is None or not scope.define(operation.outputs):
+                    break
+                operations.append(operation)
+                cursor.at = found.end()
+            other = _ATTRIBUTED.match(text, cursor.at)
+            operation = self._attributed(other.groups(), visible) if other else None
+            if other is None or operation is None or not scope.define(operation.outputs):
+                return
             operations.append(operation)
-            at = found.end()
-        cursor.at = at
+            cursor.at = other.end()
 
-    def _line(
-        self, visible: dict[str, Value], declared: str, name: str, more: str, kind: str, arguments: str,
-        name_type: str, shown: str, value_type: str | None, *value: str | None,
-    ) -> Operation | None:  # fmt: skip
-        if name_type not in self.strings and not self._is_string(name_type):
+    def _line(self, groups: tuple[Any, ...], visible: dict[str, Bound]) -> Operation | None:
+        declared, name, more, kind, arguments, named, label, path, offset_type, offset, numbers, string = groups
+        result = self.types.get(declared) or self._type(declared)
+        if result is None or (named not in self.strings and not self._is_string(named)):
             return None
-        attributes = {"name": Literal(_STRING_TYPE, shown)}
-        if value_type is not None:
-            literal = self._literal(value_type, *value) if value_type == declared else None
-            if literal is None or kind != "const" or arguments or more:
+        if label is None:
+            label = name
+        if kind == "const":
+            value = self._literal(declared, path, offset_type, offset, numbers, string)
+            if value is None or arguments or more:
                 return None
-            attributes["val"] = literal
-            return Operation(kind, {}, (Value(name, literal.type),), (), attributes)
-        outputs = self._outputs(declared, name, more)
+            return Operation("const", NO_INPUTS, (Value(name, result),), (), Label(label, value))
+        outputs = self._outputs(declared, name, more) if more else (Value(name, result),)
         inputs = self._inputs(arguments, visible)
-        if outputs is None or inputs is None or kind == "const":
+        if outputs is None or inputs is None or numbers is not None or string is not None or path is not None:
             return None
-        return Operation(kind, inputs, outputs, (), attributes)
+        return Operation(self.names.setdefault(kind, kind), inputs, outputs, (), Label(label))
 
-    def _outputs(self, declared: str, name: str, more: str) -> tuple[Value, ...] | None:
-        first = self.types.get(declared) or self._type(declared)
-        if first is None:
-            return None
-        if not more:
-            return (Value(name, first),)
-        outputs = [Value(name, first)]
-        for declared, name in _RESULTS.findall(more):
-            result = self._type(declared)
-            if result is None:
-                return None
-            outputs.append(Value(name, result))
-        return tuple(outputs) if len({output.name for output in outputs}) == len(outputs) else None
-
-    def _general(
-        self, visible: dict[str, Value], declared: str, name: str, more: str, kind: str, arguments: str, attributes: str
-    ) -> Operation | None:
+    def _attributed(self, groups: tuple[str, ...], visible: dict[str, Bound]) -> Operation | None:
+        declared, name, more, kind, arguments, attributes = groups
         outputs = self._outputs(declared, name, more)
         inputs = self._inputs(arguments, visible)
         literals: dict[str, Literal] = {}
@@ -134,45 +109,46 @@ class Statements:
             literals[attribute] = literal
         if outputs is None or inputs is None or kind == "const":
             return None
-        return Operation(kind, inputs, outputs, (), literals)
+        return Operation(self.names.setdefault(kind, kind), inputs, outputs, (), literals)
 
-    def _inputs(self, text: str, visible: dict[str, Value]) -> _Inputs | None:
-        inputs: _Inputs = {}
+    def _outputs(self, declared: str, name: str, more: str) -> tuple[Value, ...] | None:
+        outputs = []
+        for text, each in [(declared, name), *_RESULTS.findall(more)]:
+            result = self.types.get(text) or self._type(text)
+            if result is None:
+                return None
+            outputs.append(Value(each, result))
+        return tuple(outputs)
+
+    def _inputs(self, text: str, visible: dict[str, Bound]) -> Inputs | None:
+        """None where a value is unknown, or a parameter is bound a second time."""
         if not text:
-            return inputs
-        known = self.parameters
-        for part in text.split(", "):
-            parameter, _, name = part.partition(" = ")
-            value = visible.get(name)
-            if value is None or (parameter not in known and not self._is_parameter(parameter)):
-                return self._variadic(text, visible)
-            inputs[parameter] = (value,)
-        return inputs if len(inputs) == text.count(", ") + 1 else None
+            return NO_INPUTS
+        if "(" in text:
+            return self._variadic(text, visible)
+        shared = self.names.setdefault
+        inputs: dict[str, tuple[Argument, ...]] = {}
+        words = text.replace(" = ", ", ").split(", ")
+        following = iter(words)
+        for parameter in following:
+            bound = visible.get(next(following))
+            if bound is None:
+                return None
+            inputs[shared(parameter, parameter)] = bound
+        return inputs if len(inputs) * 2 == len(words) else None
 
-    def _variadic(self, text: str, visible: dict[str, Value]) -> _Inputs | None:
+    def _variadic(self, text: str, visible: dict[str, Bound]) -> Inputs | None:
         """Where a parameter is bound to several values: concat(values = (a, b))."""
-        inputs: _Inputs = {}
-        at = 0
-        while at < len(text):
-            found = _ARGUMENTS.match(text, at)
-            if found is None or found[1] in inputs:
+        inputs: dict[str, tuple[Argument, ...]] = {}
+        parameter, *bindings = f"{text}, ".split(" = ")
+        for binding in bindings:
+            names, _, following = binding.rpartition(", ")
+            bound = [visible.get(name) for name in names.strip("()").split(", ")]
+            if None in bound:
                 return None
-            values = [visible.get(name) for name in ([found[2]] if found[2] else found[3].split(", "))]
-            if None in values:
-                return None
-            inputs[found[1]] = tuple(values)  # type: ignore[arg-type]
-            at = found.end()
-        return inputs if not text.endswith(", ") else None
-
-    def _is_string(self, text: str) -> bool:
-        if self._type(text) == _STRING_TYPE:
-            self.strings.add(text)
-        return text in self.strings
-
-    def _is_parameter(self, text: str) -> bool:
-        if _NAME.fullmatch(text):
-            self.parameters.add(text)
-        return text in self.parameters
+            inputs[self.names.setdefault(parameter, parameter)] = tuple([value for (value,) in bound])  # type: ignore[misc]
+            parameter = following
+        return inputs if len(inputs) == len(bindings) else None
 
     def _type(self, text: str) -> ValueType | None:
         """None for what is no type."""
@@ -188,39 +164,52 @@ class Statements:
         self.types[text] = found = found if cursor.at == len(text) else None
         return found
 
+    def _is_string(self, text: str) -> bool:
+        if self._type(text) == STRING:
+            self.strings.add(text)
+        return text in self.strings
+
+    def _is_offset(self, text: str) -> bool:
+        if self._type(text) == _OFFSET:
+            self.offsets.add(text)
+        return text in self.offsets
+
     def _literal(
         self,
         declared: str,
-        path_type: str | None,
         path: str | None,
         offset_type: str | None,
         offset: str | None,
-        value: str | None,
+        numbers: str | None,
         string: str | None,
     ) -> Literal | None:
         """None for what is no value of its type."""
-        kind = self._type(declared)
+        kind = self.types.get(declared) or self._type(declared)
+        if kind is None:
+            return None
         if string is not None:
-            return Literal(_STRING_TYPE, string) if declared in self.strings or self._is_string(declared) else None
-        if value is not None:
-            data = self.values.get((declared, value))
-            if data is None:
-                data = self._value(declared, kind, value)
-            return None if data is None or kind is None else Literal(kind, data)
-        if path is None or path_type is None or offset_type is None:
+            return Literal(kind, string) if declared in self.strings or self._is_string(declared) else None
+        if numbers is not None:
+            return self.numbers.get((declared, numbers)) or self._numbers(declared, kind, numbers)
+        if path is None or offset_type is None or offset is None or not is_fixed(kind):
             return None
-        if path_type not in self.strings and not self._is_string(path_type):
+        file = self.paths.get(path) or self._path(path)
+        if file is None or (offset_type not in self.offsets and not self._is_offset(offset_type)):
             return None
-        if self._type(offset_type) != _OFFSET_TYPE or not isinstance(kind, TensorType) or not is_fixed(kind):
-            return None
-        at = int(offset or 0)
-        if at >= 1 << 64:
-            return None
-        return Literal(kind, partial(read_blob, self.weights, path, at, kind.dtype, kind.shape), path, at)
+        return Literal(kind, self.read, file, int(offset))
 
-    def _value(self, declared: str, kind: ValueType | None, text: str) -> Any:
-        """An array; None for what is no value of its type."""
-        if kind == _STRING_TYPE or not isinstance(kind, TensorType):
+    def _path(self, text: str) -> str | None:
+        """The string that is written as a constant, `type("...")`; None for what is none."""
+        cursor = Cursor(text, "")
+        try:
+            found = parse_literal(cursor, None)
+        except ProgramError:
+            return None
+        self.paths[text] = path = found.data if found.type == STRING and cursor.at == len(text) else None
+        return path
+
+    def _numbers(self, declared: str, kind: ValueType, text: str) -> Literal | None:
+        if kind == STRING or not isinstance(kind, TensorType):
             return None
         cursor = Cursor(text, "")
         try:
@@ -229,7 +218,8 @@ class Statements:
             return None
         if cursor.space() != len(text) or isinstance(found, str):
             return None
+        literal = Literal(kind, found)
         if len(text) <= _REPEATED:
             found.setflags(write=False)
-            self.values[declared, text] = found
-        return found
+            self.numbers[declared, text] = literal
+        return literal

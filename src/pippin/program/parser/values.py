@@ -10,20 +10,16 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from ...errors import WeightError
-from ...format.blob import BlobFile
-from ...types import DataType, DictionaryType, ListType, Shape, StateType, TensorType, TupleType, ValueType
+from ...types import DataType, DictionaryType, ListType, StateType, TensorType, TupleType, ValueType
 from ..ir import Literal
+from ..records import Weights, is_fixed, read_record
 from .cursor import Cursor
 from .numbers import BadNumber, decode
 from .types import parse_type
-
-Weights: TypeAlias = Callable[[str], BlobFile]
-"""Opens the weight file that a program calls by a name."""
 
 _NUMERALS = re.compile(r"[^\"(){};=<>]*")
 _NUMERAL = re.compile(r"[^\s,\[\]]+")
@@ -66,18 +62,7 @@ def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
     cursor.expect(")")
     assert isinstance(kind, TensorType)
     path, offset = found["path"], int(found["offset"])
-    return Literal(kind, partial(read_blob, weights, path, offset, kind.dtype, kind.shape), path, offset)
-
-
-def read_blob(weights: Weights | None, path: str, offset: int, dtype: DataType, shape: Shape | None) -> np.ndarray:
-    """The array of a record. Raises WeightError where it is missing or does not fit."""
-    if weights is None:
-        raise WeightError(f"the weight file '{path}' is missing: the program was read without its weights")
-    return weights(path).read(offset, dtype, tuple(size for size in shape or () if size is not None))
-
-
-def is_fixed(kind: ValueType) -> bool:
-    return isinstance(kind, TensorType) and kind.shape is not None and None not in kind.shape
+    return Literal(kind, partial(read_record, weights), path, offset)
 
 
 def parse_value(cursor: Cursor, kind: ValueType, depth: int = 0) -> Any:
@@ -204,11 +189,13 @@ def _numbers(cursor: Cursor, kind: TensorType) -> np.ndarray:
     shape = kind.shape if kind.shape is not None and None not in kind.shape else _inferred(cursor, text, start, kind)
     fixed = tuple(int(d) for d in shape if d is not None)
     count = math.prod(fixed)
-    if not _has_structure(text, fixed) or _numerals(text) != count:
+    if not _has_structure(text, fixed) or (_is_loose(text, count) and _numerals(text) != count):
         _explain_structure(cursor, text, start, fixed, kind)
     try:
         found = decode(text.translate(_SPACE_AND_BRACKETS), count, kind.dtype)
     except BadNumber as error:
+        if _numerals(text) != count:
+            _explain_structure(cursor, text, start, fixed, kind)
         numerals = list(_NUMERAL.finditer(text))
         at = numerals[error.index].start() if error.index < len(numerals) else 0
         cursor.refuse(error.reason, start + at)
@@ -240,8 +227,14 @@ def _has_structure(text: str, shape: tuple[int, ...]) -> bool:
     return text.encode("latin-1", "replace").translate(None, _NOT_PUNCTUATION) == _skeleton(shape)
 
 
+def _is_loose(text: str, count: int) -> bool:
+    """Whether a comma may be missing, or a numeral too many, though the brackets are right: where space follows
+    something else than a comma."""
+    return count == 0 or text.count(" ") != text.count(", ") or any(space in text for space in "\t\r\n")
+
+
 def _numerals(text: str) -> int:
-    """How many numerals stand in an array. That the brackets are right does not tell that no comma is missing."""
+    """How many numerals stand in an array."""
     if len(text) < _LONG:
         return len(_NUMERAL.findall(text))
     inside = _IS_NUMERAL[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
@@ -253,7 +246,7 @@ def _skeleton(shape: tuple[int, ...]) -> bytes:
     for number, size in enumerate(reversed(shape)):
         if number and len(row) * size > 1 << 32:
             return b""
-        row = b"[" + b",".join([row] * size) + b"]"
+        row = b"[" + (row + b",") * (size - 1) + row + b"]" if size else b"[]"
     return row
 
 
