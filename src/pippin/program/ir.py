@@ -49,7 +49,7 @@ class Literal:
         return data
 
 
-class Label(Mapping[str, Literal]):
+class NameAndValue(Mapping[str, Literal]):
     """The attributes of nearly every operation: its name, and the value of a constant.
 
     It is a dict that takes a fifth of the memory, where a program has hundreds of thousands of them.

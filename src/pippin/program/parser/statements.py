@@ -20,7 +20,7 @@ from typing import Any
 
 from ...errors import ProgramError
 from ...types import DataType, TensorType, ValueType
-from ..ir import NO_INPUTS, STRING, Argument, Inputs, Label, Literal, Operation, Value
+from ..ir import NO_INPUTS, STRING, Argument, Inputs, Literal, NameAndValue, Operation, Value
 from ..records import Weights, is_fixed, read_record
 from .cursor import NAME, Cursor
 from .scope import Bound, Scope
@@ -89,12 +89,12 @@ class Statements:
             value = self._literal(declared, path, offset_type, offset, numbers, string)
             if value is None or arguments or more:
                 return None
-            return Operation("const", NO_INPUTS, (Value(name, result),), (), Label(label, value))
+            return Operation("const", NO_INPUTS, (Value(name, result),), (), NameAndValue(label, value))
         outputs = self._outputs(declared, name, more) if more else (Value(name, result),)
         inputs = self._inputs(arguments, visible)
         if outputs is None or inputs is None or numbers is not None or string is not None or path is not None:
             return None
-        return Operation(self.names.setdefault(kind, kind), inputs, outputs, (), Label(label))
+        return Operation(self.names.setdefault(kind, kind), inputs, outputs, (), NameAndValue(label))
 
     def _attributed(self, groups: tuple[str, ...], visible: dict[str, Bound]) -> Operation | None:
         declared, name, more, kind, arguments, attributes = groups
