@@ -186,6 +186,22 @@ def test_what_is_no_int8(bad, count):
     assert caught.value.index == count - 1
 
 
+def decoded(numerals, dtype):
+    try:
+        return decode(",".join(numerals), len(numerals), dtype)[-1:].tobytes()
+    except BadNumber as error:
+        return error.reason
+
+
+@seed(0)
+@settings(max_examples=1_500, deadline=None, database=None)
+@given(st.text("00xx1fpp.+--_n", max_size=7), st.sampled_from(["0x1", "-0x1.8p+1", "-1", ""]))
+def test_a_numeral_is_the_same_in_a_long_row(end, start):
+    """Long rows are decoded at once, by functions that take more than the grammar does."""
+    for dtype, other in ((DataType.FLOAT32, "-0x1p+0"), (DataType.INT64, "-7"), (DataType.UINT8, "7")):
+        assert decoded([other] * 99 + [start + end], dtype) == decoded([start + end], dtype), (start + end, dtype)
+
+
 # Malformed texts
 
 GOOD = APPLE
