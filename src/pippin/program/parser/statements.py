@@ -19,24 +19,30 @@ from functools import partial
 from typing import Any
 
 from ...errors import ProgramError
-from ...types import DataType, TensorType, ValueType
+from ...types import TensorType, ValueType
 from ..ir import NO_INPUTS, STRING, Argument, Inputs, Literal, NameAndValue, Operation, Value
 from ..records import Weights, is_fixed, read_record
 from .cursor import NAME, Cursor
 from .scope import Bound, Scope
 from .types import parse_type
-from .values import parse_literal, parse_value
+from .values import parse_value
 
-# The expressions find where a type, a number or a path ends; what it is, is parsed once for each way it is written.
+# The expressions find where a type or a number ends; what it is, is parsed once for each way in which it is written.
+# The types of names, paths and offsets are taken as compilers write them.
 _TYPE = r"(?:tensor<[^>]*>|[a-z]\w*)"
+_STRINGS = frozenset({"tensor<string, []>", "string"})
+_STRING_TYPE = r"(?:tensor<string, \[\]>|string)"
+_OFFSET_TYPE = r"(?:tensor<uint64, \[\]>|uint64)"
 _STRING = r'"([^"\\]*)"'
-_BLOB = r'BLOBFILE\(path = ([^("]*\("[^"]*"\)), offset = ([^(]*)\(([0-9]{1,19})\)\)'
+_BLOB = rf"BLOBFILE\(path = {_STRING_TYPE}\({_STRING}\), offset = {_OFFSET_TYPE}\(([0-9]{{1,19}})\)\)"
 _DATA = rf'(?:{_BLOB}|([^"();]*)|{_STRING})'
 _RESULT = rf"({_TYPE}) ({NAME})"
 _ARGUMENT = rf"{NAME} = (?:{NAME}|\({NAME}(?:, {NAME})*\))"
 _CALL = rf"\s*{_RESULT}((?:, {_TYPE} {NAME})*) = ({NAME})\(((?:{_ARGUMENT}(?:, {_ARGUMENT})*)?)\)"
-# Constants, and operations that have no attribute but their name; or nothing, so that `finditer` never searches.
-_LINE = re.compile(rf'(?:{_CALL}\[name = ([^(]*)\((?:"\2"|{_STRING})\)(?:, val = \1\({_DATA}\))?\];)?')
+# Most often the name of the operation is that of its result.
+_NAMED = rf'\[name = {_STRING_TYPE}\((?:"\2"|{_STRING})\)'
+# Constants, and operations that have no attribute but their name.
+_LINE = re.compile(rf"{_CALL}{_NAMED}(?:, val = \1\({_DATA}\))?\];")
 _ATTRIBUTE = rf"({NAME}) = ({_TYPE})\({_DATA}\)"
 _UNGROUPED = re.sub(r"(?<!\\)\((?!\?)", "(?:", _ATTRIBUTE)
 _ATTRIBUTED = re.compile(rf"{_CALL}\[({_UNGROUPED}(?:, {_UNGROUPED})*)\];")
@@ -44,49 +50,43 @@ _RESULTS = re.compile(rf", {_RESULT}")
 _ATTRIBUTES = re.compile(rf"{_ATTRIBUTE}(?:, |$)")
 _REPEATED = 64
 """Characters of a value that is likely to come again."""
-_OFFSET = TensorType(DataType.UINT64, ())
 
 
 class Statements:
-    """What is kept by its text: types (those of a string and of an offset apart), names of operations and parameters,
-    paths, and constants of short numbers, whose arrays cannot be written to.
+    """What is kept by its text: types, names of operations and parameters and files, and constants of short numbers,
+    whose arrays cannot be written to.
     """
 
     def __init__(self, weights: Weights | None) -> None:
         self.read = partial(read_record, weights)
         self.types: dict[str, ValueType | None] = {}
-        self.strings: set[str] = set()
-        self.offsets: set[str] = set()
         self.names: dict[str, str] = {}
-        self.paths: dict[str, str | None] = {}
         self.numbers: dict[tuple[str, str], Literal] = {}
 
     def take(self, cursor: Cursor, scope: Scope, operations: list[Operation]) -> None:
         """Take statements as long as they have one of the forms."""
         text, visible = cursor.text, scope.visible
         while True:
-            for found in _LINE.finditer(text, cursor.at):
-                operation = self._line(found.groups(), visible) if found.lastindex else None
-                if operation is None or not scope.define(operation.outputs):
-                    break
-                operations.append(operation)
-                cursor.at = found.end()
-            other = _ATTRIBUTED.match(text, cursor.at)
-            operation = self._attributed(other.groups(), visible) if other else None
-            if other is None or operation is None or not scope.define(operation.outputs):
+            if found := _LINE.match(text, cursor.at):
+                operation = self._line(found.groups(), visible)
+            elif found := _ATTRIBUTED.match(text, cursor.at):
+                operation = self._attributed(found.groups(), visible)
+            else:
+                return
+            if operation is None or not scope.define(operation.outputs):
                 return
             operations.append(operation)
-            cursor.at = other.end()
+            cursor.at = found.end()
 
     def _line(self, groups: tuple[Any, ...], visible: dict[str, Bound]) -> Operation | None:
-        declared, name, more, kind, arguments, named, label, path, offset_type, offset, numbers, string = groups
+        declared, name, more, kind, arguments, label, path, offset, numbers, string = groups
         result = self.types.get(declared) or self._type(declared)
-        if result is None or (named not in self.strings and not self._is_string(named)):
+        if result is None:
             return None
         if label is None:
             label = name
         if kind == "const":
-            value = self._literal(declared, path, offset_type, offset, numbers, string)
+            value = self._literal(declared, path, offset, numbers, string)
             if value is None or arguments or more:
                 return None
             return Operation("const", NO_INPUTS, (Value(name, result),), (), NameAndValue(label, value))
@@ -164,49 +164,20 @@ class Statements:
         self.types[text] = found = found if cursor.at == len(text) else None
         return found
 
-    def _is_string(self, text: str) -> bool:
-        if self._type(text) == STRING:
-            self.strings.add(text)
-        return text in self.strings
-
-    def _is_offset(self, text: str) -> bool:
-        if self._type(text) == _OFFSET:
-            self.offsets.add(text)
-        return text in self.offsets
-
     def _literal(
-        self,
-        declared: str,
-        path: str | None,
-        offset_type: str | None,
-        offset: str | None,
-        numbers: str | None,
-        string: str | None,
+        self, declared: str, path: str | None, offset: str | None, numbers: str | None, string: str | None
     ) -> Literal | None:
         """None for what is no value of its type."""
         kind = self.types.get(declared) or self._type(declared)
         if kind is None:
             return None
         if string is not None:
-            return Literal(kind, string) if declared in self.strings or self._is_string(declared) else None
+            return Literal(kind, string) if declared in _STRINGS else None
         if numbers is not None:
             return self.numbers.get((declared, numbers)) or self._numbers(declared, kind, numbers)
-        if path is None or offset_type is None or offset is None or not is_fixed(kind):
+        if path is None or offset is None or not is_fixed(kind):
             return None
-        file = self.paths.get(path) or self._path(path)
-        if file is None or (offset_type not in self.offsets and not self._is_offset(offset_type)):
-            return None
-        return Literal(kind, self.read, file, int(offset))
-
-    def _path(self, text: str) -> str | None:
-        """The string that is written as a constant, `type("...")`; None for what is none."""
-        cursor = Cursor(text, "")
-        try:
-            found = parse_literal(cursor, None)
-        except ProgramError:
-            return None
-        self.paths[text] = path = found.data if found.type == STRING and cursor.at == len(text) else None
-        return path
+        return Literal(kind, self.read, self.names.setdefault(path, path), int(offset))
 
     def _numbers(self, declared: str, kind: ValueType, text: str) -> Literal | None:
         if kind == STRING or not isinstance(kind, TensorType):
