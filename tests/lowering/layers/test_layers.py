@@ -153,6 +153,7 @@ ROWS = [
     row("flattenTo2D", lambda b: b.add_flatten_to_2d("l", "x", "y", axis=2), {"x": X}, X.reshape(6, 4)),
     row("stack", lambda b: b.add_stack("l", ["x", "z"], "y", axis=1), {"x": X, "z": POSITIVE}, np.stack([X, POSITIVE], 1)),
     row("concatND", lambda b: b.add_concat_nd("l", ["x", "z"], "y", axis=2), {"x": X, "z": POSITIVE}, np.concatenate([X, POSITIVE], 2)),
+    row("concatND", lambda b: (b.add_squeeze("s", "x", "s", squeeze_all=True), b.add_expand_dims("e", "s", "e", [0]), b.add_concat_nd("l", ["z", "e"], "y", axis=0)), {"x": f32(1, 1), "z": f32(3)}, lambda x, z: np.concatenate([z, x[0]]), label="an expanded scalar"),
     row("tile", lambda b: b.add_tile("l", "x", "y", [1, 2, 3]), {"x": X}, np.tile(X, (1, 2, 3))),
     row("tile", lambda b: b.add_tile("l", "x", "y", [3, 2]), {"x": X}, np.tile(X, (3, 2)), label="the last axes"),
     *(

@@ -69,6 +69,11 @@ def concat(n: Network, p: Any, *x: Any) -> Any:
 
 @layer("concatND")
 def concat_nd(n: Network, p: Any, *x: Any) -> Any:
+    """A network has no scalars: one that is expanded, to be joined with a list, has an axis too many here."""
+    ranks = {len(each.shape) for each in x if each.shape is not None}
+    if len(ranks) > 1:
+        one = np.ones(min(ranks), np.int64)
+        x = tuple(n.Reshape(each, one) if set(each.shape or ()) == {1} else each for each in x)
     return n.mil("concat", values=x, axis=int(p.axis), interleave=bool(p.interleave))
 
 
