@@ -70,10 +70,10 @@ def concat(n: Network, p: Any, *x: Any) -> Any:
 @layer("concatND")
 def concat_nd(n: Network, p: Any, *x: Any) -> Any:
     """A network has no scalars: one that is expanded, to be joined with a list, has an axis too many here."""
-    ranks = {len(each.shape) for each in x if each.shape is not None}
-    if len(ranks) > 1:
-        one = np.ones(min(ranks), np.int64)
-        x = tuple(n.Reshape(each, one) if set(each.shape or ()) == {1} else each for each in x)
+    rank = min((len(each.shape) for each in x if each.shape is not None), default=0)
+    expanded = [each.shape is not None and len(each.shape) > rank and set(each.shape) == {1} for each in x]
+    one = np.ones(rank, np.int64)
+    x = tuple(n.Reshape(each, one) if ones else each for each, ones in zip(x, expanded, strict=True))
     return n.mil("concat", values=x, axis=int(p.axis), interleave=bool(p.interleave))
 
 

@@ -23,12 +23,12 @@ class Scope:
         if len(results) == 1 and self.visible.setdefault(results[0].name, results) is results:
             return True
         new = {result.name: (result,) for result in results}
+        if len(new) < len(results):
+            return False
         if not self.visible.keys().isdisjoint(new.keys()):
             if any(name in self.visible and name not in self.outer for name in new):
                 return False
             self.outer.difference_update(new)
-        if len(new) < len(results):
-            return False
         self.visible.update(new)
         return True
 

@@ -52,6 +52,19 @@ _REPEATED = 64
 """Characters of a value that is likely to come again."""
 
 
+class _Types(dict[str, ValueType | None]):
+    """Types by their text; None for what is no type."""
+
+    def __missing__(self, text: str) -> ValueType | None:
+        cursor = Cursor(text, "")
+        try:
+            found: ValueType | None = parse_type(cursor)
+        except ProgramError:
+            found = None
+        self[text] = found = found if cursor.at == len(text) else None
+        return found
+
+
 class Statements:
     """What is kept by its text: types, names of operations and parameters and files, and constants of short numbers,
     whose arrays cannot be written to.
@@ -59,7 +72,7 @@ class Statements:
 
     def __init__(self, weights: Weights | None) -> None:
         self.read = partial(read_record, weights)
-        self.types: dict[str, ValueType | None] = {}
+        self.types = _Types()
         self.names: dict[str, str] = {}
         self.numbers: dict[tuple[str, str], Literal] = {}
 
@@ -80,13 +93,13 @@ class Statements:
 
     def _line(self, groups: tuple[Any, ...], visible: dict[str, Bound]) -> Operation | None:
         declared, name, more, kind, arguments, label, path, offset, numbers, string = groups
-        result = self.types.get(declared) or self._type(declared)
+        result = self.types[declared]
         if result is None:
             return None
         if label is None:
             label = name
         if kind == "const":
-            value = self._literal(declared, path, offset, numbers, string)
+            value = self._literal(declared, result, path, offset, numbers, string)
             if value is None or arguments or more:
                 return None
             return Operation("const", NO_INPUTS, (Value(name, result),), (), NameAndValue(label, value))
@@ -102,8 +115,8 @@ class Statements:
         inputs = self._inputs(arguments, visible)
         literals: dict[str, Literal] = {}
         for found in _ATTRIBUTES.finditer(attributes):
-            attribute, *value = found.groups()
-            literal = self._literal(*value)
+            attribute, written, *value = found.groups()
+            literal = self._literal(written, self.types[written], *value)
             if literal is None or attribute in literals:
                 return None
             literals[attribute] = literal
@@ -114,7 +127,7 @@ class Statements:
     def _outputs(self, declared: str, name: str, more: str) -> tuple[Value, ...] | None:
         outputs = []
         for text, each in [(declared, name), *_RESULTS.findall(more)]:
-            result = self.types.get(text) or self._type(text)
+            result = self.types[text]
             if result is None:
                 return None
             outputs.append(Value(each, result))
@@ -150,25 +163,16 @@ class Statements:
             parameter = following
         return inputs if len(inputs) == len(bindings) else None
 
-    def _type(self, text: str) -> ValueType | None:
-        """None for what is no type."""
-        try:
-            return self.types[text]
-        except KeyError:
-            pass
-        cursor = Cursor(text, "")
-        try:
-            found: ValueType | None = parse_type(cursor)
-        except ProgramError:
-            found = None
-        self.types[text] = found = found if cursor.at == len(text) else None
-        return found
-
     def _literal(
-        self, declared: str, path: str | None, offset: str | None, numbers: str | None, string: str | None
+        self,
+        declared: str,
+        kind: ValueType | None,
+        path: str | None,
+        offset: str | None,
+        numbers: str | None,
+        string: str | None,
     ) -> Literal | None:
         """None for what is no value of its type."""
-        kind = self.types.get(declared) or self._type(declared)
         if kind is None:
             return None
         if string is not None:
