@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from pippin.specialization import moments, quiet
+from pippin.specialization import contention, settling
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -24,12 +24,12 @@ def medians(contestants: Mapping[str, Callable[[], object]], rounds: int, in_a_r
     one thread would win then."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     order = list(contestants)
-    patience = time.perf_counter() + 2 * moments.PATIENCE
+    patience = time.perf_counter() + 2 * contention.PATIENCE
     for number in range(rounds):
-        moments.wait(patience, lambda: None)
+        contention.wait(patience, lambda: None)
         for name in order[number % len(order) :] + order[: number % len(order)]:
             if in_a_row > 1:
-                quiet.wait()
+                settling.wait()
                 contestants[name]()
             times[name] += [seconds(contestants[name]) for _ in range(in_a_row)]
     return {name: statistics.median(values) for name, values in times.items()}

@@ -15,8 +15,8 @@ import networks
 
 from pippin.configuration import Configuration
 from pippin.engines import all_engines
-from pippin.loading import Source
-from pippin.lowering.storage import readable
+from pippin.lowering.external_data import readable
+from pippin.runtime.loading import Source
 from pippin.specialization.specializer import lower_function
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5

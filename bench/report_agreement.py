@@ -23,7 +23,7 @@ import networks
 
 import pippin
 from pippin.reporting.measure import Effort, measure, predictor, timed
-from pippin.specialization.inputs import example_features
+from pippin.specialization.sample_inputs import example_features
 
 ROUNDS = next((int(a) for a in sys.argv[1:] if a.isdecimal()), 5)
 NAMES = [a for a in sys.argv[1:] if not a.isdecimal()] or ["mlp", "mobilenet_v2"]

@@ -20,7 +20,7 @@ import networks
 import numpy as np
 
 import pippin
-from pippin.session import Session
+from pippin.runtime.session import Session
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 400
 BATCH = 50

@@ -21,7 +21,8 @@ import typer
 
 import pippin
 
-from .real_models import checked, custom_layers, seeded_features
+from .case import seeded_features
+from .real_models import checked, custom_layers
 
 FOLDER = Path(os.environ.get("PIPPIN_SHARED_MODELS") or Path(__file__).parents[2] / "shared" / "models")
 _SUFFIXES = (".mlpackage", ".mlmodel", ".mlmodelc")
@@ -91,7 +92,7 @@ def _short(error: Exception) -> str:
 def _described(path: Path) -> tuple[str, str]:
     """The kind of model, and how many operations, layers or models it consists of."""
     from pippin.program import open_model, read_program
-    from pippin.program.contents import contents
+    from pippin.program.classical_summary import contents
 
     asset = open_model(path)
     kind = asset.description.kind

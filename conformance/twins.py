@@ -13,7 +13,7 @@ import numpy as np
 import pippin
 from pippin.format.description import Image
 
-from .real_models import Case, agree, cat, seeded_features
+from .case import Case, agree, cat, seeded_features
 
 _TOLERANCE = 1e-3
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from browser import chromium as chromium
-from browser import page as page
-from pippin.specialization import moments
+from pippin.specialization import contention
+from support.browser import chromium as chromium
+from support.browser import page as page
 
 # What tests load is not kept in the user's cache; those about the cache name a folder.
 os.environ["PIPPIN_CACHE"] = "off"
 # Tests run beside each other: no measuring waits until the machine is its own.
-moments.PATIENCE = 0.0
+contention.PATIENCE = 0.0
 
 FOLDER = Path(os.environ.get("PIPPIN_SHARED_MODELS") or Path(__file__).parents[2] / "shared" / "models")
 ABSENT = f"no shared models in {FOLDER} (set PIPPIN_SHARED_MODELS)"

@@ -15,7 +15,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 import pippin
-from pippin.gallery.photos import PHOTOS
+from pippin.apps.gallery.photos import PHOTOS
 
 SIDE = 256
 Guess = Callable[[Image.Image], Image.Image]

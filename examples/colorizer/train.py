@@ -20,8 +20,8 @@ from measure import table
 from network import SIDE, Chroma, Colorizer
 from PIL import Image
 
-from pippin.gallery.photos import PHOTOS, Photo
-from pippin.gallery.wall import MODEL
+from pippin.apps.gallery.photos import PHOTOS, Photo
+from pippin.apps.gallery.tiles import MODEL
 
 SEED = 7
 STEPS = 2400

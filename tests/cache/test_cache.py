@@ -14,14 +14,15 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
-from model.small import saved_program
-from pippin import Configuration, loading
+from pippin import Configuration
+from pippin.cache.archive import export_entries, import_entries
 from pippin.cache.explain import explain
-from pippin.cache.portable import export_entries, import_entries
 from pippin.cache.store import Cache, default_cache
 from pippin.engines import all_engines
 from pippin.errors import CacheError
-from pippin.loading import Source, key_of
+from pippin.runtime import loading
+from pippin.runtime.loading import Source, key_of
+from support.small_models import saved_program
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
 

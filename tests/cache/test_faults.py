@@ -14,8 +14,8 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
-from model.small import saved_program
 from pippin.cache.store import Cache
+from support.small_models import saved_program
 
 X = np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)
 KILLS = 200

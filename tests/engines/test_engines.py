@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 
-import coremltools as ct
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
+import coremltools as ct
 from lowering.harness import compiled_on, f32, program_of
-from model.small import converted
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError, PredictionError
 from pippin.format.asset import open_asset
-from pippin.lowering.lower import lower
-from pippin.lowering.storage import readable
+from pippin.lowering.external_data import readable
+from pippin.lowering.lower_program import lower
 from pippin.program import read_program
+from support.small_models import converted
 
 ENGINES = list(all_engines().values())
 WEIGHT = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
@@ -98,8 +98,8 @@ def test_save_and_load(engine, lowered, tmp_path):
 
 
 def test_a_model_with_many_weights_goes_through_a_file(engine, lowered, monkeypatch, tmp_path):
-    monkeypatch.setattr("pippin.lowering.storage._WORTH_A_FILE", 0)
-    monkeypatch.setattr("pippin.lowering.storage._SMALL", 8)
+    monkeypatch.setattr("pippin.lowering.external_data._WORTH_A_FILE", 0)
+    monkeypatch.setattr("pippin.lowering.external_data._SMALL", 8)
     x = f32(4, 3)
     with readable(lowered.model) as path:
         assert path.parent.joinpath("weights.bin").stat().st_size >= WEIGHT.nbytes

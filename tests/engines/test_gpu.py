@@ -11,9 +11,9 @@ from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
 import pippin
-from model.small import converted, saved_program
 from pippin.engines import Settings, all_engines, onnxruntime_providers
 from pippin.errors import PredictionCancelled
+from support.small_models import converted, saved_program
 
 ONNXRUNTIME = all_engines()["onnxruntime"]
 needs_gpu = pytest.mark.skipif(ONNXRUNTIME.device_name("gpu") is None, reason=f"no GPU: {ONNXRUNTIME.absence('gpu')}")
@@ -69,7 +69,7 @@ def test_float32_is_a_promise():
 
 
 def pippin_lowered(model):
-    from pippin.lowering.model import lower_model
+    from pippin.lowering.lower_model import lower_model
     from pippin.program.opening import open_model
 
     asset = open_model(model.get_spec(), model.weights_dir)

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from pippin.cancellation import Stop
 from pippin.engines import all_engines
 from pippin.errors import PredictionCancelled, PredictionError
+from pippin.support.cancellation import Stop
 
 NUMPY = {
     onnx.TensorProto.FLOAT: np.float32,

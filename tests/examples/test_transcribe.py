@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 import pippin
 import transcribe
 from melody import SCORE, synthesize
-from model.small import saved_program
 from notes import HOP, LOWEST, RATE, WINDOW, Note, find_notes, kept_frames, windows
 from recording import RecordingError, read_wav
+from support.small_models import saved_program
 
 
 @pytest.mark.parametrize("pitch, name", [(21, "A0"), (60, "C4"), (61, "C♯4"), (69, "A4"), (71, "B4"), (108, "C8")])

@@ -7,15 +7,14 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import coremltools as ct
 import numpy as np
 import pytest
-from coremltools import proto
 from coremltools.converters.mil.mil import Builder as mb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.small import converted
+import coremltools as ct
+from coremltools import proto
 from pippin.errors import (
     ConfigurationError,
     PackageError,
@@ -27,6 +26,7 @@ from pippin.errors import (
 )
 from pippin.format.asset import NEWEST_SPECIFICATION, Asset, open_asset
 from pippin.types import DataType
+from support.small_models import converted
 
 WEIGHT = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
 FILE = "@model_path/weights/weight.bin"

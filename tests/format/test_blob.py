@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pippin.errors import WeightError
-from pippin.format.blob import BlobFile, unpack_elements
+from pippin.format.weight_blob import BlobFile, unpack_elements
 from pippin.types import DataType
 
 WRITERS = {

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from coremltools import proto
 
 import pippin
+from coremltools import proto
 from pippin.errors import FormatError, PackageError, PippinError, SpecificationError, UnsupportedModelError, WeightError
 from pippin.format.asset import open_asset
 from pippin.format.coremldata import read_coremldata
@@ -262,7 +262,7 @@ SMALL = ["add", "mars-habitat-pricer", "waifu-anime-noise0"]
 @pytest.mark.parametrize("name", SMALL)
 def test_damaged_folders(name, shared_models, tmp_path):
     """200 seeded damages of each: opened, or refused with an error of ours."""
-    from fuzz_worker import damage
+    from fuzz.fuzz_worker import damage
     from pippin.program import open_model
 
     source = shared_models / "compiled" / f"{name}.mlmodelc"

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from coremltools import proto
 from coremltools.converters.mil.backend.mil.helper import create_list_scalarvalue, create_tensor_value
 from google.protobuf import text_format
 
+from coremltools import proto
 from pippin.errors import ConfigurationError, SpecificationError, UnsupportedVersionError
 from pippin.format.asset import open_asset
 from pippin.format.description import (

@@ -8,7 +8,7 @@ import pytest
 from coremltools.libmodelpackage import ModelPackage
 
 from pippin.errors import PackageError
-from pippin.format.package import open_package
+from pippin.format.mlpackage import open_package
 
 ROOT = {"path": "com.apple.CoreML/model.mlmodel", "name": "model.mlmodel", "author": "com.apple.CoreML"}
 WEIGHTS = {"path": "com.apple.CoreML/weights", "name": "weights", "author": "com.apple.CoreML"}

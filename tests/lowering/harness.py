@@ -17,19 +17,19 @@ from typing import Any, NoReturn
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-import coremltools as ct
 import numpy as np
 import pytest
 from coremltools.converters.mil.backend.mil.load import MILProtoExporter
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import get_new_symbol, types
 
+import coremltools as ct
 from pippin.engines import Compiled, Settings, all_engines
 from pippin.errors import CompilationError
 from pippin.format.asset import open_asset
-from pippin.lowering.lower import lower
-from pippin.lowering.lowered import Lowered
-from pippin.program.read import read_program
+from pippin.lowering.lower_program import lower
+from pippin.lowering.lowered_model import Lowered
+from pippin.program.protobuf_reader import read_program
 
 ENGINES = ("openvino", "onnxruntime")
 # Why some rows of an operation are not given to OpenVINO, or not compiled by it; any other refusal fails.

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from coremltools import proto
 from coremltools.converters.mil.backend.mil.helper import create_list_scalarvalue
 
+from coremltools import proto
 from lowering.harness import ENGINES, case, compiled_on, f32, program_of
 from pippin.format.asset import open_asset
-from pippin.lowering.lower import lower
-from pippin.program.read import read_program
+from pippin.lowering.lower_program import lower
+from pippin.program.protobuf_reader import read_program
 
 LABELS = {"string": ["cat", "dog", "bird"], "int64": [10, 20, 30]}
 CASES = [

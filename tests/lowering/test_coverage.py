@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
-from pippin.lowering.registry import LOWERINGS
+from pippin.lowering.op_registry import LOWERINGS
 
 REGISTRY = SSAOpRegistry.core_ops
 # What a block argument or a Python-only parameter of the registry is, a stored program has no argument for.

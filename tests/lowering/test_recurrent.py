@@ -1,12 +1,12 @@
 """Recurrent layers against a plain numpy loop over the formulas of coremltools' documentation, and against torch."""
 
-import coremltools as ct
 import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import get_new_symbol
 
+import coremltools as ct
 import pippin
 from lowering.harness import case, check, const, dynamic, f32, rows
 from pippin.errors import PredictionError

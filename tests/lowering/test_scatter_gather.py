@@ -6,8 +6,8 @@ import pytest
 from lowering.harness import ENGINES, case, check, const, dynamic, f32, i32, program_of, rows, run
 from pippin.errors import PredictionError, ProgramError, UnsupportedOperationError
 from pippin.format.asset import open_asset
-from pippin.lowering.lower import lower
-from pippin.program.read import read_program
+from pippin.lowering.lower_program import lower
+from pippin.program.protobuf_reader import read_program
 
 
 def _gather(x, indices, axis=0, batch_dims=0, **_):

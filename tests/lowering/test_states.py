@@ -1,18 +1,18 @@
 """States: what a program reads and writes between predictions, also inside of branches and loops."""
 
-import coremltools as ct
 import numpy as np
 import pytest
 from coremltools.converters.mil.backend.mil.load import MILProtoExporter
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
+import coremltools as ct
 from lowering.harness import ENGINES, case, compiled_on
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
-from pippin.lowering.lower import lower
-from pippin.lowering.lowered import written_name
-from pippin.program.read import read_program
+from pippin.lowering.lower_program import lower
+from pippin.lowering.lowered_model import written_name
+from pippin.program.protobuf_reader import read_program
 
 
 def _accumulate(state, x):

@@ -5,8 +5,8 @@ import pytest
 
 from lowering.harness import booleans, case, check, compiled_on, const, dynamic, f32, i32, program_of, rows
 from pippin.format.asset import open_asset
-from pippin.lowering.lower import lower
-from pippin.program.read import read_program
+from pippin.lowering.lower_program import lower
+from pippin.program.protobuf_reader import read_program
 
 
 def _float_of(x):

@@ -9,7 +9,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from pippin.engines import all_engines
-from pippin.lowering.graph import Graph, Tensor
+from pippin.lowering.onnx_builder import Graph, Tensor
 from pippin.passes.decompress import decompressed
 
 RANDOM = np.random.default_rng(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import coremltools as ct
 import coremltools.optimize.coreml as cto
 import ml_dtypes
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
-from model.small import converted
+import coremltools as ct
 from pippin.format.asset import open_asset
 from pippin.program import (
     Block,
@@ -24,9 +23,10 @@ from pippin.program import (
     parse_program,
     read_program,
 )
-from pippin.program.write import write_program
+from pippin.program.protobuf_writer import write_program
 from pippin.types import DataType, DictionaryType, ListType, TensorType, TupleType
 from program.same import assert_same_literal, assert_same_program
+from support.small_models import converted
 
 STRING, INT32 = TensorType(DataType.STRING), TensorType(DataType.INT32)
 

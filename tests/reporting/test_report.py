@@ -19,12 +19,13 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
-from model.small import saved_program
 from pippin.errors import FeatureError, ReportError
 from pippin.reporting.compare import changes, counterpart, judge
-from pippin.reporting.condition import Condition
+from pippin.reporting.fail_conditions import Condition
 from pippin.reporting.measure import Effort, described, measure, measure_all, timed
-from pippin.reporting.results import Memory, Numerics, Operation, Report, Result, Statistics, figures, read_report
+from pippin.reporting.performance_report import Report, read_report
+from pippin.reporting.results import Memory, Numerics, Operation, Result, Statistics, figures
+from support.small_models import saved_program
 
 FAST = pippin.Configuration(hints=pippin.Hints("fast_load"))
 QUICK = Effort(seconds=0.0, least=7, cached=4, uncached=2, memory=False)
@@ -60,7 +61,7 @@ def test_the_figures_are_those_of_a_stopwatch(package, monkeypatch):
     """Predictions and loads take what a seeded generator says; the stopwatch notes what the clock says around each."""
     clock, random = Clock(), np.random.default_rng(3)
     stopwatch = {"predict": [], "cached": [], "prepare and cache": []}
-    predict, load = pippin.Model.predict, pippin.model.load
+    predict, load = pippin.Model.predict, pippin.runtime.model.load
 
     def slow_predict(self, *arguments, **how):
         before = clock()
@@ -258,7 +259,7 @@ HOLDS = {
 @pytest.mark.parametrize("text", HOLDS)
 def test_conditions(text):
     report, baseline = Report((made(),)), Report((made(prediction=0.005),))
-    (verdict,) = judge(report, baseline, [Condition(text)])
+    (verdict,) = judge(report.results, baseline.results if baseline else (), [Condition(text)])
     assert verdict.failed is HOLDS[text]
 
 
@@ -309,9 +310,9 @@ def test_changes():
 
 
 def test_the_counterpart():
-    assert counterpart(made(configuration="CPU_ONLY"), REPORT, 0).configuration == "CPU_ONLY"
-    assert counterpart(made(model="renamed"), REPORT, 1) is REPORT.results[1]
-    assert counterpart(made(model="another"), REPORT, 5) is None
+    assert counterpart(made(configuration="CPU_ONLY"), REPORT.results, 0).configuration == "CPU_ONLY"
+    assert counterpart(made(model="renamed"), REPORT.results, 1) is REPORT.results[1]
+    assert counterpart(made(model="another"), REPORT.results, 5) is None
 
 
 def test_configurations_are_described():

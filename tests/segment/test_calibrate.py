@@ -7,7 +7,7 @@ import pytest
 from pippin.engines import all_engines
 from pippin.segment import calibrate
 from pippin.segment.calibrate import machine
-from pippin.segment.cost import Unit
+from pippin.segment.cost_model import Unit
 
 
 def test_the_units_of_this_machine():

@@ -10,7 +10,7 @@ import onnx.parser
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from pippin.segment.cost import Unit, estimate
+from pippin.segment.cost_model import Unit, estimate
 from pippin.segment.cut import cut, run_numbers
 from pippin.segment.partition import partition
 

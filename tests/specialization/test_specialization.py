@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 
 import anyio
-import coremltools as ct
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
+import coremltools as ct
 import pippin
-from model.small import saved_program
 from pippin import Cancellation, Configuration, Hints
 from pippin.cache.store import Cache
 from pippin.engines import all_engines
 from pippin.errors import ConfigurationError, SpecializationCancelled, UnsupportedOperationError
 from pippin.specialization.candidates import _best, _why
 from pippin.specialization.precision import signal_to_noise
+from support.small_models import saved_program
 
 RANDOM = np.random.default_rng(0)
 WEIGHT = RANDOM.standard_normal((64, 64)).astype(np.float32)
@@ -59,12 +59,12 @@ def test_every_engine_is_tried_and_the_plan_says_so(package):
 
 def test_the_fastest_is_chosen_and_of_level_ones_the_one_that_loads_faster():
     from pippin.engines import Settings
-    from pippin.specialization.candidates import Tried
+    from pippin.specialization.candidates import Trial
 
     openvino, runtime = all_engines()["openvino"], all_engines()["onnxruntime"]
-    slow = Tried(runtime, Settings(), compilation=0.1, times=[3.0, 3.0])
-    fast = Tried(openvino, Settings(), compilation=0.5, times=[1.0, 9.0, 1.0])
-    level = Tried(runtime, Settings(), compilation=0.2, times=[1.01])
+    slow = Trial(runtime, Settings(), compilation=0.1, times=[3.0, 3.0])
+    fast = Trial(openvino, Settings(), compilation=0.5, times=[1.0, 9.0, 1.0])
+    level = Trial(runtime, Settings(), compilation=0.2, times=[1.01])
     assert _best([slow, fast], 0.1) is fast
     assert "3.00 times as long as openvino" in _why(slow, fast, 0.1)
     assert _best([slow, fast, level], 0.1) is level

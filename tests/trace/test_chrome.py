@@ -11,7 +11,7 @@ from chrome_format import SCHEMA
 
 import pippin
 from pippin.errors import TraceError
-from pippin.trace import chrome
+from pippin.trace import chrome_json
 from pippin.trace.recorder import COUNTER, COUNTS, FAILURE, PREDICTION, SAMPLE, SPAN
 from pippin.trace.summary import summarize
 
@@ -46,7 +46,7 @@ RECORDS = sorted(
 
 @pytest.fixture
 def path(tmp_path):
-    chrome.write(RECORDS, tmp_path / "t.json", 0.0)
+    chrome_json.write(RECORDS, tmp_path / "t.json", 0.0)
     assert [file.name for file in tmp_path.iterdir()] == ["t.json"]
     return tmp_path / "t.json"
 
@@ -127,7 +127,7 @@ def test_counters(entries):
 
 def test_two_models_of_one_name_have_two_subtracks(tmp_path):
     other = (9, *A[1:])
-    chrome.write([prediction(A, 1.0, 2.0), prediction(other, 1.5, 2.5)], tmp_path / "t.json", 0.0)
+    chrome_json.write([prediction(A, 1.0, 2.0), prediction(other, 1.5, 2.5)], tmp_path / "t.json", 0.0)
     entries = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
     assert {e["args"]["name"] for e in entries if e["name"] == "thread_name"} == {"a.mlpackage #1", "a.mlpackage #9"}
 

@@ -12,11 +12,11 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
-from model.small import saved_program
 from pippin.engines import Settings
 from pippin.errors import FeatureShapeError, PredictionDropped
-from pippin.specialization.parts import Part, Segmented
+from pippin.specialization.artifacts import CompiledSegment, SegmentedModel
 from pippin.trace import recorder
+from support.small_models import saved_program
 
 FAST = pippin.Configuration(hints=pippin.Hints("fast_load"))
 X = {"x": np.full((2, 3), 1.5, np.float32)}
@@ -200,8 +200,8 @@ def test_segments_are_timed():
         def run(self, inputs, stop=None, into=None):
             return {f"{name}'": value + 1 for name, value in inputs.items()}
 
-    parts = [Part("e", Settings(), (name,), (f"{name}'",)) for name in ("a", "a'", "a''")]
-    segmented = Segmented([(part, Adds()) for part in parts], ["a'''"])
+    parts = [CompiledSegment("e", Settings(), (name,), (f"{name}'",)) for name in ("a", "a'", "a''")]
+    segmented = SegmentedModel([(part, Adds()) for part in parts], ["a'''"])
     arrays, marks = segmented.run_timed({"a": np.zeros(2)})
     np.testing.assert_array_equal(arrays["a'''"], [3, 3])
     assert len(marks) == 2 and marks[0] <= marks[1]
@@ -210,7 +210,7 @@ def test_segments_are_timed():
 def test_each_segment_is_an_event_on_its_device():
     subject = (7, "m", "main", (("gpu", "onnxruntime", "float16"), ("cpu", "openvino", "float32")))
     record = (recorder.PREDICTION, subject, 1.0, 10.0, 1, 2.0, 9.0, (5.0,), 64)
-    (prediction,) = pippin.trace.recording.events([record])
+    (prediction,) = pippin.trace.events.events([record])
     computed = [(e.lane, e.label, e.start, e.end) for e in prediction.children if e.name == "compute"]
     assert computed == [("compute gpu", "onnxruntime", 2.0, 5.0), ("compute cpu", "openvino", 5.0, 9.0)]
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import pippin
-from model.small import saved_program
+from support.small_models import saved_program
 
 FAST = pippin.Configuration(hints=pippin.Hints("fast_load"))
 X = {"x": np.ones((2, 3), np.float32)}

@@ -11,12 +11,14 @@ import json
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import PackageError
-from ..format.package import SPECIFICATION, open_package
+from ..format.mlpackage import SPECIFICATION, open_package
+from ..support.atomic_write import atomic_write
 
 _UNSURE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"
@@ -183,9 +185,6 @@ def _now(index: Path | None) -> int | None:
 def _write(index: Path, path: Path, weights: Path | None, remembered: dict[str, Any]) -> None:
     text = json.dumps(remembered)
     target = _entry(index, path, weights)
-    aside = target.with_name(f".{target.name}-{os.getpid()}")
-    try:
-        aside.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
-        aside.replace(target)
-    except OSError:
-        aside.unlink(missing_ok=True)  # an index that cannot be written only costs time
+    # An index that cannot be written only costs time.
+    with suppress(OSError), atomic_write(target) as temporary:
+        temporary.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")

@@ -12,7 +12,7 @@ from ..configuration import Configuration
 from ..devices import ComputeDevice
 from ..version import __version__
 
-LAYOUT = 2
+LAYOUT = 3
 """The version of what an entry holds."""
 
 

@@ -12,7 +12,7 @@ checks of the platform in front of it are opened by `gates`. Nothing else of cor
 
 from __future__ import annotations
 
-from . import gates, native
+from . import libcoremlpython, platform_patches
 
 NAME = "coremltools.libcoremlpython"
 """The native module of coremltools that this package stands in for."""
@@ -20,16 +20,16 @@ NAME = "coremltools.libcoremlpython"
 
 def install() -> None:
     """Let coremltools predict on this machine. Does nothing on a second call, nor on a Mac."""
-    if not gates.needed():
+    if not platform_patches.needed():
         return
-    gates.install_module(NAME, native)
-    gates.open_gates()
+    platform_patches.install_module(NAME, libcoremlpython)
+    platform_patches.open_gates()
 
 
 def uninstall() -> None:
     """Put coremltools back as it was. Models that were loaded keep working."""
-    gates.close_gates()
-    gates.remove_module(NAME)
+    platform_patches.close_gates()
+    platform_patches.remove_module(NAME)
 
 
 install()

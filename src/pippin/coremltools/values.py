@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import FeatureShapeError
 from ..format.description import EnumeratedShapes, FeatureDescription, Image, MultiArray, ShapeRange
-from ..model import Model
+from ..runtime.model import Model
 
 
 def to_features(model: Model, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Engines: what compiles a lowered model for a compute device and runs it."""
 
-from .all import PYTHON_ENGINE as PYTHON_ENGINE
-from .all import all_engines as all_engines
-from .all import engine_named as engine_named
-from .all import python_engine as python_engine
 from .base import Compiled as Compiled
 from .base import Engine as Engine
 from .base import FloatPrecision as FloatPrecision
 from .base import Settings as Settings
+from .registry import PYTHON_ENGINE as PYTHON_ENGINE
+from .registry import all_engines as all_engines
+from .registry import engine_named as engine_named
+from .registry import python_engine as python_engine

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from ..cancellation import Stop
-from ..lowering.lowered import Lowered
+from ..lowering.lowered_model import Lowered
+from ..support.cancellation import Stop
 
 if TYPE_CHECKING:  # a load from the cache needs no ONNX
     from onnx import ModelProto
@@ -114,7 +114,7 @@ class Engine(Protocol):
         """What `save` wrote. Raises CompilationError where it is not that."""
         ...
 
-    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+    def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         """Other settings, for the same artifact, that many predictions at once may be computed faster with; those for
         fewer at once come first."""
         ...

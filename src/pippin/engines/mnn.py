@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cancellation import Stop
 from ..errors import CompilationError, PredictionError
-from ..lowering.lowered import Lowered
+from ..lowering.lowered_model import Lowered
+from ..support.cancellation import Stop
 from .base import PLAIN, FloatPrecision, Settings
-from .distribution import installed_version
+from .installed_version import installed_version
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -101,7 +101,7 @@ class MNN:
             raise CompilationError(f"MNN {self.version} cannot load the artifact: {error}") from error
         return self._open(data, settings)
 
-    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+    def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         return ()  # predictions of a session wait for each other, each with all cores
 
     def profile(

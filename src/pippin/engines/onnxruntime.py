@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cancellation import Stop
 from ..errors import CompilationError, PredictionError
-from ..lowering.lowered import PYTHON, Lowered
+from ..lowering.lowered_model import PYTHON, Lowered
+from ..support.cancellation import Stop
 from .base import PLAIN, FloatPrecision, Settings
-from .distribution import installed_version
-from .onnxruntime_bound import BoundRuns, written
+from .installed_version import installed_version
+from .onnxruntime_io_binding import BoundRuns, written
 from .onnxruntime_providers import NVIDIA, chain, device_name, failure, library, provider
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class OnnxRuntime:
         options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
         return self._session(folder / _ARTIFACT, options, settings.device)
 
-    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+    def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         """The threads of a session are shared by all that run in it: with one, each prediction has its caller's."""
         if settings.device != "cpu" or settings.threads == 1:
             return ()

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cancellation import Stop
 from ..errors import CompilationError, PredictionCancelled, PredictionError
-from ..lowering.lowered import Lowered
+from ..lowering.lowered_model import Lowered
+from ..support.cancellation import Stop
 from .base import PLAIN, FloatPrecision, Settings
-from .distribution import installed_version
-from .openvino_import import openvino
+from .installed_version import installed_version
+from .openvino_extension_module import openvino
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -103,7 +103,7 @@ class OpenVINO:
             raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_first_line(error)}") from error
         return CompiledOpenVINO(compiled, mapped)
 
-    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+    def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         """A stream for each core; on larger machines one for each four as well, for some at once.
 
         Its own hint for throughput would pin threads, so that two models share the first cores.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..lowering.lowered import Lowered
+from ..lowering.lowered_model import Lowered
 
 
 def refused(lowered: Lowered) -> dict[str, str]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..cancellation import Stop
-from ..custom_layers import CustomLayer
 from ..errors import CompilationError, PredictionError
-from ..feature_extractors import FeatureModel
-from ..lowering.lowered import PYTHON, Lowered
+from ..extend.custom_layers import CustomLayer
+from ..extend.feature_extractors import FeatureModel
+from ..lowering.lowered_model import PYTHON, Lowered
+from ..support.cancellation import Stop
 from ..types import Shape
 from ..version import __version__
 from .base import PLAIN, FloatPrecision, Settings
@@ -39,7 +39,7 @@ class Code(Protocol):
 
 
 OPERATORS: dict[str, Any] = {"CustomLayer": CustomLayer, "FeatureModel": FeatureModel}
-"""What makes the code of a node, by its operator. `specialization/custom_models.py` adds one, when it is imported."""
+"""What makes the code of a node, by its operator. `specialization/custom_model_operator.py` adds one, when it is imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Python:
             raise CompilationError(f"what was kept of a Python segment cannot be read: {error}") from error
         return CompiledPython(steps)
 
-    def together(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
+    def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         return ()
 
     def profile(

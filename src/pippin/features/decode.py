@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import PredictionError, SpecificationError
 from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, String
 from ..format.description import Sequence as SequenceType
-from ..lowering.lowered import Labels, Port
+from ..lowering.lowered_model import Labels, Port
 from .images import decode_image
 
 # Up to so many classes, Python finds the most probable one sooner than numpy.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import FeatureShapeError, FeatureTypeError, UnsupportedModelError
 from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, Sequence, String
-from ..lowering.lowered import Port
+from ..lowering.lowered_model import Port
 from ..types import Shape
 from .arrays import check_shape, to_array
 from .categories import encode_dictionary, encode_integer, encode_sequence, encode_string

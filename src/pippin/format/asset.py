@@ -17,13 +17,13 @@ from ..errors import (
     UnsupportedVersionError,
     WeightError,
 )
-from .blob import BlobFile
-from .compiled import PROGRAM, Compiled, is_compiled, open_compiled, own_specification, pipeline_models
 from .coremldata import FILE, read_coremldata
 from .description import ModelDescription, read_description
-from .package import SPECIFICATION, Package, inside, open_package
-from .pointer import POINTER, is_pointer
+from .git_lfs_pointer import POINTER, is_pointer
+from .mlmodelc import PROGRAM, Compiled, is_compiled, open_compiled, own_specification, pipeline_models
+from .mlpackage import SPECIFICATION, Package, inside, open_package
 from .schema import messages
+from .weight_blob import BlobFile
 
 NEWEST_SPECIFICATION = 10
 """The newest specification version that is known: iOS 26."""

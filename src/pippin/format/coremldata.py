@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import PackageError, SpecificationError
-from .pointer import POINTER, is_pointer
+from .git_lfs_pointer import POINTER, is_pointer
 from .schema import messages
 
 FILE = "coremldata.bin"

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import SpecificationError, UnsupportedModelError
 from .coremldata import FILE, read_coremldata
 from .espresso_files import Network, open_network
-from .pointer import is_pointer
+from .git_lfs_pointer import is_pointer
 from .schema import messages
 
 _FLOAT32 = 65568

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PackageError, SpecificationError, WeightError
-from .pointer import POINTER, is_pointer
+from .git_lfs_pointer import POINTER, is_pointer
 
 NETWORK, SHAPES, WEIGHTS = "model.espresso.net", "model.espresso.shape", "model.espresso.weights"
 _FORMAT_VERSION = 200

@@ -21,9 +21,9 @@ from ..format.description import (
 )
 from ..types import DataType, Shape, TensorType
 from . import layers as layers  # registers every layer
-from .graph import Tensor
-from .lowered import Labels, Lowered, Port, Source, output_name
-from .network import EXACT_MAPPING, Network
+from .lower_layers import EXACT_MAPPING, Network
+from .lowered_model import Labels, Lowered, Port, Source, output_name
+from .onnx_builder import Tensor
 
 
 def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:

@@ -13,9 +13,9 @@ from onnx import helper, numpy_helper
 from ..errors import SpecificationError, UnsupportedModelError
 from ..format.description import Dictionary, FeatureDescription, FunctionDescription, Image, MultiArray
 from ..types import DataType, Shape, TensorType
-from .classical.classical import feature_port
-from .graph import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
-from .lowered import Check, Labels, Lowered, Port, Source, output_name
+from .classical.feature_graph import feature_port
+from .lowered_model import Check, Labels, Lowered, Port, Source, output_name
+from .onnx_builder import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
 
 
 def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescription, Lowered]]) -> Lowered:

@@ -6,8 +6,8 @@ from .ir import Literal as Literal
 from .ir import Operation as Operation
 from .ir import Program as Program
 from .ir import Value as Value
-from .mil import mil_text as mil_text
+from .mil_writer import mil_text as mil_text
 from .opening import open_model as open_model
 from .parser import parse_program as parse_program
-from .read import read_program as read_program
+from .protobuf_reader import read_program as read_program
 from .save import save_compiled as save_compiled

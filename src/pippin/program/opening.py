@@ -12,11 +12,11 @@ from typing import Any
 
 from ..errors import PackageError, SpecificationError, UnsupportedModelError
 from ..format.asset import Asset, Weights, open_asset
-from ..format.compiled import pipeline_models
-from .describe import describe
+from ..format.mlmodelc import pipeline_models
+from .infer_description import describe
 from .ir import Function, Program
 from .parser import parse_program
-from .write import write_program
+from .protobuf_writer import write_program
 
 
 def open_model(source: Any, weights: Weights = None) -> Asset:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ..errors import ProgramError
 from ..format.asset import Asset, weight_path
-from ..format.blob import BlobFile
-from ..format.compiled import pipeline_models, write_compiled
-from ..format.package import write_package
+from ..format.mlmodelc import pipeline_models, write_compiled
+from ..format.mlpackage import write_package
+from ..format.weight_blob import BlobFile
 from .ir import Literal, Program
-from .mil import mil_text
-from .read import read_program
+from .mil_writer import mil_text
+from .protobuf_reader import read_program
 
 
 def save_compiled(asset: Asset, path: Path) -> None:

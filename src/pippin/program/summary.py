@@ -9,7 +9,7 @@ from typing import Any
 from ..format.asset import Asset
 from ..format.description import FeatureDescription, FunctionDescription
 from ..types import TensorType
-from .contents import contents
+from .classical_summary import contents
 from .ir import Literal, Program
 
 # The first release that reads a specification version. Source: coremltools, `_deployment_compatibility`.
@@ -59,7 +59,7 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
 
 def _part(part: Asset) -> dict[str, Any]:
     """A model of a pipeline."""
-    from .read import read_program
+    from .protobuf_reader import read_program
 
     return summary(part, read_program(part) if part.description.kind == "mlProgram" else None, None)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..configuration import Configuration
-    from .results import Report
+    from .performance_report import Report
 
 
 def report(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .condition import Condition
-from .results import Report, Result, figures
+from .fail_conditions import Condition
+from .results import Result, figures
 
 LEVEL = 0.05
 """Figures so near to each other are level."""
@@ -42,12 +42,12 @@ class Verdict:
     failed: bool
 
 
-def counterpart(result: Result, baseline: Report, number: int) -> Result | None:
+def counterpart(result: Result, baseline: Sequence[Result], number: int) -> Result | None:
     """The same model and configuration in the baseline; else, where both have as many, what stands in its place."""
-    for other in baseline.results:
+    for other in baseline:
         if (other.model, other.configuration, other.function) == (result.model, result.configuration, result.function):
             return other
-    return baseline.results[number] if number < len(baseline.results) else None
+    return baseline[number] if number < len(baseline) else None
 
 
 def changes(result: Result, before: Result) -> Iterator[Change]:
@@ -63,11 +63,11 @@ def _verdict(name: str, before: float, now: float) -> str:
     return "better" if (now > before) == name.startswith(_MORE_IS_BETTER) else "worse"
 
 
-def judge(report: Report, baseline: Report | None, conditions: Sequence[Condition]) -> list[Verdict]:
+def judge(results: Sequence[Result], baseline: Sequence[Result], conditions: Sequence[Condition]) -> list[Verdict]:
     """Each condition on each result. Raises ReportError for a figure that there is not."""
     found = []
-    for number, result in enumerate(report.results):
-        before = counterpart(result, baseline, number) if baseline is not None else None
+    for number, result in enumerate(results):
+        before = counterpart(result, baseline, number)
         now = {name: value for name, value, _ in figures(result)}
         old = None if before is None else {name: value for name, value, _ in figures(before)}
         found += [Verdict(result.title, one.text, one.holds(now, old)) for one in conditions]

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from .. import trace
 from ..configuration import Configuration
 from ..errors import UnsupportedError
-from ..model import Model, load
-from ..specialization.inputs import example_features
+from ..runtime.model import Model, load
+from ..specialization.sample_inputs import example_features
 from .memory import resident
-from .results import Numerics, Operation, Report, Result, Statistics
+from .performance_report import Report
+from .results import Numerics, Operation, Result, Statistics
 
 if TYPE_CHECKING:
-    from ..plan import ComputePlan
+    from ..specialization.compute_plan import ComputePlan
 
 Clock = Callable[[], float]
 Tell = Callable[[str, float], object]

@@ -43,7 +43,7 @@ def resident(path: Path, configuration: Configuration, cache: Path, features: Ma
 
 
 def _main(order: Path) -> None:
-    from ..model import load
+    from ..runtime.model import load
     from ..trace.sampler import peak_resident_bytes, resident_bytes
 
     path, configuration, cache, features = pickle.loads(order.read_bytes())

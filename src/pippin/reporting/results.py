@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-from uuid import uuid4
-
-from ..errors import ReportError
-
-FORMAT = 1
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +108,6 @@ class Result:
         return f"{self.model}, {self.configuration}" if self.configuration else self.model
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    results: tuple[Result, ...]
-    machine: Mapping[str, str] = field(default_factory=dict)
-    """What it was measured on and with."""
-
-    def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
-
-    def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write it for `read_report`, and for `--baseline`."""
-        write_aside(path, self.to_json())
-
-    def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """One line for each figure: model, configuration, figure, value, unit."""
-        from .table import as_csv
-
-        write_aside(path, as_csv(self))
-
-    def write_html(self, path: str | os.PathLike[str], baseline: Report | None = None) -> None:
-        """One page that needs nothing beside it, nor the network."""
-        from .page import page
-
-        write_aside(path, page(self, baseline))
-
-
 def figures(result: Result) -> Iterator[tuple[str, float, str]]:
     """(name, value, unit) of each figure that can be compared."""
     timed = {
@@ -163,43 +128,3 @@ def figures(result: Result) -> Iterator[tuple[str, float, str]]:
     if result.numerics.worst is not None:
         yield "signal_to_noise", result.numerics.worst, "dB"
     yield "size", result.size, "B"
-
-
-def read_report(path: str | os.PathLike[str]) -> Report:
-    """What `write_json` wrote. Raises ReportError."""
-    name = os.fspath(path)
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ReportError(f"{name}: is no report of this version (format {FORMAT})")
-        return Report(tuple(_result(one) for one in found["results"]), found["machine"])
-    except OSError as error:
-        raise ReportError(f"{name}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{name}: is no report: {type(error).__name__}: {error}") from None
-
-
-def _result(found: dict[str, Any]) -> Result:
-    for name in ("prediction", "load_cached", "load_uncached", "compilation"):
-        if found[name] is not None:
-            found[name] = Statistics(**found[name] | {"values": tuple(found[name]["values"])})
-    found["operations"] = tuple(
-        Operation(**one | {"supported": tuple(one["supported"])}) for one in found["operations"]
-    )
-    found["memory"] = Memory(**found["memory"]) if found["memory"] is not None else None
-    found["numerics"] = Numerics(**found["numerics"])
-    found["candidates"] = tuple(found["candidates"])
-    return Result(**found)
-
-
-def write_aside(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file so that it is there whole, or not at all. Raises ReportError."""
-    target = Path(path)
-    aside = target.with_name(f".{target.name}.{uuid4().hex}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(target)
-    except OSError as error:
-        raise ReportError(f"{target}: cannot be written: {error.strerror}") from None
-    finally:
-        aside.unlink(missing_ok=True)

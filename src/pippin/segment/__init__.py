@@ -2,8 +2,8 @@
 
 from .calibrate import Machine as Machine
 from .calibrate import machine as machine
-from .cost import Unit as Unit
-from .cost import estimate as estimate
+from .cost_model import Unit as Unit
+from .cost_model import estimate as estimate
 from .cut import Segment as Segment
 from .cut import cut as cut
 from .cut import run_numbers as run_numbers

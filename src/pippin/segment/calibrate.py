@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,8 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from ..engines import Engine, Settings, all_engines
-from .cost import Unit
+from ..support.atomic_write import atomic_write
+from .cost_model import Unit
 
 # The side of a product and the length of a vector: they must take longer than a launch, and no long time.
 _WIDE = {"cpu": 384, "gpu": 2048, "neuralEngine": 1024}
@@ -66,14 +66,9 @@ def _read(kept: Path | None) -> dict[str, Unit]:
 
 
 def _write(kept: Path, units: Mapping[str, Unit]) -> None:
-    aside = kept.with_name(f".{kept.name}-{os.getpid()}")
-    try:
-        aside.touch(mode=0o600)
-        aside.write_text(json.dumps({name: asdict(unit) for name, unit in units.items()}), encoding="utf-8")
-        aside.replace(kept)
-    except OSError:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+    with suppress(OSError), atomic_write(kept) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps({name: asdict(unit) for name, unit in units.items()}), encoding="utf-8")
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from ..errors import UnsupportedOperationError
-from .cost import read_by, typed
+from .cost_model import read_by, typed
 
 
 @dataclass(frozen=True, slots=True)

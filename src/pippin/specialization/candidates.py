@@ -14,8 +14,8 @@ import numpy as np
 from ..devices import cpu
 from ..engines import Compiled, Engine, Settings
 from ..errors import EngineError, PippinError, PredictionError, UnsupportedOperationError
-from ..plan import Candidate
-from . import moments, quiet
+from . import contention, settling
+from .compute_plan import Candidate
 from .precision import ENOUGH, EXACT, signal_to_noise
 from .progress import Stages
 
@@ -30,7 +30,7 @@ Inputs = list[dict[str, np.ndarray]]
 
 
 @dataclass(slots=True)
-class Tried:
+class Trial:
     engine: Engine
     settings: Settings
     compiled: Compiled | None = None
@@ -46,7 +46,7 @@ class Tried:
 
     @property
     def seconds(self) -> float | None:
-        return moments.typical(self.times) if self.times else None
+        return contention.typical(self.times) if self.times else None
 
     def described(self) -> Candidate:
         s = self.settings
@@ -58,13 +58,13 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    best: Tried
-    usable: tuple[Tried, ...]
+    best: Trial
+    usable: tuple[Trial, ...]
     """Those that compute well enough, the best among them."""
-    tried: tuple[Tried, ...]
+    tried: tuple[Trial, ...]
 
 
-def candidates(engines: list[Engine], device: str, threads: int | None, sixteen: str, thorough: bool) -> list[Tried]:
+def candidates(engines: list[Engine], device: str, threads: int | None, sixteen: str, thorough: bool) -> list[Trial]:
     """The rows to try. `sixteen` is "auto" for what engines are fast in, a precision to be used, or "" for float32."""
     rows = []
     for engine in engines:
@@ -73,12 +73,12 @@ def candidates(engines: list[Engine], device: str, threads: int | None, sixteen:
         counts = [threads]
         if thorough and threads is None and cpu.cores() > 1:
             counts += [1] if cpu.cores() == 2 else [1, cpu.cores() // 2]
-        rows += [Tried(engine, Settings(device, p, n)) for p in precisions for n in counts]
+        rows += [Trial(engine, Settings(device, p, n)) for p in precisions for n in counts]
     return rows
 
 
 def choose(
-    rows: list[Tried], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
+    rows: list[Trial], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
     stages: Stages, outputs: list[str], folder: Path | None = None,
 ) -> Choice:  # fmt: skip
     """Compile and time the rows, and choose. `sources` are what each engine reads, by its name. `wanted` is the
@@ -106,7 +106,7 @@ def choose(
     return Choice(_best(usable, _LEVEL[strategy]), tuple(usable), tuple(rows))
 
 
-def settle(choice: Choice, best: Tried, strategy: str) -> None:
+def settle(choice: Choice, best: Trial, strategy: str) -> None:
     """Let go of what was not chosen in the end, and note why."""
     for row in choice.tried:
         if row is not best:
@@ -120,10 +120,10 @@ def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
     return UnsupportedOperationError("\n  ".join(["no engine can run this model", *lines]))
 
 
-def _compile(rows: list[Tried], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:
+def _compile(rows: list[Trial], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:
     """Compile the rows side by side; for a fast load one after the other, until one is there."""
 
-    def compile_one(row: Tried) -> None:
+    def compile_one(row: Trial) -> None:
         started = time.perf_counter()
         try:
             row.compiled = _compiled(row, sources[row.engine.name])
@@ -146,7 +146,7 @@ def _compile(rows: list[Tried], sources: Mapping[str, bytes | Path], strategy: s
                 return
 
 
-def _compiled(row: Tried, source: bytes | Path) -> Compiled:
+def _compiled(row: Trial, source: bytes | Path) -> Compiled:
     """Compile, writing the artifact meanwhile where the disk takes it."""
     if row.artifact is not None:
         try:
@@ -157,14 +157,14 @@ def _compiled(row: Tried, source: bytes | Path) -> Compiled:
     return row.engine.compile(source, row.settings)
 
 
-def _checked(row: Tried) -> bool:
+def _checked(row: Trial) -> bool:
     """Whether its results are compared before they are believed."""
     return row.settings.precision != "float32" or row.engine.thorough
 
 
 def _measured(
-    rows: list[Tried], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, allowed: float, stages: Stages
-) -> list[Tried]:
+    rows: list[Trial], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, allowed: float, stages: Stages
+) -> list[Trial]:
     """Run the rows; those that can be chosen. Their times are noted, those that cannot get a note.
 
     A first sweep runs each row a few times, the engines whose threads go on spinning last, so that nobody is
@@ -172,7 +172,7 @@ def _measured(
     may, an engine that would compute the same is not run.
     """
     started = time.perf_counter()
-    ran: list[tuple[Tried, dict[str, np.ndarray]]] = []
+    ran: list[tuple[Trial, dict[str, np.ndarray]]] = []
     for row in sorted(rows, key=lambda row: row.engine.spins):
         shortest = min((min(other.times) for other, _ in ran), default=0.0)
         if not _checked(row) and time.perf_counter() - started + shortest > allowed:
@@ -191,7 +191,7 @@ def _measured(
     return kept + [row for row in rows if row.unmeasured]
 
 
-def _first_runs(row: Tried, arrays: dict[str, np.ndarray], left: float) -> dict[str, np.ndarray]:
+def _first_runs(row: Trial, arrays: dict[str, np.ndarray], left: float) -> dict[str, np.ndarray]:
     """The first run takes memory and does not count, unless it is long and no time is left for another one."""
     started = time.perf_counter()
     results = _run(row, arrays)
@@ -205,7 +205,7 @@ def _first_runs(row: Tried, arrays: dict[str, np.ndarray], left: float) -> dict[
     return results
 
 
-def _in_a_row(row: Tried, arrays: dict[str, np.ndarray]) -> None:
+def _in_a_row(row: Trial, arrays: dict[str, np.ndarray]) -> None:
     for _ in range(_IN_A_ROW):
         _timed(row, arrays)
         if row.times[-1] > _SHORT:
@@ -213,8 +213,8 @@ def _in_a_row(row: Tried, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _precise(
-    ran: list[tuple[Tried, dict[str, np.ndarray]]], inputs: Inputs, wanted: str, outputs: list[str]
-) -> list[Tried]:
+    ran: list[tuple[Trial, dict[str, np.ndarray]]], inputs: Inputs, wanted: str, outputs: list[str]
+) -> list[Trial]:
     """The rows that compute well enough, on the inputs that they ran on and on some more."""
     reference = next(((row, results) for row, results in ran if not _checked(row)), None)
     if reference is None or not any(_checked(row) for row, _ in ran):
@@ -235,7 +235,7 @@ def _precise(
     return [row for row in kept if row.settings.precision == wanted] or kept
 
 
-def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed: float, stages: Stages) -> None:
+def _race(rows: list[Trial], arrays: dict[str, np.ndarray], rounds: int, allowed: float, stages: Stages) -> None:
     """Rounds of runs of those that are near the fastest, as long as there is time for a whole round and more than one
     to compare.
 
@@ -244,51 +244,51 @@ def _race(rows: list[Tried], arrays: dict[str, np.ndarray], rounds: int, allowed
     """
     racing, before_it = rows, max(rows, key=lambda row: row.engine.spins)
     started = time.perf_counter()
-    patience = moments.PATIENCE if math.isinf(allowed) else 0.0
+    patience = contention.PATIENCE if math.isinf(allowed) else 0.0
     for number in range(rounds):
         left = allowed - (time.perf_counter() - started)
-        racing = _within(racing, moments.far_behind(number))
+        racing = _within(racing, contention.far_behind(number))
         if _a_round(racing) > left:
-            racing = _within(racing, moments.FAR_BEHIND)
-        if _a_round(racing) > left or (len(racing) == 1 and moments.settled(racing[0].times)):
+            racing = _within(racing, contention.FAR_BEHIND)
+        if _a_round(racing) > left or (len(racing) == 1 and contention.settled(racing[0].times)):
             break
-        moments.wait(started + patience, lambda: stages.tell("measure", detail=moments.BUSY))
+        contention.wait(started + patience, lambda: stages.tell("measure", detail=contention.BUSY))
         if number == 0:
             for row in racing:
                 row.times.clear() if min(row.times) > _SHORT else None  # what its first run took
         for row in racing:
             stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
             if before_it.engine.spins and before_it.engine is not row.engine:
-                quiet.wait()
+                settling.wait()
             before_it = row
             _run(row, arrays)
             _in_a_row(row, arrays)
 
 
-def _within(rows: list[Tried], times: float) -> list[Tried]:
+def _within(rows: list[Trial], times: float) -> list[Trial]:
     """Those that took less than so many times as long as the fastest."""
     fastest = min(min(row.times) for row in rows)
     return [row for row in rows if min(row.times) < times * fastest]
 
 
-def _a_round(rows: list[Tried]) -> float:
+def _a_round(rows: list[Trial]) -> float:
     """About how many seconds a round of these takes."""
-    return sum(quiet.USUAL + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in rows)
+    return sum(settling.USUAL + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in rows)
 
 
-def _run(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _run(row: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     assert row.compiled is not None
     return row.compiled.run(arrays)
 
 
-def _timed(row: Tried, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _timed(row: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     started = time.perf_counter()
     results = _run(row, arrays)
     row.times.append(time.perf_counter() - started)
     return results
 
 
-def _best(rows: list[Tried], level: float) -> Tried:
+def _best(rows: list[Trial], level: float) -> Trial:
     measured = [row for row in rows if row.seconds is not None]
     if not measured:
         return rows[0]
@@ -300,7 +300,7 @@ def _best(rows: list[Tried], level: float) -> Tried:
     return min(near, key=lambda row: (row.engine.load_rank, row.compilation or 0.0))
 
 
-def _why(row: Tried, best: Tried, level: float) -> str:
+def _why(row: Trial, best: Trial, level: float) -> str:
     if row.unmeasured or best.unmeasured:
         return f"one run takes as long as all may; {best.engine.name} loads faster, or computes faster"
     if row.seconds is None or best.seconds is None:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .. import trace
-from ..cancellation import Cancellation
 from ..errors import SpecializationCancelled
+from ..support.cancellation import Cancellation
 
 # The stages in order, with the share of the whole that each is expected to take.
 _SHARES = {"read": 0.03, "lower": 0.15, "segment": 0.02, "compile": 0.4, "measure": 0.25, "store": 0.15}

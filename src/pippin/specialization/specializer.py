@@ -19,24 +19,24 @@ from ..engines import Compiled, Engine, Settings, all_engines, engine_named, pyt
 from ..errors import ConfigurationError, EngineError, PippinError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
-from ..lowering.lowered import PYTHON, Lowered
-from ..lowering.model import lower_model
-from ..lowering.storage import readable
-from ..plan import ComputePlan, PlannedSegment
+from ..lowering.external_data import readable
+from ..lowering.lower_model import lower_model
+from ..lowering.lowered_model import PYTHON, Lowered
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
-from . import custom_models as custom_models  # which adds an operator to the Python engine
-from .candidates import Choice, Tried, candidates, cannot_run, choose, settle
-from .inputs import example_inputs
-from .operations import planned_operations
-from .parts import Part, adapted, folder_of, join
+from . import custom_model_operator as custom_model_operator  # which adds an operator to the Python engine
+from .artifacts import CompiledSegment, adapted, folder_of, join
+from .candidates import Choice, Trial, candidates, cannot_run, choose, settle
+from .compute_plan import ComputePlan, PlannedSegment
+from .concurrency import ConcurrencyChoice, choose_concurrency
+from .planned_operations import planned_operations
 from .progress import Stages
-from .together import Together, for_many
+from .sample_inputs import example_inputs
 
 _SEEDS = (0, 1)
 
 
-class Artifacts:
+class SegmentArtifacts:
     """What further forms of the segments are made from: the artifacts, once these lie in the cache; else the models."""
 
     def __init__(self, models: Sequence[onnx.ModelProto]) -> None:
@@ -57,10 +57,10 @@ class Artifacts:
 @dataclass(frozen=True, slots=True)
 class Specialized:
     lowered: Lowered
-    parts: tuple[Part, ...]
+    segments: tuple[CompiledSegment, ...]
     compiled: Compiled
     plan: ComputePlan
-    artifacts: Artifacts
+    artifacts: SegmentArtifacts
     unsaved: str = ""
     """Why its artifacts could not be written, where they were to be."""
 
@@ -95,7 +95,7 @@ def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
 def specialize(
     asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None = None, kept: Path | None = None
 ) -> Specialized:
-    """Specialize one function of a model; the artifacts are written into `folder`, for `load_parts`; the measured
+    """Specialize one function of a model; the artifacts are written into `folder`, for `load_artifacts`; the measured
     speed of the devices is kept in the file `kept`.
 
     Raises the errors of FormatError, UnsupportedError, ConfigurationError and CompilationError, and
@@ -112,34 +112,34 @@ def specialize(
         if python:
             engines = [*engines, python_engine()]
             declined[python_engine().name] = dict(python_engine().declined(lowered))
-        segments = _segments(lowered, engines, devices, declined, kept)
-    made: list[tuple[Part, Choice, Together]] = []
+        planned = _planned_segments(lowered, engines, devices, declined, kept)
+    made: list[tuple[CompiledSegment, Choice, ConcurrencyChoice]] = []
     unsaved = ""
-    for number, segment in enumerate(segments):
-        stages.tell("compile", number, len(segments))
+    for number, segment in enumerate(planned):
+        stages.tell("compile", number, len(planned))
         with sources(segment.model, segment.engines) as readable_by:
             choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
-            together = _together(segment, choice, readable_by, function, lowered, configuration, stages)
-            best = together.best
+            concurrency = _concurrency(segment, choice, readable_by, function, lowered, configuration, stages)
+            best = concurrency.best
             settle(choice, best, configuration.hints.specialization_strategy)
             if folder is not None and not unsaved:
                 with stages.stage("store"):
                     unsaved = _saved(best, readable_by[best.engine.name], folder_of(folder, number))
-        part = Part(best.engine.name, best.settings, segment.inputs, segment.outputs, together.settings)
-        made.append((part, choice, together))
+        made.append((_compiled_segment(segment, concurrency), choice, concurrency))
+    compiled_segments = tuple(segment for segment, _, _ in made)
     outputs = [info.name for info in lowered.model.graph.output]
-    artifacts = Artifacts([segment.model for segment in segments])
-    compiled = join([(part, _adapted(n, part, together, artifacts))
-                     for n, (part, _, together) in enumerate(made)], outputs)  # fmt: skip
+    artifacts = SegmentArtifacts([segment.model for segment in planned])
+    compiled = join([(segment, _adapted(n, segment, concurrency, artifacts))
+                     for n, (segment, _, concurrency) in enumerate(made)], outputs)  # fmt: skip
     plan = ComputePlan(
         function=function.name,
-        segments=tuple(_described(part, segment) for (part, _, _), segment in zip(made, segments, strict=True)),
+        segments=tuple(map(_described, compiled_segments, planned)),
         candidates=tuple(row.described() for _, choice, more in made for row in (*choice.tried, *more.tried)),
-        operations=planned_operations(lowered, segments, [p for p, _, _ in made], declined),
+        operations=planned_operations(lowered, compiled_segments, [s.nodes for s in planned], declined),
         precision=_sixteen(configuration, lowered)[1],
         stages=dict(stages.seconds),
     )
-    return Specialized(lowered, tuple(part for part, _, _ in made), compiled, plan, artifacts, unsaved)
+    return Specialized(lowered, compiled_segments, compiled, plan, artifacts, unsaved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Planned:
     outputs: tuple[str, ...] = ()
 
 
-def _saved(best: Tried, source: bytes | Path, folder: Path) -> str:
+def _saved(best: Trial, source: bytes | Path, folder: Path) -> str:
     """Write an artifact; returns why it could not be written, which costs the cache, not the load."""
     try:
         if best.artifact is None:
@@ -182,7 +182,7 @@ def _engines(name: str | None, thorough: bool) -> list[Engine]:
     return [engine]
 
 
-def _segments(
+def _planned_segments(
     lowered: Lowered,
     engines: Sequence[Engine],
     devices: Sequence[ComputeDevice],
@@ -277,22 +277,33 @@ def _choose(
     )
 
 
-def _together(
+def _concurrency(
     segment: Planned, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
     lowered: Lowered, configuration: Configuration, stages: Stages,
-) -> Together:  # fmt: skip
+) -> ConcurrencyChoice:  # fmt: skip
     if segment.nodes is not None:  # a piece cannot be judged alone
-        return Together(choice.best)
+        return ConcurrencyChoice(choice.best)
     strategy = configuration.hints.specialization_strategy
     several = lowered.threads is not None and lowered.threads > 1
-    return for_many(choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, several)
+    return choose_concurrency(
+        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, several
+    )
 
 
-def _adapted(number: int, part: Part, together: Together, artifacts: Artifacts) -> Compiled:
+def _compiled_segment(planned: Planned, concurrency: ConcurrencyChoice) -> CompiledSegment:
+    best = concurrency.best
+    return CompiledSegment(best.engine.name, best.settings, planned.inputs, planned.outputs, concurrency.settings)
+
+
+def _adapted(
+    number: int, segment: CompiledSegment, concurrency: ConcurrencyChoice, artifacts: SegmentArtifacts
+) -> Compiled:
     """What was compiled, with its other forms; those that are not made yet are loaded when they are first of use."""
-    best = together.best
+    best = concurrency.best
     assert best.compiled is not None
-    return adapted(best.compiled, part.together, partial(artifacts.load, number, best.engine), together.made)
+    return adapted(
+        best.compiled, segment.concurrent_settings, partial(artifacts.load, number, best.engine), concurrency.made
+    )
 
 
 def _sixteen(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
@@ -310,14 +321,14 @@ def _sixteen(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
     return "", "float32, as declared"
 
 
-def _described(part: Part, segment: Planned) -> PlannedSegment:
-    settings = part.settings
+def _described(segment: CompiledSegment, planned: Planned) -> PlannedSegment:
+    settings = segment.settings
     return PlannedSegment(
         settings.device,
-        part.engine,
-        engine_named(part.engine).version,
+        segment.engine,
+        engine_named(segment.engine).version,
         settings.precision,
         settings.threads,
-        len(segment.model.graph.node),
-        tuple(s.streams or 1 for s in part.together),
+        len(planned.model.graph.node),
+        tuple(s.streams or 1 for s in segment.concurrent_settings),
     )

@@ -15,11 +15,11 @@ from .recorder import counter as counter
 from .recorder import span as span
 
 if TYPE_CHECKING:  # whoever records nothing need not import it
-    from .recording import Event as Event
+    from .events import Event as Event
     from .recording import Recording as Recording
 
 if os.environ.get("PIPPIN_TRACE"):
-    from .program import record_program as _record_program
+    from .record_program import record_program as _record_program
 
     _record_program()
 

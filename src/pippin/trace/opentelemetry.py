@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from . import recorder
+from .events import Event, events
 from .recorder import FAILURE, PREDICTION, SPAN, Record
-from .recording import Event, events
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer

@@ -5,35 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import recorder
-from .recorder import FAILURE, PREDICTION, SPAN, Record
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """From `start` to `end`, in seconds of `time.perf_counter`, with the events inside it as `children`."""
-
-    name: str
-    """ "load" with its stages ("compile", ...), "prediction" with "input copy", "compute", "output transformation"."""
-    lane: str
-    """ "activity", "data", or "compute" and the device: "compute cpu"."""
-    start: float
-    end: float
-    label: str = ""
-    """What kind of event: a load is "cached" or "prepare and cache", a compute event has its engine."""
-    model: int | str = ""
-    """The number of the model that it belongs to, or a name where it has none."""
-    thread: int = 0
-    details: Mapping[str, Any] = field(default_factory=dict)
-    children: tuple[Event, ...] = ()
-
-    @property
-    def seconds(self) -> float:
-        return self.end - self.start
+from .events import Event, events, with_children
+from .recorder import Record
 
 
 class Recording:
@@ -100,67 +76,13 @@ class Recording:
     @property
     def events(self) -> list[Event]:
         """All events, each before those inside it."""
-        return [event for top in self.children for event in _with_children(top)]
+        return [event for top in self.children for event in with_children(top)]
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write it as Chrome trace JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open."""
-        from .chrome import write
+        from .chrome_json import write
 
         write(self.records(), path, self.time - self.started)
 
     def __repr__(self) -> str:
         return f"<pippin.trace.Recording of {len(self._records)} records>"
-
-
-def events(records: list[Record]) -> Iterator[Event]:
-    """The events that are in no other one; `records` are sorted by time."""
-    spans: dict[int, list[Record]] = {}
-    there = {record[8] for record in records if record[0] == SPAN}
-    for record in records:
-        if record[0] == SPAN:
-            spans.setdefault(record[9] if record[9] in there else 0, []).append(record)
-    for record in records:
-        if record[0] == PREDICTION:
-            yield _prediction(record)
-        elif record[0] == FAILURE:
-            _, subject, start, end, thread, error = record
-            details = _described(subject) | {"error": error}
-            yield Event("prediction", "activity", start, end, "failed", subject[0], thread, details)
-        elif record[0] == SPAN and record[9] not in there:
-            yield _span(record, spans)
-
-
-def _span(record: Record, spans: dict[int, list[Record]]) -> Event:
-    _, name, start, end, thread, label, lane, model, number, _, details = record
-    inside = tuple(_span(child, spans) for child in spans.get(number, ()))
-    return Event(name, lane, start, end, label, model, thread, dict(details), inside)
-
-
-def _prediction(record: Record) -> Event:
-    _, subject, start, end, thread, encoded, computed, marks, size = record
-    number, _, _, parts = subject
-    times = (encoded, *marks, computed)
-    compute = [
-        Event(
-            "compute", f"compute {device}", times[i], times[i + 1], engine, number, thread,
-            {"device": device, "engine": engine, "precision": precision, "segment": i},
-        )
-        for i, (device, engine, precision) in enumerate(parts)
-    ]  # fmt: skip
-    data = [
-        Event("input copy", "data", start, encoded, "", number, thread),
-        Event("output transformation", "data", computed, end, "", number, thread),
-    ]
-    inside = (data[0], *compute, data[1])
-    details = _described(subject) | {"bytes": size}
-    return Event("prediction", "activity", start, end, "", number, thread, details, inside)
-
-
-def _described(subject: recorder.Subject) -> dict[str, Any]:
-    return {"model": subject[1], "function": subject[2]}
-
-
-def _with_children(event: Event) -> Iterator[Event]:
-    yield event
-    for child in event.children:
-        yield from _with_children(child)

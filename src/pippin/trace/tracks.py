@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from .events import Event, events
 from .recorder import COUNTS, FAILURE, PREDICTION, SPAN, Record
-from .recording import Event, events
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from coremltools.proto import NeuralNetwork_pb2
 
 import pippin
 from lowering.layers.layer_harness import ENGINES, check, f32, parametrize, row, specification
-from pippin import custom_layers
 from pippin.errors import PredictionError, ProgramError, UnsupportedOperationError
+from pippin.extend import custom_layers
 
 X = f32(2, 3, 4)
 

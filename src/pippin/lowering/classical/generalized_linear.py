@@ -12,10 +12,10 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
-from ..graph import Tensor
-from ..lowered import Lowered
-from .classical import FLOAT, Classical
-from .normal import normal_distribution
+from ..lowered_model import Lowered
+from ..onnx_builder import Tensor
+from .feature_graph import FLOAT, Classical
+from .normal_distribution import normal_distribution
 
 _LOGIT, _PROBIT = "Logit", "Probit"
 

@@ -13,9 +13,9 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import Dictionary, Double, FunctionDescription, Int64, MultiArray, String
-from ..graph import Tensor
-from ..lowered import Lowered
-from .classical import ELEMENTS, FLOAT, INT, STRING, Classical, Pairs
+from ..lowered_model import Lowered
+from ..onnx_builder import Tensor
+from .feature_graph import ELEMENTS, FLOAT, INT, STRING, Classical, Pairs
 
 # An optional integer that is not given needs some integer to stand for it.
 _ABSENT = np.iinfo(np.int64).min

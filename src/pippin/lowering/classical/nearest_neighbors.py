@@ -11,8 +11,8 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
-from ..lowered import Lowered
-from .classical import FLOAT, INT, Classical
+from ..lowered_model import Lowered
+from .feature_graph import FLOAT, INT, Classical
 
 
 def lower_nearest_neighbors(asset: Asset, function: FunctionDescription) -> Lowered:

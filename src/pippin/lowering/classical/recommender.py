@@ -12,9 +12,9 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import Dictionary, FunctionDescription
-from ..graph import Tensor
-from ..lowered import Lowered
-from .classical import FLOAT, INT, Classical, Pairs
+from ..lowered_model import Lowered
+from ..onnx_builder import Tensor
+from .feature_graph import FLOAT, INT, Classical, Pairs
 
 
 def lower_item_similarity_recommender(asset: Asset, function: FunctionDescription) -> Lowered:

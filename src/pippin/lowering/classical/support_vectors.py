@@ -16,9 +16,9 @@ import numpy as np
 from ...errors import SpecificationError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
-from ..graph import Tensor
-from ..lowered import Lowered
-from .classical import FLOAT, INT, Classical
+from ..lowered_model import Lowered
+from ..onnx_builder import Tensor
+from .feature_graph import FLOAT, INT, Classical
 
 # LIBSVM keeps pairwise probabilities this far from 0 and 1.
 _LEAST = 1e-7

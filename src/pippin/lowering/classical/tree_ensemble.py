@@ -12,10 +12,10 @@ import numpy as np
 from ...errors import SpecificationError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
-from ..graph import Tensor
-from ..lowered import Lowered
-from .classical import FLOAT, INT, Classical
-from .forest import Forest
+from ..lowered_model import Lowered
+from ..onnx_builder import Tensor
+from .feature_graph import FLOAT, INT, Classical
+from .tree_arrays import Forest
 
 # So many branches are work for a thread: with fewer, two threads wait for each other longer than they gain.
 _WORK = 1250

@@ -2,9 +2,9 @@
 
 from . import activation as activation
 from . import constants as constants
-from . import control as control
+from . import control_flow as control_flow
 from . import convolution as convolution
-from . import custom as custom
+from . import custom_layer as custom_layer
 from . import elementwise as elementwise
 from . import indexing as indexing
 from . import linear as linear

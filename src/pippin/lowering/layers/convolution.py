@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Tensor
 from ..layer_registry import layer
-from ..network import Network
+from ..lower_layers import Network
+from ..onnx_builder import Tensor
 from .weights import weights
 
 _VOLUME = ("Depth", "Height", "Width")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
-from ..graph import Tensor
 from ..layer_registry import layer, layer_table
-from ..network import Network
+from ..lower_layers import Network
+from ..onnx_builder import Tensor
 from .weights import weights
 
 # Layer: the MIL operation of the same meaning, without parameters.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Tensor
 from ..layer_registry import layer
-from ..network import Network
+from ..lower_layers import Network
+from ..onnx_builder import Tensor
 from .convolution import image_padding, volume_padding
 
 _POOLS = {"MAX": "max_pool", "AVERAGE": "avg_pool", "L2": "l2_pool"}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
-from ..graph import Tensor
 from ..layer_registry import layer
-from ..network import Network
+from ..lower_layers import Network
+from ..onnx_builder import Tensor
 from .activation import recurrent_name
 from .weights import weights
 

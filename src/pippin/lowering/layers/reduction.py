@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Tensor
 from ..layer_registry import layer, layer_table
-from ..network import Network
+from ..lower_layers import Network
+from ..onnx_builder import Tensor
 
 _REDUCTIONS = {
     "reduceL1": "ReduceL1",

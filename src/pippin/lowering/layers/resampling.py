@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
-from ..graph import Tensor
 from ..layer_registry import layer
-from ..network import Network
+from ..lower_layers import Network
+from ..onnx_builder import Tensor
 
 # The sampling modes of a network, by MIL's names.
 _MODES = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..builder import Builder, Classification
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder, Classification
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 
 
 @lowers("classify")

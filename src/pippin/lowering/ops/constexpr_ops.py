@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProgramError
-from ...format.blob import unpack_elements
+from ...format.weight_blob import unpack_elements
 from ...types import DataType, TensorType
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 from .dequantize import blockwise, expanded, per_axis, unpacked
 
 _INDEX_DTYPES = {2: DataType.UINT1, 4: DataType.UINT2, 16: DataType.UINT4, 64: DataType.UINT6, 256: DataType.UINT8}

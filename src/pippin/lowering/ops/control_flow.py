@@ -9,9 +9,9 @@ import numpy as np
 
 from ...program.ir import Block, Value
 from ...types import ListType, Shape, TensorType
-from ..builder import Builder
-from ..graph import Tensor, common_shape
-from ..registry import Variadic, lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor, common_shape
+from ..op_registry import Variadic, lowers
 
 
 @lowers("const", "_const_symbolic")

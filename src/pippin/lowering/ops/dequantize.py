@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import ProgramError
 from ...types import DataType
-from ..builder import Builder
+from ..lower_blocks import Builder
 
 
 def per_axis(g: Builder, data: np.ndarray, scale: Any, zero_point: Any, axis: int) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...types import DataType
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import Lowering, lowers, lowers_table
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import Lowering, lowers, lowers_table
 
 _UNARY = {
     "abs": "Abs",

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 
 _TRANSFORMATIONS = {
     "STRICT_ALIGN_CORNERS": "align_corners",

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import lowers
-from .windows import Padding, padding, per_axis, spatial
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
+from .window_padding import Padding, padding, per_axis, spatial
 
 
 @lowers("max_pool")

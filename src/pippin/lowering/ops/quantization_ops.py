@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...types import DataType
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 
 
 @lowers("quantize", since=17)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..builder import Builder
-from ..graph import Tensor, element_type
-from ..registry import lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor, element_type
+from ..op_registry import lowers
 
 
 @lowers("random_uniform")

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 
 _LSTM_GATES = [0, 2, 1, 3]
 _PEEPHOLES = [0, 2, 1]

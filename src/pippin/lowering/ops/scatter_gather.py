@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProgramError, UnsupportedOperationError
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 
 # `sub` adds the negated updates, and `div` divides by the product of the updates.
 _REDUCTIONS = {"update": "none", "add": "add", "sub": "add", "mul": "mul", "div": "mul", "max": "max", "min": "min"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 from .scatter_gather import bounded
 
 # No axis is longer. OpenVINO's Select passes integers through float32, which these survive.

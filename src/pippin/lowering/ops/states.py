@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..builder import Builder, State
-from ..graph import Tensor
-from ..registry import lowers
+from ..lower_blocks import Builder, State
+from ..onnx_builder import Tensor
+from ..op_registry import lowers
 
 
 @lowers("read_state", since=18)

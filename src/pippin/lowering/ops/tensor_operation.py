@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import Variadic, lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import Variadic, lowers
 
 # A filled tensor of more elements is not written into the model.
 _FILLED = 1 << 16

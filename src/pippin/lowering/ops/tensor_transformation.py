@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
-from ..builder import Builder
-from ..graph import Tensor
-from ..registry import Variadic, lowers
+from ..lower_blocks import Builder
+from ..onnx_builder import Tensor
+from ..op_registry import Variadic, lowers
 from .scatter_gather import bounded
 
 # No tensor has as many axes.

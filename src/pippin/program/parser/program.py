@@ -18,9 +18,9 @@ import gc
 import re
 
 from ...errors import ProgramError
+from ..blob_constants import Weights
 from ..ir import Argument, Block, Function, Literal, Operation, Program, Value
 from ..opsets import opset_of
-from ..records import Weights
 from .cursor import NAME, Cursor, place
 from .scope import Scope
 from .statements import Statements

@@ -20,8 +20,8 @@ from typing import Any
 
 from ...errors import ProgramError
 from ...types import TensorType, ValueType
+from ..blob_constants import Weights, is_fixed, read_record
 from ..ir import NO_INPUTS, STRING, Argument, Inputs, Literal, NameAndValue, Operation, Value
-from ..records import Weights, is_fixed, read_record
 from .cursor import NAME, Cursor
 from .scope import Bound, Scope
 from .types import parse_type

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...types import DataType, DictionaryType, ListType, StateType, TensorType, TupleType, ValueType
+from ..blob_constants import Weights, is_fixed, read_record
 from ..ir import Literal
-from ..records import Weights, is_fixed, read_record
 from .cursor import Cursor
 from .numbers import BadNumber, decode
 from .types import parse_type

@@ -1,0 +1,91 @@
+"""pippin convert-mil: the program of a model as MIL text, and a model of MIL text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...errors import ConfigurationError, UnsupportedModelError
+from ...support.atomic_write import atomic_write
+
+if TYPE_CHECKING:
+    from ...format.asset import Asset
+
+_COMPILED, _PACKAGE, _TEXT = ".mlmodelc", ".mlpackage", ".mil"
+
+
+def convert_mil(
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, or a .mil text.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="What to write: X.mil, X.mlmodelc or X.mlpackage.")
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="For a .mil text: the model whose description and weights it has.")
+    ] = None,
+    part: Annotated[int | None, typer.Option(help="The model of a pipeline, from 0.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a text file that is there.")] = False,
+) -> None:
+    """Print the program of a model as MIL text, or write it as text, compiled model or package.
+
+    Edit the text, and convert it back: `pippin convert-mil X.mlpackage -o X.mil`, then
+    `pippin convert-mil X.mil --like X.mlpackage -o Y.mlpackage`. A compiled model holds its text in `model.mil`, which
+    can be edited in place.
+    """
+    from ...program import mil_text, read_program
+    from ...program.save import save_compiled, save_package
+
+    asset = _part(_opened(model, like), part)
+    if output is None or output.suffix == _TEXT:
+        if asset.description.kind != "mlProgram":
+            raise UnsupportedModelError(
+                f"{asset.name} is a {asset.description.kind} model; only an ML Program has a text"
+                + (": choose one of its models with --part" if asset.parts() else "")
+            )
+        text = mil_text(read_program(asset))
+        if output is None:
+            typer.echo(text, nl=False)
+        else:
+            _write(text, output, force)
+        return
+    if output.suffix not in (_COMPILED, _PACKAGE):
+        raise ConfigurationError(f"{output}: a .mil, .mlmodelc or .mlpackage can be written")
+    if output.exists():
+        raise ConfigurationError(f"{output}: exists already")
+    try:
+        (save_compiled if output.suffix == _COMPILED else save_package)(asset, output)
+    except OSError as error:
+        raise ConfigurationError(f"{output}: cannot be written: {error.strerror or error}") from None
+
+
+def _opened(model: Path, like: Path | None) -> Asset:
+    from ...program import open_model
+    from ...program.opening import edited
+
+    if like is None:
+        return open_model(model)
+    if model.suffix != _TEXT:
+        raise ConfigurationError(
+            f"{model}: --like is for a .mil text; a model has a description and weights of its own"
+        )
+    return edited(model, open_model(like))
+
+
+def _part(asset: Asset, number: int | None) -> Asset:
+    if number is None:
+        return asset
+    parts = asset.parts()
+    if not 0 <= number < len(parts):
+        raise ConfigurationError(f"{asset.name} has no part {number} (it has {len(parts)})")
+    return parts[number]
+
+
+def _write(text: str, path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise ConfigurationError(f"{path}: is there already; --force replaces it")
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,34 @@
+"""pippin generate: a typed Python module for a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common_options import Function
+
+
+def generate(
+    model: Annotated[Path, typer.Argument(help="An .mlpackage or .mlmodel.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The module to write; printed where none is named.")
+    ] = None,
+    class_name: Annotated[str | None, typer.Option(help="The name of the class; from the file's by default.")] = None,
+    function: Function = None,
+) -> None:
+    """Generate a typed interface: dataclasses of the inputs and outputs, and a class that loads and predicts."""
+    from ...errors import ConfigurationError
+    from ...support.atomic_write import atomic_write
+    from ..interface.generate_module import generate as generated
+
+    text = generated(model, class_name, function)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        try:
+            with atomic_write(output) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{output}: cannot be written: {error.strerror or error}") from None

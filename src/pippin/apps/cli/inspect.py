@@ -1,0 +1,78 @@
+"""pippin inspect: what a model takes and gives, what it is made of, and how large it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, or a .mil text.")],
+    function: Annotated[str | None, typer.Option(help="Only this function.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Print the program as text.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print the description of a model."""
+    from ...program import open_model, read_program
+    from ...program.pretty_print import program_text
+    from ...program.summary import summary
+
+    asset = open_model(model)
+    program = read_program(asset) if asset.description.kind == "mlProgram" else None
+    if text:
+        from ...errors import UnsupportedModelError
+
+        if program is None:
+            raise UnsupportedModelError(
+                f"{asset.name} is a {asset.description.kind} model; only an ML Program has a text"
+            )
+        typer.echo(program_text(program, function))
+        return
+    found = summary(asset, program, function)
+    if json_:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    from .console import console, format_bytes, table
+
+    out = console()
+    size = "" if found["bytes"] is None else f", {format_bytes(found['bytes'])}"
+    out.print(f"[bold]{found['name']}[/bold]  {found['kind']}, specification {found['specification_version']}", end="")
+    out.print(f" ({found['needs']}){size}")
+    metadata = {**found["metadata"], **found["metadata"]["user_defined"]}
+    for key, value in metadata.items():
+        if value and key != "user_defined":
+            out.print(f"[dim]{key}[/dim]  {escape(str(value))}", markup=True)
+    if found["class_labels"] is not None:
+        out.print(f"[dim]class labels[/dim]  {found['class_labels']}")
+    for function in found["functions"]:
+        default = " (default)" if function["name"] == found["default_function"] and len(found["functions"]) > 1 else ""
+        rows = table("feature", "", "type", "description", title=f"function {function['name']}{default}")
+        for role in ("inputs", "outputs", "states"):
+            for feature in function[role]:
+                optional = " (optional)" if feature["optional"] else ""
+                cells = feature["name"], role[:-1] + optional, feature["type"], feature["description"]
+                rows.add_row(*map(escape, cells))
+        out.print(rows)
+        if function["operations"]:
+            counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
+            what = f"operations ({function['opset']})" if function["opset"] else "layers"
+            out.print(f"[dim]{what}[/dim]  {counts}\n")
+    if found["counts"]:
+        out.print(f"[dim]contents[/dim]  {', '.join(f'{name} {value}' for name, value in found['counts'].items())}\n")
+    if found["weights"]:
+        rows = table("weights", "type", "where", "size")
+        for row in found["weights"]:
+            rows.add_row(row["stored_as"], row["type"], row["where"], format_bytes(row["bytes"]))
+        out.print(rows)
+    for model in found["models"]:
+        out.print()
+        _print(model)

@@ -1,0 +1,134 @@
+"""Values: what is written on the command line, read as what the model's description declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigurationError, FeatureTypeError, FeatureValueError
+from ...features.files import filled, fitted, is_read, read_array
+from ...features.image_input import ImageInput
+from ...format.description import (
+    Dictionary,
+    Double,
+    FeatureDescription,
+    FunctionDescription,
+    Image,
+    Int64,
+    MultiArray,
+    Sequence,
+    String,
+)
+from ...types import DataType
+
+
+def read_inputs(given: list[str], function: FunctionDescription, resize: Any = None) -> dict[str, Any]:
+    """The features of `NAME=FILE_OR_VALUE` arguments; a file alone (.npz, .json) gives all that it holds by name.
+
+    Raises ConfigurationError for an argument of another form, FeatureError for a value that cannot be read.
+    """
+    described = {feature.name: feature for feature in function.inputs}
+    features: dict[str, Any] = {}
+    for argument in given:
+        name, separator, text = argument.partition("=")
+        if separator:
+            feature = described.get(name)
+            # An unknown name goes to the model, which lists the names there are.
+            features[name] = text if feature is None else _value(text, feature, resize)
+        else:
+            for name, value in _all_of(Path(argument)):
+                features[name] = _keyed(value, described[name]) if name in described else value
+    return features
+
+
+def _all_of(path: Path) -> Iterator[tuple[str, Any]]:
+    _existing(path, str(path))
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            yield from dict(arrays).items()
+    elif path.suffix == ".json":
+        values = _json(path, str(path))
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{path}: holds no object of inputs by name")
+        yield from values.items()
+    else:
+        raise ConfigurationError(
+            f"'{path}': an input is written NAME=FILE_OR_VALUE (a .npz or .json file may stand alone)"
+        )
+
+
+def _value(text: str, feature: FeatureDescription, resize: Any) -> Any:
+    match feature.type:
+        case Image() as image:
+            made = _made(text, feature.name, MultiArray(DataType.UINT8, (image.height, image.width)))
+            if made is not None:
+                return made
+            _existing(Path(text), feature.name)
+            return Path(text) if resize is None else ImageInput(Path(text), resize)
+        case MultiArray() as kind:
+            return _array(text, feature.name, kind)
+        case Int64() | Double():
+            return _literal(text, feature.name)
+        case String():
+            return text
+        case Dictionary() | Sequence():
+            value = _json(Path(text), feature.name) if Path(text).suffix == ".json" else _literal(text, feature.name)
+            return _keyed(value, feature)
+    return _literal(text, feature.name)
+
+
+def _keyed(value: Any, feature: FeatureDescription) -> Any:
+    """A dictionary with the keys that the model wants: those of JSON are always strings."""
+    if not isinstance(value, dict) or not isinstance(feature.type, Dictionary) or feature.type.key != "int64":
+        return value
+    try:
+        return {int(key): number for key, number in value.items()}
+    except ValueError as error:
+        raise FeatureTypeError(f"'{feature.name}': its keys are integers: {error}") from None
+
+
+def _array(text: str, name: str, kind: MultiArray) -> np.ndarray:
+    made = _made(text, name, kind)
+    if made is not None:
+        return made
+    file, _, key = text.partition(":") if ".npz:" in text else (text, "", "")
+    if not is_read(Path(file)):
+        return np.asarray(_literal(text, name))
+    _existing(Path(file), name)
+    return fitted(read_array(Path(file), name, key), kind)
+
+
+def _made(text: str, name: str, kind: MultiArray) -> np.ndarray | None:
+    """`zeros`, `ones` or `random[:SEED]` in the default shape."""
+    word, _, seed = text.partition(":")
+    if word not in ("zeros", "ones", "random") or Path(text).exists():
+        return None
+    if seed and not seed.isdigit():
+        raise FeatureValueError(f"'{name}': '{seed}' is no seed; it must be a number")
+    return filled(word, name, kind, int(seed or 0))
+
+
+def _literal(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise FeatureTypeError(
+            f"'{name}': '{text}' is no file that is known and no value; a value is a number, a list such as [1, 2.5]"
+            ' or a dictionary such as {"a": 1}'
+        ) from None
+
+
+def _existing(path: Path, name: str) -> None:
+    if not path.is_file():
+        raise FeatureValueError(f"'{name}': there is no file {path}")
+
+
+def _json(path: Path, name: str) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise FeatureValueError(f"'{name}': {path} cannot be read: {error}") from None

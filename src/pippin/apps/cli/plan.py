@@ -1,0 +1,90 @@
+"""pippin plan: what runs where, and why; with conditions for CI."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common_options import CacheFolder, Engine, Function, Precision, Strategy, Units, cache_of, configuration_of
+
+if TYPE_CHECKING:
+    from ...specialization.compute_plan import ComputePlan
+
+
+def plan(
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc.")],
+    function: Function = None,
+    engine: Engine = None,
+    precision: Precision = "auto",
+    compute_units: Units = "ALL",
+    strategy: Strategy = "default",
+    cache: CacheFolder = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the time of each operation.")] = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="A condition such as 'cpu>=0.9': the share of the work that a device or engine does."),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+) -> None:
+    """Print the compute plan: segments, candidates with their times, operations with devices and reasons."""
+    from ...runtime.model import load
+
+    configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
+    loaded = load(model, configuration, cache=cache_of(cache) if cache else True)
+    found = loaded.measured_plan() if measure else loaded.compute_plan
+    if json_:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        _print(found)
+    failed = [condition for condition in require or () if not _holds(condition, found)]
+    for condition in failed:
+        typer.echo(f"the plan does not fulfil {condition}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _holds(condition: str, plan: ComputePlan) -> bool:
+    import operator
+    import re
+
+    from ...errors import ConfigurationError
+
+    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|>|<)\s*([0-9.]+)\s*", condition)
+    if match is None:
+        raise ConfigurationError(f"--require {condition!r}; a condition such as cpu>=0.9 is needed")
+    compare = {
+        ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
+    }[match[2]]  # fmt: skip
+    return bool(compare(plan.share(match[1]), float(match[3])))
+
+
+def _print(plan: ComputePlan) -> None:
+    from .console import console, format_duration, table
+
+    out = console()
+    out.print(f"function {plan.function}; precision: {plan.precision}")
+    rows = table("segment", "device", "engine", "precision", "operations")
+    for number, s in enumerate(plan.segments):
+        rows.add_row(str(number), s.device, f"{s.engine} {s.engine_version}", s.precision, str(s.operations))
+    out.print(rows)
+    rows = table("candidate", "prediction", "compilation", "kept over noise", "")
+    for c in plan.candidates:
+        noise = f"{min(c.signal_to_noise.values()):.1f} dB" if c.signal_to_noise else ""
+        timed = [format_duration(t) if t is not None else "" for t in (c.seconds, c.compilation)]
+        rows.add_row(str(c), *timed, noise, c.note or "chosen")
+    out.print(rows)
+    rows = table("operation", "kind", "device", "engine", "cost", "measured")
+    for op in plan.operations:
+        if op.device:
+            took = plan.measured.get(op.name)
+            rows.add_row(
+                op.name, op.kind, op.device, op.engine, f"{op.cost:.1%}", "" if took is None else format_duration(took)
+            )
+    out.print(rows)
+    reasons = {f"{device}: {why}" for op in plan.operations for device, why in op.reasons.items()}
+    for reason in sorted(reasons):
+        out.print(f"[dim]not on {reason}[/dim]")

@@ -1,0 +1,117 @@
+"""Results: the outputs of a prediction, printed for people, printed for machines, and written to files."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigurationError
+from ...support.atomic_write import atomic_write
+from .console import console, table
+
+_WHOLE = 24  # an array of up to so many numbers is printed whole
+_IN_JSON = 1000  # a longer one is written to a file, or summed up
+_TOP = 5
+_NEAR = 0.01  # numbers of a dictionary that add up to 1 within this are probabilities
+
+
+def print_outputs(outputs: dict[str, Any]) -> None:
+    """One block for each output: an array whole or summed up, the most probable labels, the size of an image."""
+    from rich.markup import escape  # a string may hold brackets
+
+    for name, value in outputs.items():
+        if isinstance(value, dict):
+            shares = abs(sum(value.values()) - 1) < _NEAR and all(0 <= number <= 1 for number in value.values())
+            best = sorted(value.items(), key=lambda item: -item[1])[:_TOP] if shares else list(value.items())[:_WHOLE]
+            rows = table(name, "probability" if shares else "value")
+            for label, number in best:
+                rows.add_row(escape(str(label)), f"{number:.4f}" if shares else f"{number:.6g}")
+            if not shares and len(value) > _WHOLE:
+                rows.add_row(f"... ({len(value)} in all)", "")
+            console().print(rows)
+        else:
+            console().print(f"[bold]{escape(name)}[/bold]  {escape(_told(value))}")
+
+
+def as_json(outputs: dict[str, Any], written: dict[str, Path]) -> dict[str, Any]:
+    """What `--json` prints: numbers and lists of up to 1,000 elements, else what the file is. NaN and infinity, which
+    JSON does not have, are the strings "nan", "inf" and "-inf"."""
+    return {name: _json_value(value, written.get(name)) for name, value in outputs.items()}
+
+
+def write_outputs(outputs: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """Arrays as .npy, images as .png, the rest as .json; each written aside and renamed.
+
+    Raises ConfigurationError where the folder cannot be written.
+    """
+    written = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, value in outputs.items():
+            suffix, save = _saver(value)
+            path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}{suffix}"
+            with atomic_write(path) as temporary:
+                save(temporary)
+            written[name] = path
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    return written
+
+
+def _saver(value: Any) -> tuple[str, Callable[[Path], Any]]:
+    if isinstance(value, np.ndarray):
+
+        def save(path: Path) -> None:
+            with path.open("wb") as file:
+                np.save(file, value)
+
+        return ".npy", save
+    if _is_image(value):
+        if value.mode == "F":  # PNG has no floats
+            return _saver(np.asarray(value))
+        return ".png", lambda path: value.save(path, format="PNG")
+    return ".json", lambda path: path.write_text(json.dumps(_json_value(value, None), indent=2))
+
+
+def _told(value: Any) -> str:
+    if _is_image(value):
+        return f"image {value.mode} {value.width} x {value.height}"
+    if not isinstance(value, np.ndarray):
+        return str(value)
+    shape = " x ".join(map(str, value.shape)) or "scalar"
+    if value.size <= _WHOLE:
+        return f"{value.dtype} {shape}  {np.array2string(value, precision=4, separator=', ', max_line_width=150)}"
+    first = ", ".join(f"{v:.4g}" for v in value.reshape(-1)[:4])
+    numbers = value.astype(np.float64)
+    return (
+        f"{value.dtype} {shape}  min {numbers.min():.4g}  mean {numbers.mean():.4g}  max {numbers.max():.4g}"
+        f"  first {first}, ..."
+    )
+
+
+def _json_value(value: Any, path: Path | None) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _json_value(v, None) for key, v in value.items()}
+    if isinstance(value, np.ndarray):
+        if value.size <= _IN_JSON:
+            return _json_value(value.tolist(), None)
+        found = {"dtype": str(value.dtype), "shape": list(value.shape)}
+        return found | ({"file": str(path)} if path else {})
+    if isinstance(value, list):
+        return [_json_value(v, None) for v in value]
+    if _is_image(value):
+        found = {"mode": value.mode, "width": value.width, "height": value.height}
+        return found | ({"file": str(path)} if path else {})
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _is_image(value: Any) -> bool:
+    return hasattr(value, "mode") and hasattr(value, "size") and hasattr(value, "save")

@@ -1,0 +1,186 @@
+"""pippin report: how fast models are here, side by side, and against a saved report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common_options import Function, Strategy
+
+if TYPE_CHECKING:
+    from ...configuration import Configuration
+    from ...reporting.compare import Verdict
+    from ...reporting.performance_report import Report
+    from ...reporting.results import Result
+
+
+def report(
+    models: Annotated[list[Path], typer.Argument(help="Models, .mlpackage, .mlmodel or .mlmodelc.")],
+    function: Function = None,
+    compute_units: Annotated[
+        list[str] | None,
+        typer.Option("--compute-units", help="ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE; several are compared."),
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="auto, float32, bfloat16 or float16; several are compared.")
+    ] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="An engine; several are compared.")] = None,
+    strategy: Strategy = "default",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--inputs", "--input", help="NAME=FILE_OR_VALUE, as pippin predict takes it; random by default."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long predictions are measured.")] = 2.0,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write its figures as comma-separated values.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it as one page with plots.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="A report that --json wrote, to compare with.")] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit with 1 if it holds: 'prediction.median > 1.1 * baseline', 'memory.peak > 500 * MB'."),
+    ] = None,
+) -> None:
+    """Measure prediction, load and compilation, operations, throughput and memory."""
+    from ...reporting.compare import judge
+    from ...reporting.fail_conditions import Condition
+    from ...reporting.performance_report import read_report
+
+    conditions = [Condition(text) for text in fail_if or ()]
+    saved = read_report(baseline) if baseline is not None else None
+    rows = _configurations(function, compute_units, precision, engine, strategy)
+    found = _measured(models, rows, inputs, seconds)
+    for result in found.results:
+        _print(result)
+    if len(found.results) > 1:
+        _print_side_by_side(found)
+    if saved is not None:
+        _print_changes(found, saved)
+    for path, write in ((json_, found.write_json), (csv, found.write_csv)):
+        if path is not None:
+            write(path)
+    if html is not None:
+        found.write_html(html, saved)
+    verdicts = judge(found.results, saved.results if saved else (), conditions)
+    _print_verdicts(verdicts)
+    if any(verdict.failed for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _configurations(
+    function: str | None,
+    units: list[str] | None,
+    precisions: list[str] | None,
+    engines: list[str] | None,
+    strategy: str,
+) -> list[Configuration]:
+    from .common_options import configuration_of
+
+    chosen: list[str | None] = [*engines] if engines else [None]
+    return [
+        configuration_of(function, engine, precision, unit, strategy=strategy)
+        for unit in units or ["ALL"]
+        for precision in precisions or ["auto"]
+        for engine in chosen
+    ]
+
+
+def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] | None, seconds: float) -> Report:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ...reporting import report as measured
+    from .parse_inputs import read_inputs
+
+    features = None
+    if inputs:
+        from ...format.asset import open_asset
+
+        described = open_asset(models[0]).description
+        features = read_inputs(inputs, described.function(rows[0].function_name))
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("report", total=1.0)
+
+        def progress(what: str, share: float) -> None:
+            shown.update(task, description=what, completed=share)
+
+        return measured(*models, configurations=rows, inputs=features, seconds=seconds, progress=progress)
+
+
+def _print(result: Result) -> None:
+    from ...reporting.results import Statistics
+    from ...support.units import format_bytes, format_duration
+    from .console import console, table
+
+    out = console()
+    out.print(f"[bold]{result.title}[/bold]  {result.kind}, {result.engine}, {format_bytes(result.size)}")
+    kinds = ("median", "average", "first", "minimum", "maximum", "deviation")
+    rows = table("", *kinds, "count")
+    timed: list[tuple[str, Statistics | None]] = [
+        ("prediction", result.prediction),
+        ("load, cached", result.load_cached),
+        ("load, uncached", result.load_uncached),
+        ("compilation", result.compilation),
+    ]
+    for name, found in timed:
+        if found is not None:
+            rows.add_row(name, *(format_duration(getattr(found, kind)) for kind in kinds), str(len(found.values)))
+    out.print(rows)
+    facts = table("", "")
+    facts.show_header = False
+    facts.add_row("throughput", ", ".join(f"{rate:,.1f}/s with {n} in flight" for n, rate in result.throughput.items()))
+    if result.memory is not None:
+        peak, steady, before = (format_bytes(getattr(result.memory, kind)) for kind in ("peak", "steady", "before"))
+        facts.add_row("memory", f"peak {peak}, steady {steady}, before the load {before}")
+    noise = result.numerics.worst
+    kept = "" if noise is None else f"; {noise:.1f} dB of the float32 results are kept"
+    facts.add_row("precision", f"{result.numerics.precision}: {result.numerics.explanation}{kept}")
+    out.print(facts)
+    rows = table("operation", "kind", "planned", "actual", "engine", "estimated", "measured")
+    for op in result.operations:
+        took = "" if op.measured is None else format_duration(op.measured)
+        rows.add_row(op.name, op.kind, op.planned, op.actual, op.engine, format_duration(op.estimated), took)
+    out.print(rows)
+    reasons = {f"{device}: {why}" for op in result.operations for device, why in op.reasons.items()}
+    for reason in sorted(reasons):
+        out.print(f"[dim]not on {reason}[/dim]")
+
+
+def _print_side_by_side(report: Report) -> None:
+    from ...support.units import format_bytes, format_duration
+    from .console import console, table
+
+    rows = table("", "prediction", "load, cached", "uncached", "throughput", "peak memory", title="side by side")
+    for result in report.results:
+        cached = format_duration(result.load_cached.median) if result.load_cached else ""
+        best = f"{max(result.throughput.values()):,.1f}/s"
+        peak = format_bytes(result.memory.peak) if result.memory else ""
+        times = format_duration(result.prediction.median), cached, format_duration(result.load_uncached.median)
+        rows.add_row(result.title, *times, best, peak)
+    console().print(rows)
+
+
+def _print_changes(report: Report, baseline: Report) -> None:
+    from ...reporting.compare import changes, counterpart
+    from ...support.units import format_figure
+    from .console import console, table
+
+    for number, result in enumerate(report.results):
+        before = counterpart(result, baseline.results, number)
+        if before is None:
+            console().print(f"{result.title}: not in the baseline")
+            continue
+        rows = table("", "baseline", "now", "ratio", "verdict", title=f"{result.title} against the baseline")
+        for change in changes(result, before):
+            ratio = "" if change.ratio is None else f"{change.ratio:.2f}"
+            values = format_figure(change.before, change.unit), format_figure(change.now, change.unit)
+            rows.add_row(change.figure, *values, ratio, change.verdict)
+        console().print(rows)
+
+
+def _print_verdicts(verdicts: list[Verdict]) -> None:
+    for verdict in verdicts:
+        said = "failed" if verdict.failed else "passed"
+        typer.echo(f"{said}: {verdict.result}: fail if {verdict.condition}", err=verdict.failed)

@@ -1,0 +1,111 @@
+"""Drawn: the panels of a prediction on the page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from nicegui import ui
+
+from ..widgets import bar, curve, data_url, hint, picture
+from .output_panels import Curve, Numbers, Panel, Picture, Scores, Value
+
+_BOXES = 12  # detections that are listed
+
+
+def draw(panels: Sequence[Panel], format: str = "PNG") -> None:
+    """Build the panels, in order, where the page is being built."""
+    for panel in panels:
+        with ui.element("div").classes("panel").props(f'data-output="{_attribute(panel.name)}"'):
+            _head(panel)
+            match panel:
+                case Scores():
+                    _scores(panel)
+                case Picture():
+                    _picture(panel, format)
+                case Numbers():
+                    _numbers(panel)
+                case Curve():
+                    ui.html(curve(panel.values), sanitize=False)
+                    if panel.note:
+                        hint(panel.note)
+                case Value():
+                    ui.label(panel.text).classes("value")
+
+
+def _head(panel: Panel) -> None:
+    with ui.element("div").classes("panel-head"):
+        ui.label(panel.name).classes("code")
+        ui.element("div").classes("grow")
+        if isinstance(panel, Picture):
+            _download(lambda: _encoded(panel), f"{panel.name}.png")
+        elif isinstance(panel, Numbers):
+            _download(lambda: _saved(panel.array), f"{panel.name}.npy")
+
+
+def _scores(panel: Scores) -> None:
+    if panel.label is not None:
+        ui.label(panel.label).classes("answer")
+    with ui.element("div").classes("scores"):
+        for label, probability in panel.rows:
+            ui.label(label).classes("score-label")
+            bar(probability)
+            ui.label(f"{probability:.2%}" if 0 <= probability <= 1 else f"{probability:.4g}").classes("number")
+    if panel.count > len(panel.rows):
+        hint(f"the first {len(panel.rows)} of {panel.count:,} classes")
+
+
+def _picture(panel: Picture, format: str) -> None:
+    made = picture(data_url(panel.image, format), f"Output: {panel.name}")
+    if max(panel.image.size) < 200:
+        made.classes("pixelated")
+    if panel.note:
+        hint(panel.note)
+    for entry in panel.legend:
+        with ui.element("div").classes("legend"):
+            ui.element("span").classes("swatch").style(f"background: {entry.color}")
+            ui.label(entry.label)
+            ui.label(f"{entry.share:.1%}").classes("number dim")
+    for box in panel.boxes[:_BOXES]:
+        with ui.element("div").classes("legend"):
+            ui.element("span").classes("swatch").style(f"background: {box.color}")
+            ui.label(box.label)
+            ui.label(f"{box.confidence:.1%}").classes("number dim")
+
+
+def _numbers(panel: Numbers) -> None:
+    shape = " × ".join(map(str, panel.array.shape)) or "scalar"
+    hint(f"{panel.array.dtype}, {shape}")
+    with ui.element("div").classes("figures"):
+        for name, value in panel.statistics.items():
+            with ui.element("div"):
+                ui.label(name).classes("dim")
+                ui.label(f"{value:.6g}")
+    if panel.map is not None:
+        picture(data_url(panel.map), f"Output: {panel.name}, as a map", "map")
+    if panel.text:
+        with ui.element("pre").classes("numbers"):
+            ui.label(panel.text)
+
+
+def _download(content: Any, name: str) -> None:
+    button = ui.button(icon="download", on_click=lambda: ui.download.content(content(), name))
+    button.props(f'flat round dense size=sm aria-label="Download {_attribute(name)}"')
+
+
+def _encoded(panel: Picture) -> bytes:
+    buffer = io.BytesIO()
+    panel.image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _saved(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _attribute(name: str) -> str:
+    return name.replace('"', "").replace("\\", "")

@@ -1,0 +1,313 @@
+"""Controls: one for each input of a model, by its type: a picture, a sound, numbers, a text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nicegui import ui
+
+from ....errors import FeatureError, MissingFeatureError
+from ....features.files import filled
+from ....features.image_input import Resize
+from ....format.description import FeatureDescription, Int64, MultiArray
+from ..widgets import curve, data_url, error_box, file_drop, hint, picture
+from . import samples
+from .kinds import Kind, control_of
+from .output_panels import curve_of
+from .parse_values import (
+    Range,
+    array_in,
+    dictionary_value,
+    image_value,
+    number_value,
+    opened_image,
+    seen_by_model,
+    sequence_value,
+    windows_of,
+    written_array,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Given = Callable[[], Awaitable[object]]
+RESIZES = {"scale_fill": "Stretch", "scale_fit": "Fit", "center_crop": "Crop the middle"}
+RANGES: tuple[Range, ...] = ("0 to 1", "-1 to 1", "0 to 255", "ImageNet")
+_PICTURES = "image/*"
+_ARRAYS = ".npy,.npz,.json,.csv,.wav"
+_THUMBNAIL = 420
+
+
+class Control:
+    """What a person gives one input with. `given` is called when something was given that is worth a prediction."""
+
+    def __init__(self, feature: FeatureDescription, given: Given) -> None:
+        self.feature = feature
+        self.given = given
+
+    def value(self) -> Any:
+        """What a prediction takes; None where nothing was given to an optional input. Raises FeatureError."""
+        raise MissingFeatureError(f"'{self.feature.name}' is missing")
+
+    @property
+    def picture(self) -> Image | None:
+        """The picture to draw results into."""
+        return None
+
+    def missing(self) -> None:
+        """Nothing was given. Raises MissingFeatureError unless the input is optional."""
+        if not self.feature.optional:
+            raise MissingFeatureError(f"'{self.feature.name}' is missing; it is a {self.feature.type}")
+
+
+class PictureControl(Control):
+    """A picture is dropped, or made up."""
+
+    def __init__(self, feature: FeatureDescription, given: Given) -> None:
+        super().__init__(feature, given)
+        self._image: Image | None = None
+        with ui.element("div").classes("control"):
+            _title(feature)
+            file_drop("Drop a picture here, or click", _PICTURES, self._dropped)
+            self._place = ui.element("div").classes("given")
+            with ui.element("div").classes("line"):
+                ui.button("Sample picture", icon="auto_awesome", on_click=self._sample).props("flat dense no-caps")
+                ui.element("div").classes("grow")
+                self._resize = ui.select(RESIZES, value="scale_fill", label="Resize", on_change=self._changed)
+                self._resize.props("dense outlined options-dense").classes("small-select")
+                self._scale: Any = None
+                if isinstance(feature.type, MultiArray):
+                    self._scale = ui.select(list(RANGES), value=RANGES[0], label="Values", on_change=self._changed)
+                    self._scale.props("dense outlined options-dense").classes("small-select")
+
+    def value(self) -> Any:
+        if self._image is None:
+            return self.missing()
+        return self.value_of(self._image)
+
+    def value_of(self, image: Image) -> Any:
+        """Another picture, given as this control says."""
+        resize: Resize = self._resize.value
+        return image_value(image, self.feature, resize, self._scale.value if self._scale is not None else RANGES[0])
+
+    @property
+    def picture(self) -> Image | None:
+        return None if self._image is None else self.seen(self._image)
+
+    def seen(self, image: Image) -> Image:
+        return seen_by_model(image, self.feature, self._resize.value)
+
+    async def _dropped(self, data: bytes, name: str) -> None:
+        try:
+            image = await asyncio.to_thread(opened_image, data, self.feature.name)
+        except FeatureError as error:
+            self._image = None
+            self._place.clear()
+            with self._place:
+                error_box(error)
+            return
+        await self._take(image, name)
+
+    async def _sample(self) -> None:
+        await self._take(await asyncio.to_thread(samples.frame, 1.0, (480, 360)), "sample")
+
+    async def _take(self, image: Image, name: str) -> None:
+        self._image = image
+        small = image.copy()
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        self._place.clear()
+        with self._place:
+            picture(await asyncio.to_thread(data_url, small), f"Input: {name}")
+            hint(f"{name}, {image.width} × {image.height}")
+        await self.given()
+
+    async def _changed(self) -> None:
+        if self._image is not None:
+            await self.given()
+
+
+class ArrayControl(Control):
+    """An array is made up, read from a file, or typed."""
+
+    def __init__(self, feature: FeatureDescription, given: Given, start: str) -> None:
+        super().__init__(feature, given)
+        self._file: np.ndarray | None = None
+        choices = ["Random", "Zeros", "Ones", "File", "Typed"]
+        with ui.element("div").classes("control"):
+            _title(feature)
+            with ui.element("div").classes("line"):
+                self._choice = ui.toggle(choices, value=start, on_change=self._show).props("no-caps unelevated dense")
+                self._seed = ui.number("Seed", value=0, format="%d").props("dense outlined").classes("seed")
+            self._drop = ui.element("div")
+            with self._drop:
+                file_drop("Drop a .npy, .npz, .json, .csv or .wav file here, or click", _ARRAYS, self._dropped)
+            self._typed = ui.textarea(placeholder="[[1, 2], [3, 4]]  or  1 2 3").props("dense outlined autogrow")
+            self._place = ui.element("div").classes("given")
+        self._show()
+
+    def value(self) -> Any:
+        match self._choice.value:
+            case "File":
+                return self.missing() if self._file is None else self._file
+            case "Typed":
+                text = (self._typed.value or "").strip()
+                return written_array(text, self.feature) if text else self.missing()
+        assert isinstance(self.feature.type, MultiArray)
+        return filled(self._choice.value.lower(), self.feature.name, self.feature.type, int(self._seed.value or 0))
+
+    def _show(self) -> None:
+        self._seed.set_visibility(self._choice.value == "Random")
+        self._drop.set_visibility(self._choice.value == "File")
+        self._typed.set_visibility(self._choice.value == "Typed")
+        self._place.set_visibility(self._choice.value == "File")
+
+    async def _dropped(self, data: bytes, name: str) -> None:
+        self._place.clear()
+        with self._place:
+            try:
+                self._file = await asyncio.to_thread(array_in, data, name, self.feature)
+            except FeatureError as error:
+                self._file = None
+                error_box(error)
+                return
+            hint(f"{name}: {self._file.dtype}, {' × '.join(map(str, self._file.shape))}")
+        await self.given()
+
+
+class SoundControl(Control):
+    """A sound is dropped, or made up; a long one is heard piece by piece."""
+
+    def __init__(self, feature: FeatureDescription, given: Given) -> None:
+        super().__init__(feature, given)
+        self._windows: list[np.ndarray] = []
+        with ui.element("div").classes("control"):
+            _title(feature)
+            file_drop("Drop a .wav file here, or click", ".wav,.npy", self._dropped)
+            self._place = ui.element("div").classes("given")
+            ui.button("Sample: a hum", icon="auto_awesome", on_click=self._sample).props("flat dense no-caps")
+
+    def value(self) -> Any:
+        return self._windows[0] if self._windows else self.missing()
+
+    @property
+    def windows(self) -> list[np.ndarray]:
+        return self._windows
+
+    async def _dropped(self, data: bytes, name: str) -> None:
+        try:
+            await self._take(await asyncio.to_thread(array_in, data, name, self.feature), name)
+        except FeatureError as error:
+            self._windows = []
+            self._place.clear()
+            with self._place:
+                error_box(error)
+
+    async def _sample(self) -> None:
+        await self._take(samples.hum(), "hum, 16 kHz")
+
+    async def _take(self, sound: np.ndarray, name: str) -> None:
+        self._windows = windows_of(sound, self.feature)
+        self._place.clear()
+        with self._place:
+            ui.html(curve(curve_of(name, sound).values, -1, 1), sanitize=False)
+            hint(f"{name}: {sound.size:,} samples, heard in {len(self._windows)} pieces")
+        await self.given()
+
+
+class NumberControl(Control):
+    def __init__(self, feature: FeatureDescription, given: Given) -> None:
+        super().__init__(feature, given)
+        whole = isinstance(feature.type, Int64)
+        with ui.element("div").classes("field"):
+            start = None if feature.optional else 0
+            self._input = ui.number(feature.name, value=start, step=1 if whole else None).props("dense outlined")
+            self._input.on("keydown.enter", given)
+            if feature.doc:
+                self._input.tooltip(feature.doc)
+
+    def value(self) -> Any:
+        number = number_value(self._input.value, self.feature)
+        return self.missing() if number is None else number
+
+    def fill(self, text: str) -> None:
+        self._input.set_value(number_value(text, self.feature))
+
+
+class TextControl(Control):
+    def __init__(self, feature: FeatureDescription, given: Given, long: bool) -> None:
+        super().__init__(feature, given)
+        with ui.element("div").classes("field wide" if long else "field"):
+            if long:
+                self._input: Any = ui.textarea(feature.name, placeholder="Type a text").props("outlined autogrow")
+            else:
+                self._input = ui.input(feature.name).props("dense outlined").on("keydown.enter", given)
+            if feature.doc:
+                hint(feature.doc)
+
+    def value(self) -> Any:
+        if self._input.value:
+            return str(self._input.value)
+        return None if self.feature.optional else ""
+
+    def fill(self, text: str) -> None:
+        self._input.set_value(text)
+
+
+class DictionaryControl(Control):
+    """Numbers by key, as JSON; of string keys also a text, whose words are counted."""
+
+    def __init__(self, feature: FeatureDescription, given: Given) -> None:
+        super().__init__(feature, given)
+        words = getattr(feature.type, "key", "") == "string"
+        choices = ["Words of a text", "Keys and numbers"] if words else ["Keys and numbers"]
+        with ui.element("div").classes("control"):
+            _title(feature)
+            self._choice = ui.toggle(choices, value=choices[0]).props("no-caps unelevated dense")
+            self._input = ui.textarea(placeholder='a text, or {"key": 1.5}').props("outlined autogrow")
+
+    def value(self) -> Any:
+        text = (self._input.value or "").strip()
+        if not text:
+            return self.missing()
+        return dictionary_value(text, self.feature, self._choice.value == "Words of a text")
+
+
+class SequenceControl(Control):
+    def __init__(self, feature: FeatureDescription, given: Given) -> None:
+        super().__init__(feature, given)
+        with ui.element("div").classes("field wide"):
+            self._input = ui.input(feature.name, placeholder="with commas between").props("dense outlined")
+            self._input.on("keydown.enter", given)
+
+    def value(self) -> Any:
+        text = (self._input.value or "").strip()
+        return sequence_value(text, self.feature) if text or not self.feature.optional else None
+
+
+def control_for(feature: FeatureDescription, kind: Kind, given: Given, zeros: bool) -> Control:
+    """`zeros`: an array begins as zeros, not as random numbers."""
+    match control_of(feature):
+        case "image" | "pixels":
+            return PictureControl(feature, given)
+        case "sound":
+            return SoundControl(feature, given)
+        case "number":
+            return NumberControl(feature, given)
+        case "text":
+            return TextControl(feature, given, kind.name == "text")
+        case "dictionary":
+            return DictionaryControl(feature, given)
+        case "sequence":
+            return SequenceControl(feature, given)
+    return ArrayControl(feature, given, "Zeros" if zeros else "Random")
+
+
+def _title(feature: FeatureDescription) -> None:
+    with ui.element("div").classes("control-head"):
+        ui.label(feature.name).classes("code feature-name")
+        ui.label(str(feature.type) if len(str(feature.type)) < 60 else f"{str(feature.type)[:60]}…").classes("dim")
+    if feature.doc:
+        hint(feature.doc)

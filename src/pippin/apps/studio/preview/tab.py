@@ -1,0 +1,190 @@
+"""Tab: the preview: a control for each input on the left, what was predicted on the right."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nicegui import ui
+
+from ....format.description import FeatureDescription
+from ..open_models import Opened
+from ..widgets import busy, card, error_box, hint, loaded_model, took
+from .csv_rows import Table
+from .draw_panels import draw
+from .input_controls import Control, PictureControl, SoundControl, control_for
+from .kinds import control_of
+from .live_camera import Live
+from .tab_session import Desk, Made
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# The inputs of non-maximum suppression, which have values of their own where they are not given.
+_LEFT_OUT = ("iouThreshold", "confidenceThreshold")
+_THRESHOLDS = ("objectDetector", "poseEstimation")
+
+
+async def build(opened: Opened) -> None:
+    place = ui.element("div").classes("stack")
+    model = await loaded_model(opened, place)
+    if model is not None:
+        with place:
+            Preview(opened, Desk(opened, model))
+
+
+class Preview:
+    """The tab of one browser."""
+
+    def __init__(self, opened: Opened, desk: Desk) -> None:
+        self._desk = desk
+        self._made: Made | None = None
+        self._busy = False
+        self._again = False
+        self._controls: dict[str, Control] = {}
+        with ui.element("div").classes("two"):
+            with ui.element("div").classes("stack"):
+                with card("Input", opened.kind.title):
+                    self._inputs()
+                if desk.has_memory:
+                    self._memory()
+            with ui.element("div").classes("stack"), card("Output") as self._output:
+                self._options()
+                self._status = hint("Give an input, and press Predict.")
+                self._results = ui.element("div").classes("results").props('data-results=""')
+        frame = next((c for c in self._controls.values() if isinstance(c, PictureControl)), None)
+        if frame is not None and not desk.function.states:
+            Live(opened, desk, frame, lambda: self._features(without=frame))
+        if opened.kind.name == "tabular":
+            Table(desk, self._controls)
+
+    def _inputs(self) -> None:
+        features = self._desk.function.inputs
+        small = [f for f in features if control_of(f) in ("number", "text", "sequence")]
+        for feature in features:
+            if feature not in small:
+                self._controls[feature.name] = self._control(feature)
+        with ui.element("div").classes("fields"):
+            for feature in small:
+                self._controls[feature.name] = self._control(feature)
+        with ui.element("div").classes("line"):
+            self._button = ui.button(
+                "Step" if self._desk.function.states else "Predict", icon="play_arrow", on_click=self._predict
+            ).props("unelevated no-caps")
+
+    def _control(self, feature: FeatureDescription) -> Control:
+        memory = feature.name in self._desk.carried.values()
+        if feature.name in _LEFT_OUT:
+            feature = replace(feature, optional=True)
+        return control_for(feature, self._desk.kind, self._given, zeros=memory)
+
+    def _memory(self) -> None:
+        """What goes on from one prediction to the next."""
+        desk = self._desk
+        with card("Memory", "What the model keeps from one prediction to the next"):
+            for output, name in desk.carried.items():
+                hint(f"{output} is handed on as {name}")
+            with ui.element("div").classes("line"):
+                if desk.carried:
+                    ui.switch("Hand on", value=True, on_change=lambda event: setattr(desk, "carries", event.value))
+                self._steps = ui.label("0 steps").classes("steps")
+                ui.element("div").classes("grow")
+                ui.button("Reset", icon="restart_alt", on_click=self._reset).props("flat dense no-caps")
+            self._states = ui.element("div").classes("results")
+
+    def _options(self) -> None:
+        """How results are drawn; moved, the last ones are drawn again."""
+        options = self._desk.options
+        with ui.element("div").classes("line options"):
+            if self._desk.kind.name in _THRESHOLDS:
+                self._slider("Confidence", "threshold", options.threshold)
+            if self._desk.kind.name == "imageSegmenter":
+                self._slider("Opacity", "opacity", options.opacity)
+
+    def _slider(self, title: str, name: str, value: float) -> None:
+        async def moved(event: Any) -> None:
+            self._desk.options = self._desk.options.with_value(name, float(event.value))
+            if self._made is not None:
+                self._made = await asyncio.to_thread(self._desk.redrawn, self._made, self._picture)
+                self._show(self._made)
+
+        ui.label(title).classes("dim")
+        slider = ui.slider(min=0, max=1, step=0.05, value=value, on_change=moved).props("label").classes("slider")
+        slider.props(f'aria-label="{title}"')
+
+    @property
+    def _picture(self) -> Image | None:
+        return next((c.picture for c in self._controls.values() if c.picture is not None), None)
+
+    def _features(self, without: Control | None = None, afresh: bool = False) -> dict[str, Any]:
+        """What was given; `afresh` with that in place of which something is handed on. Raises FeatureError."""
+        found = {}
+        for name, control in self._controls.items():
+            if control is not without and (afresh or name not in self._desk.handed):
+                value = control.value()
+                if value is not None:
+                    found[name] = value
+        return found
+
+    async def _given(self) -> None:
+        """Something new was given: predict at once, or once more when the prediction under way is done."""
+        if self._busy:
+            self._again = True
+            return
+        try:
+            self._features()
+        except Exception:  # something else is missing yet, which the button tells
+            return
+        await self._predict()
+
+    async def _predict(self) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            async with busy(self._button):
+                self._made = await self._made_now()
+                self._show(self._made)
+        except Exception as error:
+            self._made = None
+            self._status.set_text("")
+            self._results.clear()
+            with self._results:
+                error_box(error)
+        finally:
+            self._busy = False
+        if self._again:
+            self._again = False
+            await self._predict()
+
+    async def _made_now(self) -> Made:
+        sound = next((c for c in self._controls.values() if isinstance(c, SoundControl)), None)
+        several = sound is not None and len(sound.windows) > 1
+        features = await asyncio.to_thread(lambda: self._features(afresh=several))
+        if sound is not None and several:
+            return await self._desk.listen([features | {sound.feature.name: window} for window in sound.windows])
+        return await self._desk.predict(features, self._picture)
+
+    def _show(self, made: Made) -> None:
+        several = f"{made.predictions} predictions, each " if made.predictions > 1 else "Predicted in "
+        self._status.set_text(f"{several}{took(made.seconds)} on {self._desk.model.engine}")
+        self._results.clear()
+        with self._results:
+            draw(made.panels)
+        if self._desk.has_memory:
+            self._remember()
+
+    def _remember(self) -> None:
+        steps = self._desk.steps
+        self._steps.set_text(f"{steps} step{'s' * (steps != 1)}")
+        self._states.clear()
+        with self._states:
+            draw(self._desk.states())
+
+    def _reset(self) -> None:
+        self._desk.reset()
+        self._remember()
+        self._results.clear()
+        self._made = None
+        self._status.set_text("The memory is empty.")

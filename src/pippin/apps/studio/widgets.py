@@ -1,0 +1,215 @@
+"""Parts: what the tabs are built of: cards, facts, tiles, messages, and work that is shown while it is waited for."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nicegui import ui
+
+from ...errors import PippinError
+from ...runtime.model import Model
+from ...support.units import format_duration
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .open_models import Opened
+
+_CELLS = {"#": "number", "*": "wide"}
+_LOOK = 0.15  # seconds between two looks at what a load is at
+_STAGES = {
+    "wait": "Waiting for another process that specializes this model",
+    "read": "Reading the model",
+    "lower": "Lowering",
+    "segment": "Segmenting",
+    "compile": "Compiling",
+    "measure": "Measuring the candidates",
+    "store": "Storing in the cache",
+    "load": "Loading from the cache",
+    "done": "Loaded",
+}
+
+
+@contextmanager
+def card(title: str = "", note: str = "", classes: str = "") -> Iterator[Any]:
+    """A sheet with a title; its content is built inside the block."""
+    with ui.element("section").classes(f"sheet {classes}") as made:
+        if title or note:
+            with ui.element("div").classes("sheet-head"):
+                ui.label(title).classes("sheet-title")
+                if note:
+                    ui.label(note).classes("dim")
+        yield made
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> None:
+    """Names and values, one pair a line; those without a value are left out."""
+    with ui.element("dl").classes("facts"):
+        for name, value in rows:
+            if value:
+                with ui.element("dt"):
+                    ui.label(name)
+                with ui.element("dd"):
+                    ui.label(value)
+
+
+def tile(name: str, value: str, note: str = "") -> Any:
+    """A figure with its name; returns the label of the figure, which may be changed."""
+    with ui.element("div").classes("tile"):
+        ui.label(name).classes("tile-name")
+        figure = ui.label(value).classes("tile-value")
+        if note:
+            ui.label(note).classes("dim")
+    return figure
+
+
+def table(
+    columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], key: str = "id", per_page: int | None = None
+) -> Any:
+    """Columns are (field, title); a field that begins with "#" is of numbers, to the right; with "*" a long text."""
+    shown = [
+        {
+            "name": field,
+            "field": field,
+            "label": title,
+            "align": "right" if field.startswith("#") else "left",
+            "sortable": True,
+            "classes": _CELLS.get(field[:1], "word"),
+        }
+        for field, title in columns
+    ]
+    made = ui.table(columns=shown, rows=list(rows), row_key=key, pagination=per_page)
+    made.props("flat dense wrap-cells hide-no-data" + ("" if per_page else " hide-pagination"))
+    return made.classes("rows")
+
+
+def bar(share: float, color: str = "") -> None:
+    """A share, 0 to 1, as a bar."""
+    with ui.element("div").classes("share"):
+        ui.element("div").style(
+            f"width: {100 * max(0.0, min(share, 1.0)):.2f}%" + (f"; background: {color}" if color else "")
+        )
+
+
+def error_box(error: BaseException) -> None:
+    """Why something did not work, as the command line would say it."""
+    expected = isinstance(error, PippinError)
+    text = error.report() if isinstance(error, PippinError) else f"unexpected {type(error).__name__}: {error}"
+    with ui.element("div").classes("failure").props('role="alert"'):
+        ui.icon("error_outline")
+        with ui.element("div"):
+            ui.label(text).classes("failure-text")
+            if not expected:
+                ui.label("This is a defect of Pippin.").classes("dim")
+
+
+def hint(text: str) -> Any:
+    return ui.label(text).classes("dim")
+
+
+@contextmanager
+def failing_into(place: Any) -> Iterator[None]:
+    """What fails inside the block is told in `place`, instead of what is there."""
+    try:
+        yield
+    except Exception as error:
+        place.clear()
+        with place:
+            error_box(error)
+
+
+@asynccontextmanager
+async def busy(button: Any) -> AsyncIterator[None]:
+    """The button shows that work is under way, and cannot be pressed meanwhile."""
+    button.props("loading")
+    button.disable()
+    try:
+        yield
+    finally:
+        button.props(remove="loading")
+        button.enable()
+
+
+async def loaded_model(opened: Opened, place: Any) -> Model | None:
+    """The loaded model; what the load is at is shown in `place` meanwhile, and why it failed: then None."""
+    if opened.loaded is not None:
+        return opened.loaded
+    place.clear()
+    with place, ui.element("div").classes("waiting"):
+        label = ui.label("Loading")
+        progress = ui.linear_progress(0, show_value=False).props("instant-feedback rounded")
+
+        def look() -> None:
+            if (now := opened.progress) is not None:
+                label.set_text(_STAGES.get(now.stage, now.stage) + (f": {now.detail}" if now.detail else ""))
+                progress.set_value(now.share)
+
+        timer = ui.timer(_LOOK, look)
+    try:
+        return await opened.model()
+    except Exception as error:
+        timer.deactivate()
+        place.clear()
+        with place:
+            error_box(error)
+        return None
+    finally:
+        timer.deactivate()
+        if opened.loaded is not None:
+            place.clear()
+
+
+def data_url(picture: Image, format: str = "PNG") -> str:
+    """A picture as the address that a page can show."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format, **({"quality": 82} if format == "JPEG" else {}))
+    return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def picture(source: str, label: str, classes: str = "") -> Any:
+    """A picture of the page; `label` says what it is to those who do not see it."""
+    made = ui.element("img").classes(f"picture {classes}")
+    made.props["src"] = source
+    made.props["alt"] = label
+    return made
+
+
+def curve(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
+    """Numbers in a row as a drawing (SVG)."""
+    wide, tall = 600, 96
+    if len(values) < 2:
+        return ""
+    low = min(values) if low is None else low
+    high = max(values) if high is None else high
+    scale = (tall - 8) / ((high - low) or 1.0)
+    points = " ".join(
+        f"{wide * i / (len(values) - 1):.1f},{tall - 4 - (value - low) * scale:.1f}" for i, value in enumerate(values)
+    )
+    return (
+        f'<svg class="curve" viewBox="0 0 {wide} {tall}" preserveAspectRatio="none" role="img">'
+        f'<polyline points="{points}" /></svg>'
+    )
+
+
+def file_drop(text: str, suffixes: str, taken: Callable[[bytes, str], Any]) -> Any:
+    """A place to drop a file on, or to choose one; `taken` is called with its bytes and its name."""
+
+    async def upload(event: Any) -> None:
+        await taken(await event.file.read(), event.file.name)
+        made.reset()
+
+    with ui.element("div").classes("drop") as place:
+        ui.icon("upload_file")
+        ui.label(text)
+        made = ui.upload(auto_upload=True, on_upload=upload).props(f'accept="{suffixes}" flat')
+    # In the browser, since a choice of files needs the click itself.
+    place.on("click", js_handler=f"() => getElement({made.id}).$refs.qRef.pickFiles()")
+    return made
+
+
+def took(seconds: float) -> str:
+    return format_duration(seconds)

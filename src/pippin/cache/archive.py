@@ -1,0 +1,80 @@
+"""Portable: entries as one file, for another machine of the same kind: a CI image, a fleet of servers."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from ..errors import CacheError
+from ..support.atomic_write import atomic_write
+from .key import Ingredients
+from .store import Cache, Entry, _read_manifest
+
+
+def export_entries(cache: Cache, keys: Iterable[str], path: Path) -> list[str]:
+    """Write entries into a tar file; returns their keys. Raises CacheError where one is not there or damaged."""
+    written = []
+    try:
+        with atomic_write(path) as temporary, tarfile.open(temporary, "w") as archive:
+            for key in keys:
+                entry = cache.get(key)
+                if entry is None:
+                    raise CacheError(f"there is no sound entry {key} in {cache.folder}")
+                for name in ("entry.json", *entry.manifest["files"]):
+                    archive.add(entry.folder / name, f"{key}/{name}", recursive=False)
+                written.append(key)
+    except OSError as error:
+        raise CacheError(f"{path}: cannot be written: {error.strerror}") from None
+    return written
+
+
+def import_entries(cache: Cache, path: Path) -> list[str]:
+    """Take over the entries of a file that `export_entries` wrote; returns their keys.
+
+    Only plain files that an entry's manifest lists, with the bytes that it tells, are taken. The artifacts are read by
+    the engines: import files of people you trust. Raises CacheError.
+    """
+    if not cache.prepare():
+        raise CacheError(f"{cache.folder}: cannot be written")
+    try:
+        with tarfile.open(path) as archive:
+            members: dict[str, list[tarfile.TarInfo]] = {}
+            for member in archive:
+                parts = PurePosixPath(member.name).parts
+                if not member.isfile() or len(parts) < 2 or ".." in parts or not parts[0].isalnum():
+                    raise CacheError(f"{path}: holds '{member.name}', which is no file of an entry")
+                members.setdefault(parts[0], []).append(member)
+            return [key for key, files in members.items() if _import(cache, archive, key, files, path)]
+    except (OSError, tarfile.TarError) as error:
+        raise CacheError(f"{path}: cannot be read: {error}") from None
+
+
+def _import(cache: Cache, archive: tarfile.TarFile, key: str, members: list[tarfile.TarInfo], path: Path) -> bool:
+    with cache.lock(key) as held:
+        if not held:
+            return False
+        aside = cache.begin(key)
+        try:
+            for member in members:
+                target = aside.joinpath(*PurePosixPath(member.name).parts[1:])
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                source = archive.extractfile(member)
+                assert source is not None
+                with source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+                target.chmod(0o600)
+            manifest = _read_manifest(aside)
+            damage = "no manifest" if manifest is None else Entry(aside, manifest).damage()
+            listed = set() if manifest is None else {*manifest["files"], "entry.json"}
+            extra = {"/".join(PurePosixPath(m.name).parts[1:]) for m in members} - listed
+            if manifest is not None and Ingredients(manifest["ingredients"]).key != key:
+                damage = "its ingredients are those of another"
+            if damage or extra:
+                raise CacheError(f"{path}: the entry {key} is not sound: {damage or f'it has {min(extra)} beside'}")
+            cache.remove(key)
+            aside.rename(cache.folder / "entries" / key)
+        finally:
+            cache.abandon(key)
+    return True

@@ -1,0 +1,277 @@
+"""Native: what `coremltools.libcoremlpython` provides, for coremltools to import under that name.
+
+The classes, their methods and the exceptions (RuntimeError for everything that Core ML refuses) are those of Apple's
+extension, which exists only in the macOS wheel; coremltools checks with `isinstance` for these very classes. The one
+difference: a prediction does not hold the interpreter's lock, so that threads predict side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import numpy as np
+
+from ..configuration import ComputeUnits, Configuration, Hints
+from ..devices.detect import available_compute_devices
+from ..errors import ConfigurationError, FormatError, PippinError, PredictionError, UnsupportedError
+from ..format.asset import NEWEST_SPECIFICATION, Asset
+from ..program import open_model, save_compiled
+from ..runtime.model import Model, load
+from ..runtime.state import State
+from .model_structure import Plan, model_structure
+from .model_structure import _MLModelStructureNeuralNetworkLayerProxy as _MLModelStructureNeuralNetworkLayerProxy
+from .model_structure import _MLModelStructureProgramOperationProxy as _MLModelStructureProgramOperationProxy
+from .values import from_array, from_outputs, to_features
+
+T = TypeVar("T")
+
+_COMPILED = ".mlmodelc"
+
+
+@contextmanager
+def _as_runtime_error(kind: str = "") -> Iterator[None]:
+    """Core ML's errors arrive as RuntimeError, with the first words that its compiler and its runtime use."""
+    try:
+        yield
+    except PredictionError as error:
+        executed = "ML Program" if kind == "mlProgram" else "a neural network model"
+        raise RuntimeError(f"Unable to compute the prediction using {executed}. {error.report()}") from error
+    except (FormatError, UnsupportedError) as error:
+        raise RuntimeError(f'Error compiling model: "{error.report()}".') from error
+    except PippinError as error:
+        raise RuntimeError(error.report()) from error
+
+
+class _MLModelProxy:
+    """A loaded model. Any thread may predict."""
+
+    def __init__(
+        self,
+        path: str,
+        compute_units: str,
+        function_name: str,
+        optimization_hints: Mapping[str, str] | None = None,
+        asset: _MLModelAssetProxy | None = None,
+    ) -> None:
+        self._asset: Asset | None = None
+        self._compiled: Path | None = None
+        self._predicting: int | None = None
+        with _as_runtime_error():
+            configuration = _configuration(compute_units, function_name, optimization_hints)
+            if asset is not None:
+                opened = asset.asset
+            else:
+                opened = self._asset = open_model(_path(path))
+                if path.rstrip("/").endswith(_COMPILED):
+                    self._compiled = _path(path)
+            started = time.perf_counter_ns()
+            self._model: Model = load(opened, configuration)
+            self._loading = time.perf_counter_ns() - started
+
+    def predict(self, data: Mapping[str, Any], state: _State | None = None) -> dict[str, Any]:
+        return self._timed(lambda: self._predict(data, state))
+
+    def batchPredict(self, data: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return self._timed(lambda: [self._predict(features, None) for features in data])
+
+    def _predict(self, data: Mapping[str, Any], state: _State | None) -> dict[str, Any]:
+        model = self._model
+        return from_outputs(model, model.predict(to_features(model, data), state=state.state if state else None))
+
+    def _timed(self, predict: Callable[[], T]) -> T:
+        started = time.perf_counter_ns()
+        with _as_runtime_error(self._model.description.kind):
+            results = predict()
+        self._predicting = time.perf_counter_ns() - started
+        return results
+
+    def newState(self) -> _State:
+        with _as_runtime_error():
+            return _State(self._model.make_state())
+
+    def get_compiled_model_path(self) -> str | None:
+        """The compiled model, there as long as this object; None where the model came from an asset."""
+        if self._compiled is None and self._asset is not None:
+            self._compiled = _compile(self._asset)
+            weakref.finalize(self, shutil.rmtree, self._compiled, ignore_errors=True)
+        return None if self._compiled is None else str(self._compiled)
+
+    def get_load_duration_in_nano_seconds(self) -> int | None:
+        return self._loading
+
+    def get_last_predict_duration_in_nano_seconds(self) -> int | None:
+        return self._predicting
+
+    @staticmethod
+    def maximum_supported_specification_version() -> int:
+        return NEWEST_SPECIFICATION
+
+    @staticmethod
+    def auto_set_specification_version(specification: Any) -> Any:
+        """The specification (bytes, or a Model message) with the lowest version that has all it uses."""
+        from .specification_version import with_lowest_version
+
+        with _as_runtime_error():
+            return with_lowest_version(specification)
+
+    @staticmethod
+    def compileModel(path: str) -> str:
+        """Compile into a temporary folder, which is the caller's to remove."""
+        with _as_runtime_error():
+            return str(_compile(open_model(_path(path))))
+
+    @staticmethod
+    def create_model_asset_from_path(path: str) -> Any:
+        from coremltools.models.model import MLModelAsset
+
+        with _as_runtime_error():
+            return MLModelAsset(_MLModelAssetProxy(open_model(_path(path))))
+
+    @staticmethod
+    def create_model_asset_from_memory(specification: bytes, weights: Mapping[str, bytes]) -> Any:
+        from coremltools.models.model import MLModelAsset
+
+        with _as_runtime_error():
+            return MLModelAsset(_MLModelAssetProxy(open_model(specification, dict(weights))))
+
+    @staticmethod
+    def get_model_structure(path: str) -> Any:
+        with _as_runtime_error():
+            return model_structure(open_model(_path(path)))
+
+    @staticmethod
+    def get_compute_plan(path: str, compute_units: str) -> Any:
+        from coremltools.models.compute_plan import MLComputePlan
+
+        with _as_runtime_error():
+            configuration = _configuration(compute_units, "")
+            return MLComputePlan(_MLComputePlanProxy(Plan(open_model(_path(path)), configuration, _device)))
+
+    @staticmethod
+    def get_available_compute_devices() -> list[Any]:
+        return [_device(device.kind) for device in available_compute_devices()]
+
+    @staticmethod
+    def get_all_compute_devices() -> list[Any]:
+        """Those that are there: as on a Mac, where a device that is absent is not listed."""
+        return [_device(device.kind) for device in available_compute_devices()]
+
+
+class _State:
+    """What a stateful model remembers between predictions."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def read_state(self, name: str) -> np.ndarray:
+        with _as_runtime_error():
+            return from_array(self.state.read(name))
+
+    def write_state(self, name: str, value: np.ndarray) -> None:
+        if not isinstance(value, np.ndarray):
+            raise RuntimeError(f"the state '{name}' takes a numpy array; a {type(value).__name__} was given")
+        with _as_runtime_error():
+            self.state.write(name, value)
+
+
+class _MLModelAssetProxy:
+    """An opened model; where it lies in memory, this keeps it."""
+
+    def __init__(self, asset: Asset) -> None:
+        self.asset = asset
+
+
+class _MLCPUComputeDeviceProxy:
+    """The CPU."""
+
+
+class _MLGPUComputeDeviceProxy:
+    """A GPU."""
+
+
+class _MLNeuralEngineComputeDeviceProxy:
+    """A Neural Engine: an NPU. How many cores it has, no engine tells."""
+
+    def get_total_core_count(self) -> int:
+        return 0
+
+
+class _MLComputePlanProxy:
+    """A compute plan. coremltools derives a class of its own from it, for plans of remote devices."""
+
+    def __init__(self, plan: Any = None) -> None:
+        self._plan = plan
+
+    @property
+    def model_structure(self) -> Any:
+        return None if self._plan is None else self._plan.structure
+
+    def get_compute_device_usage_for_mlprogram_operation(self, operation: Any) -> Any:
+        return None if self._plan is None else self._plan.usage(operation)
+
+    def get_compute_device_usage_for_neuralnetwork_layer(self, layer: Any) -> Any:
+        return None if self._plan is None else self._plan.usage(layer)
+
+    def get_estimated_cost_for_mlprogram_operation(self, operation: Any) -> Any:
+        return None if self._plan is None else self._plan.cost(operation)
+
+
+def _configuration(
+    compute_units: str, function_name: str, optimization_hints: Mapping[str, str] | None = None
+) -> Configuration:
+    """coremltools has no words for the threads of a prediction and for the engine: the environment may say them."""
+    threads = os.environ.get("PIPPIN_THREADS")
+    if threads is not None and not threads.isdecimal():
+        raise ConfigurationError(f"the environment variable PIPPIN_THREADS is {threads!r}; a number is needed")
+    return Configuration(
+        function_name=function_name or None,
+        compute_units=ComputeUnits[compute_units],
+        threads=int(threads) if threads else None,
+        engine=os.environ.get("PIPPIN_ENGINE") or None,
+        hints=_hints(optimization_hints or {}),
+    )
+
+
+def _hints(given: Mapping[str, str]) -> Hints:
+    """coremltools' names for the hints; PIPPIN_SPECIALIZATION says the strategy where the script does not.
+
+    Scripts of coremltools check conversions: each model is loaded once, and its numbers are looked at. So by default
+    nothing is measured, and everything is computed in float32.
+    """
+    strategy = os.environ.get("PIPPIN_SPECIALIZATION") or "fast_load"
+    strategy = {"FastPrediction": "fast_prediction", "Default": strategy}.get(
+        given.get("specializationStrategy", "Default"), strategy
+    )
+    frequency = "infrequent" if given.get("reshapeFrequency") == "Infrequent" else "frequent"
+    return Hints(specialization_strategy=strategy, reshape_frequency=frequency)  # type: ignore[arg-type]
+
+
+def _device(kind: str) -> Any:
+    from coremltools.models import compute_device as c
+
+    made = {
+        "cpu": lambda: c.MLCPUComputeDevice(_MLCPUComputeDeviceProxy()),
+        "gpu": lambda: c.MLGPUComputeDevice(_MLGPUComputeDeviceProxy()),
+        "neuralEngine": lambda: c.MLNeuralEngineComputeDevice(_MLNeuralEngineComputeDeviceProxy()),
+    }
+    return made[kind]()
+
+
+def _path(path: str) -> Path:
+    return Path(path.rstrip("/") or "/").expanduser()
+
+
+def _compile(asset: Asset) -> Path:
+    """The compiled model in a new temporary folder."""
+    path = Path(tempfile.gettempdir()) / f"{Path(asset.name).stem}-{uuid4().hex}{_COMPILED}"
+    save_compiled(asset, path)
+    return path

@@ -1,0 +1,109 @@
+"""Compiled: the `.mlmodelc` folder: what a model needs to be loaded, without its package.
+
+Pippin writes                                     Apple's compiler writes
+    model.mlmodel   the specification                 coremldata.bin          kind and description
+    model.mil       the program of an ML Program      model.mil               the same
+    weights/...     its weight files                  weights/weight.bin      the same
+                                                      model.espresso.*        the layers of a neural network
+                                                      model0/, model1/ ...    the models of a pipeline
+
+The program lies in `model.mil` alone, so that one that was edited as text is what is loaded; in folders that have it in
+`model.mlmodel` too, as earlier ones do, that one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PackageError
+from ..support.atomic_write import atomic_write
+from .coremldata import FILE, read_coremldata
+from .espresso import read_espresso
+from .espresso_files import NETWORK
+from .mlpackage import SPECIFICATION
+
+if TYPE_CHECKING:
+    from .weight_blob import BlobFile
+
+PROGRAM = "model.mil"
+_DEEPEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A folder that Apple's compiler wrote. `specification` is a `Model` message without its program."""
+
+    folder: Path
+    specification: Any
+    text: Path | None
+    """The file that holds the program of an ML Program."""
+    parts: tuple[Compiled, ...] = ()
+
+
+def own_specification(path: Path) -> Path | None:
+    """The specification in a folder that `write_compiled` made; None for any other folder."""
+    file = path / SPECIFICATION
+    return file if path.suffix == ".mlmodelc" and file.is_file() else None
+
+
+def is_compiled(path: Path) -> bool:
+    """Whether a folder is one that Apple's compiler wrote, or looks as if it should be."""
+    return path.suffix == ".mlmodelc" or (path / FILE).is_file()
+
+
+def open_compiled(path: Path, depth: int = 0) -> Compiled:
+    """Read a folder that Apple's compiler wrote. Raises PackageError where a file of it is missing, SpecificationError
+    where one is damaged, UnsupportedModelError for a layer of a neural network that is not known."""
+    if not (path / FILE).is_file():
+        if (path / NETWORK).is_file() or not (path / PROGRAM).is_file():
+            raise PackageError(f"{path}: is no compiled model: it has no {FILE}")
+        return Compiled(path, None, path / PROGRAM)
+    network = path / NETWORK
+    specification = read_espresso(path) if network.is_file() else read_coremldata(path / FILE)
+    kind = specification.WhichOneof("Type")
+    if kind == "mlProgram":
+        text = path / PROGRAM
+        if not text.is_file():
+            raise PackageError(f"{path}: the program {PROGRAM} is missing")
+        return Compiled(path, specification, text)
+    if kind.startswith("neuralNetwork") and not getattr(specification, kind).layers:
+        raise PackageError(f"{path}: the layers of the neural network, {NETWORK}, are missing")
+    models = pipeline_models(specification)
+    if not models or all(model.WhichOneof("Type") for model in models):
+        return Compiled(path, specification, None)
+    if depth >= _DEEPEST:
+        raise PackageError(f"{path}: its pipelines are nested more than {_DEEPEST} times")
+    parts = tuple(_part(path / f"model{number}", depth) for number in range(len(models)))
+    for model, part in zip(models, parts, strict=True):
+        model.CopyFrom(part.specification)
+    return Compiled(path, specification, None, parts)
+
+
+def pipeline_models(specification: Any) -> Any:
+    """The models of a pipeline, which can be added to; none for another kind."""
+    kind = specification.WhichOneof("Type") or ""
+    if not kind.startswith("pipeline"):
+        return ()
+    return (specification.pipeline if kind == "pipeline" else getattr(specification, kind).pipeline).models
+
+
+def _part(path: Path, depth: int) -> Compiled:
+    if not (path / FILE).is_file():
+        raise PackageError(f"{path.parent}: the model {path.name} of the pipeline is missing")
+    return open_compiled(path, depth + 1)
+
+
+def write_compiled(path: Path, specification: Any, weights: Mapping[str, BlobFile], text: str | None) -> None:
+    """Write the folder `path`, which must not exist yet; `weights` by their paths inside it."""
+    with atomic_write(path) as temporary:
+        temporary.mkdir(parents=True)
+        (temporary / SPECIFICATION).write_bytes(specification.SerializeToString())
+        if text is not None:
+            (temporary / PROGRAM).write_text(text, encoding="utf-8", newline="\n")
+        for relative, blob in weights.items():
+            file = temporary / relative
+            file.parent.mkdir(parents=True, exist_ok=True)
+            blob.save(file)

@@ -1,0 +1,81 @@
+"""Categories: strings and integers as numbers of categories, as arrays of zeros and a one, and as each other.
+
+Source: `OneHotEncoder.proto`, `CategoricalMapping.proto`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...errors import SpecificationError, UnsupportedModelError
+from ...format.asset import Asset
+from ...format.description import Dictionary, FeatureDescription, FunctionDescription
+from ..lowered_model import Lowered
+from ..onnx_builder import Tensor
+from .feature_graph import FLOAT, INT, STRING, Classical, Pairs
+
+_SHOWN = 8
+
+
+def lower_one_hot_encoder(asset: Asset, function: FunctionDescription) -> Lowered:
+    """A one at the place of the category: an array, or a dictionary with one entry. An unknown category is all zeros
+    (and no entry), or an error."""
+    g = Classical(asset, function)
+    feature, value = g.only_input()
+    kind = g.message.WhichOneof("CategoryType")
+    if kind is None:
+        raise SpecificationError(f"the {g.kind} has no categories")
+    categories: list[Any] = list(getattr(g.message, kind).vector)
+    category = _category(g, feature, value, kind == "stringCategories")
+    place = g.lookup(category, categories, range(len(categories)), -1)
+    known = g.GreaterOrEqual(place, np.int64(0))
+    if g.message.handleUnknown == g.message.HandleUnknown.Value("ErrorOnUnknown"):
+        g.refuse(g.Not(known), category, f"'{feature.name}' is none of the categories {_told(categories)}; found")
+    if isinstance(g.only_output.type, Dictionary):
+        ones = g.Compress(np.ones(1, FLOAT), known, axis=0)
+        g.give(g.only_output, Pairs(g.Compress(place, known, axis=0), ones))
+    else:
+        g.give(g.only_output, g.cast(g.Equal(np.arange(len(categories)), place), FLOAT))
+    return g.finished()
+
+
+def lower_categorical_mapping(asset: Asset, function: FunctionDescription) -> Lowered:
+    """From strings to integers or from integers to strings; what is not known becomes the default, or an error."""
+    g = Classical(asset, function)
+    feature, value = g.only_input()
+    kind = g.message.WhichOneof("MappingType")
+    if kind is None:
+        raise SpecificationError(f"the {g.kind} has no mapping")
+    strings = kind == "stringToInt64Map"
+    mapping: dict[Any, Any] = dict(getattr(g.message, kind).map)
+    category = _category(g, feature, value, strings)
+    unknown = g.message.WhichOneof("ValueOnUnknown")
+    if unknown not in (None, "int64Value" if strings else "strValue"):
+        raise SpecificationError(
+            f"the {g.kind} has the default {getattr(g.message, unknown)!r} for values of another type"
+        )
+    default: Any = getattr(g.message, unknown) if unknown else 0 if strings else ""
+    if unknown is None:
+        known = g.lookup(category, list(mapping), [1] * len(mapping), 0)
+        message = f"'{feature.name}' is none of {_told(list(mapping))}, and the {g.kind} has no default; found"
+        g.refuse(g.Equal(known, np.int64(0)), category, message)
+    g.give(g.only_output, g.lookup(category, list(mapping), list(mapping.values()), default))
+    return g.finished()
+
+
+def _category(g: Classical, feature: FeatureDescription, value: Tensor | Pairs, string: bool) -> Tensor:
+    """The value (1) as a string or an integer."""
+    if isinstance(value, Pairs) or (value.dtype == STRING) != string:
+        wanted = "strings" if string else "integers"
+        raise UnsupportedModelError(f"'{feature.name}' is a {feature.type}; this {g.kind} knows {wanted}")
+    if value.dtype.kind == "f":
+        message = f"'{feature.name}' is an integer; found"
+        g.refuse(g.Not(g.Equal(value, g.Round(value))), value, message)
+    return g.Reshape(g.cast(value, STRING if string else INT), [-1])
+
+
+def _told(values: list[Any]) -> str:
+    shown = ", ".join(repr(value) for value in values[:_SHOWN])
+    return shown if len(values) <= _SHOWN else f"{shown}, ... ({len(values)} in all)"

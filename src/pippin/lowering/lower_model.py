@@ -1,0 +1,114 @@
+"""Model: which lowering serves which kind of model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import PippinError, UnsupportedModelError
+from ..format.asset import Asset
+from ..format.description import FunctionDescription
+from ..program import read_program
+from .apple_feature_models import REPLACEABLE, lower_feature_model, lower_sound_preprocessing
+from .classical.bayesian_probit import lower_bayesian_probit_regressor
+from .classical.category_encoders import lower_categorical_mapping, lower_one_hot_encoder
+from .classical.custom_model import lower_custom_model
+from .classical.feature_engineering import (
+    lower_array_feature_extractor,
+    lower_class_confidence_thresholding,
+    lower_dict_vectorizer,
+    lower_feature_vectorizer,
+    lower_identity,
+    lower_normalizer,
+    lower_scaler,
+)
+from .classical.generalized_linear import lower_glm_classifier, lower_glm_regressor
+from .classical.imputer import lower_imputer
+from .classical.nearest_neighbors import lower_nearest_neighbors
+from .classical.non_maximum_suppression import lower_non_maximum_suppression
+from .classical.recommender import lower_item_similarity_recommender
+from .classical.support_vectors import lower_svm_classifier, lower_svm_regressor
+from .classical.tree_ensemble import lower_tree_ensemble_classifier, lower_tree_ensemble_regressor
+from .lower_network import lower_network
+from .lower_program import lower
+from .lowered_model import Lowered
+from .pipeline import closed, join
+
+
+def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32) -> Lowered:
+    """The ONNX model of one function of a model. `float16` is the type in which float16 values are computed.
+
+    Raises UnsupportedModelError for a kind of model that is not executed here, and the errors of the lowering.
+    """
+    lowered = _lower(asset, function, float16, _tree_ensembles(asset))
+    return closed(lowered, {feature.name for feature in function.inputs})
+
+
+def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
+    """`trees` is how many tree ensembles the whole model has."""
+    kind = asset.description.kind
+    if kind == "mlProgram":
+        return lower(read_program(asset), function.name, float16)
+    if kind in _PIPELINES:
+        parts = [
+            (part.description.function(), _part(part, part.description.function(), float16, trees))
+            for part in asset.parts()
+        ]
+        return join(function, parts)
+    if kind == "linkedModel":
+        linked = asset.linked()
+        return replace(_lower(linked, linked.description.function(), float16, trees), name=function.name)
+    if kind == "treeEnsembleClassifier":
+        return lower_tree_ensemble_classifier(asset, function, only=trees == 1)
+    if kind not in _KINDS:
+        raise UnsupportedModelError(f"{asset.name} is a {kind} model, which this version does not execute")
+    return _KINDS[kind](asset, function)
+
+
+def _tree_ensembles(asset: Asset) -> int:
+    """How many a model has, in pipelines too; a linked model, which may have any, counts as several."""
+    kind = asset.description.kind
+    if kind in _PIPELINES:
+        return sum(map(_tree_ensembles, asset.parts()))
+    return 2 if kind == "linkedModel" else int(kind.startswith("treeEnsemble"))
+
+
+def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
+    try:
+        return _lower(asset, function, float16, trees)
+    except PippinError as error:
+        error.add_note(f"in {asset.name}, a {asset.description.kind}")
+        raise
+
+
+_PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
+_KINDS: Mapping[str, Callable[[Asset, FunctionDescription], Lowered]] = {
+    "neuralNetwork": lower_network,
+    "neuralNetworkClassifier": lower_network,
+    "neuralNetworkRegressor": lower_network,
+    "glmRegressor": lower_glm_regressor,
+    "glmClassifier": lower_glm_classifier,
+    "supportVectorRegressor": lower_svm_regressor,
+    "supportVectorClassifier": lower_svm_classifier,
+    "treeEnsembleRegressor": lower_tree_ensemble_regressor,
+    "kNearestNeighborsClassifier": lower_nearest_neighbors,
+    "bayesianProbitRegressor": lower_bayesian_probit_regressor,
+    "itemSimilarityRecommender": lower_item_similarity_recommender,
+    "scaler": lower_scaler,
+    "normalizer": lower_normalizer,
+    "imputer": lower_imputer,
+    "oneHotEncoder": lower_one_hot_encoder,
+    "categoricalMapping": lower_categorical_mapping,
+    "dictVectorizer": lower_dict_vectorizer,
+    "featureVectorizer": lower_feature_vectorizer,
+    "arrayFeatureExtractor": lower_array_feature_extractor,
+    "nonMaximumSuppression": lower_non_maximum_suppression,
+    "classConfidenceThresholding": lower_class_confidence_thresholding,
+    "identity": lower_identity,
+    "customModel": lower_custom_model,
+    "soundAnalysisPreprocessing": lower_sound_preprocessing,
+    **dict.fromkeys(REPLACEABLE, lower_feature_model),
+}

@@ -1,0 +1,106 @@
+"""Lower: a MIL function becomes an ONNX model; the waist of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
+from ..program.cost_model import is_constant, relative_costs
+from ..program.ir import Function, Program, Value
+from ..types import DataType, StateType, TensorType
+from . import ops as ops  # registers every lowering
+from .lower_blocks import Builder
+from .lowered_model import Labels, Lowered, Port, Source, written_name
+from .onnx_builder import Tensor
+
+
+def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32) -> Lowered:
+    """Lower one function. `float16` is the type in which float16 values are computed.
+
+    Raises UnsupportedOperationError, naming the operation, its output, the function and the reason, before
+    anything is compiled.
+    """
+    if function_name not in program.functions:
+        raise ConfigurationError(f"no function '{function_name}' (it has: {', '.join(program.functions)})")
+    function = program.functions[function_name]
+    builder = Builder(function, float16)
+    try:
+        inputs = [builder.input(value) for value in function.inputs]
+        results = builder.block(function.block)
+    except PippinError as error:
+        error.add_note(f"in function '{function_name}'")
+        raise
+    ports = [_port(value, tensor.dtype) for value, tensor in zip(function.inputs, inputs, strict=True)]
+    is_state = [isinstance(value.type, StateType) for value in function.inputs]
+    outputs, onnx_outputs = _outputs(builder, function.outputs, results)
+    written = tuple(
+        port.name for port, state in zip(ports, is_state, strict=True) if state and port.name in builder.written
+    )
+    onnx_outputs += [builder.named(builder.states[name], written_name(name)) for name in written]
+    ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
+    return Lowered(
+        name=function_name,
+        model=builder.model(function_name, [inputs[i] for i in ordered], onnx_outputs),
+        inputs=tuple(port for port, state in zip(ports, is_state, strict=True) if not state),
+        outputs=tuple(outputs),
+        states=tuple(port for port, state in zip(ports, is_state, strict=True) if state),
+        written=written,
+        labels=_labels(builder),
+        computes=_computes(function),
+        sources=_sources(function),
+    )
+
+
+def _sources(function: Function) -> tuple[Source, ...]:
+    costs = relative_costs(function)
+    return tuple(
+        Source(op.name, op.kind, costs.get(id(op), 0.0), is_constant(op))
+        for op in function.block.walk()
+        if op.kind != "const"
+    )
+
+
+def _computes(function: Function) -> frozenset[DataType]:
+    """The float types of all results; a cast only carries a value from one to the other."""
+    return frozenset(
+        output.type.dtype
+        for operation in function.block.walk()
+        if operation.kind not in ("const", "cast") and not operation.kind.startswith("constexpr_")
+        for output in operation.outputs
+        if isinstance(output.type, TensorType) and output.type.dtype.is_float
+    )
+
+
+def _port(value: Value, dtype: np.dtype[Any]) -> Port:
+    kind = value.type.wrapped if isinstance(value.type, StateType) else value.type
+    if not isinstance(kind, TensorType):
+        raise UnsupportedOperationError(f"'{value.name}' is a {value.type}; a function takes and gives tensors")
+    return Port(value.name, kind, dtype)
+
+
+def _outputs(builder: Builder, values: tuple[Value, ...], results: tuple[Any, ...]) -> tuple[list[Port], list[Tensor]]:
+    ports: list[Port] = []
+    tensors: list[Tensor] = []
+    classified = builder.classification.outputs if builder.classification else ()
+    for value, result in zip(values, results, strict=True):
+        if value.name in classified or any(port.name == value.name for port in ports):
+            continue  # not a tensor, or a value that is returned twice
+        tensor = builder.tensor(result)
+        ports.append(_port(value, tensor.dtype))
+        tensors.append(builder.named(tensor, value.name))
+    if builder.classification:
+        probabilities = builder.classification.probabilities
+        name = f"{builder.classification.outputs[0]}/probabilities"
+        ports.append(Port(name, TensorType(DataType.FLOAT32, probabilities.shape), probabilities.dtype))
+        tensors.append(builder.named(probabilities, name))
+    return ports, tensors
+
+
+def _labels(builder: Builder) -> Labels | None:
+    found = builder.classification
+    if found is None:
+        return None
+    label, *rest = found.outputs
+    return Labels(f"{label}/probabilities", found.classes, label, rest[0] if rest else None)

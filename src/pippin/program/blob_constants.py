@@ -1,0 +1,30 @@
+"""Records: constants that lie in a weight file, and are read when their values are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from ..errors import WeightError
+from ..format.weight_blob import BlobFile
+from ..types import TensorType, ValueType
+from .ir import Literal
+
+Weights: TypeAlias = Callable[[str], BlobFile]
+"""Opens the weight file that a program calls by a name."""
+
+
+def is_fixed(kind: ValueType) -> bool:
+    """Whether a record can hold it."""
+    return isinstance(kind, TensorType) and kind.shape is not None and None not in kind.shape
+
+
+def read_record(weights: Weights | None, literal: Literal) -> np.ndarray:
+    """The array of a literal's record. Raises WeightError where it is missing or does not fit."""
+    kind, file = literal.type, literal.file
+    assert isinstance(kind, TensorType) and file is not None
+    if weights is None:
+        raise WeightError(f"the weight file '{file}' is missing: the program was read without its weights")
+    return weights(file).read(literal.offset, kind.dtype, tuple(size for size in kind.shape or () if size is not None))

@@ -1,0 +1,29 @@
+"""Table: a report as comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from .results import Result, figures
+
+_COLUMNS = ("model", "configuration", "figure", "value", "unit")
+
+
+def as_csv(results: Sequence[Result]) -> str:
+    """One line for each figure, then for each operation."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for result in results:
+        for figure, value, unit in (*figures(result), *_operations(result)):
+            writer.writerow((result.model, result.configuration, figure, repr(value), unit))
+    return text.getvalue()
+
+
+def _operations(result: Result) -> Iterator[tuple[str, float, str]]:
+    for operation in result.operations:
+        yield f"operation {operation.name}.estimated", operation.estimated, "s"
+        if operation.measured is not None:
+            yield f"operation {operation.name}.measured", operation.measured, "s"

@@ -1,0 +1,86 @@
+"""Performance report: the results of one or more models; written as JSON, CSV and HTML, and read back from JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ReportError
+from ..support.atomic_write import atomic_write
+from .results import Memory, Numerics, Operation, Result, Statistics
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    results: tuple[Result, ...]
+    machine: Mapping[str, str] = field(default_factory=dict)
+    """What it was measured on and with."""
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
+
+    def to_csv(self) -> str:
+        """One line for each figure: model, configuration, figure, value, unit."""
+        from .csv_table import as_csv
+
+        return as_csv(self.results)
+
+    def to_html(self, baseline: Report | None = None) -> str:
+        """A self-contained page, which loads nothing from the network; compared with `baseline` if there is one."""
+        from .html_page import page
+
+        return page(self.results, self.machine, baseline.results if baseline else ())
+
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write it for `read_report`, and for `--baseline`."""
+        _write(path, self.to_json())
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_csv`."""
+        _write(path, self.to_csv())
+
+    def write_html(self, path: str | os.PathLike[str], baseline: Report | None = None) -> None:
+        """Write `to_html`."""
+        _write(path, self.to_html(baseline))
+
+
+def read_report(path: str | os.PathLike[str]) -> Report:
+    """What `write_json` wrote. Raises ReportError."""
+    name = os.fspath(path)
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise ReportError(f"{name}: is no report of this version (format {FORMAT})")
+        return Report(tuple(_result(one) for one in found["results"]), found["machine"])
+    except OSError as error:
+        raise ReportError(f"{name}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{name}: is no report: {type(error).__name__}: {error}") from None
+
+
+def _result(found: dict[str, Any]) -> Result:
+    for name in ("prediction", "load_cached", "load_uncached", "compilation"):
+        if found[name] is not None:
+            found[name] = Statistics(**found[name] | {"values": tuple(found[name]["values"])})
+    found["operations"] = tuple(
+        Operation(**one | {"supported": tuple(one["supported"])}) for one in found["operations"]
+    )
+    found["memory"] = Memory(**found["memory"]) if found["memory"] is not None else None
+    found["numerics"] = Numerics(**found["numerics"])
+    found["candidates"] = tuple(found["candidates"])
+    return Result(**found)
+
+
+def _write(path: str | os.PathLike[str], text: str) -> None:
+    target = Path(path)
+    try:
+        with atomic_write(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{target}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,319 @@
+"""Loading: from a model's path to a session: from the cache where it is there, else prepared and cached."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import trace
+from ..cache.content import SPECIALIZATIONS, Content, content_of, content_of_bytes
+from ..cache.key import Ingredients, ingredients
+from ..cache.store import Cache, Entry, warn
+from ..configuration import Configuration
+from ..devices import devices_of
+from ..engines import Compiled, all_engines, engine_named
+from ..errors import CacheError, ConfigurationError, EngineError, PackageError, UnsupportedError
+from ..format.description import FunctionDescription, ModelDescription
+from ..lowering.lowered_model import Lowered
+from ..specialization.artifacts import CompiledSegment, load_artifacts
+from ..specialization.progress import Stages
+from ..specialization.serialization import from_json, to_json
+from ..support.atomic_write import atomic_write
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..format.asset import Asset
+    from ..specialization.compute_plan import ComputePlan
+    from ..specialization.specializer import Specialized
+
+_ATTEMPTS = 3
+_NOTHING: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `Model` holds."""
+
+    description: ModelDescription
+    session: Session
+    segments: tuple[CompiledSegment, ...]
+    label: str
+    """ "cached" or "prepare and cache"."""
+    plan: ComputePlan | None
+    entry: Entry | None
+
+    def compute_plan(self) -> ComputePlan:
+        """Raises CacheError where the entry it came from is gone."""
+        if self.plan is not None:
+            return self.plan
+        assert self.entry is not None
+        return _read_plan(self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a model is loaded from: a path, or something in memory."""
+
+    given: Any
+    weights: Any = None
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies; None for what `open_model` has to look at first."""
+        if isinstance(self.given, str | os.PathLike):
+            return Path(self.given)
+        found = getattr(self.given, "path", None)  # an Asset that was opened from there
+        return found if isinstance(found, Path) and self.weights is None else None
+
+    @property
+    def name(self) -> str:
+        return self.path.name if self.path is not None else "model in memory"
+
+    def open(self) -> Asset:
+        from ..program.opening import open_model
+
+        return open_model(self.given, self.weights)
+
+    def content(self, index: Path | None) -> Content | None:
+        """None where it cannot be told without opening it, or is no model: opening it then tells why."""
+        path = self.path
+        if path is not None and not isinstance(self.weights, Mapping):
+            weights = None if self.weights is None else Path(self.weights)
+            try:
+                return content_of(path, weights, index) if path.exists() else None
+            except PackageError:
+                return None
+        if isinstance(self.given, bytes) and (self.weights is None or isinstance(self.weights, Mapping)):
+            return content_of_bytes([("model", self.given), *dict(self.weights or {}).items()])
+        return None
+
+
+def load_model(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
+    """The load that the traces show. Raises what `pippin.load` tells."""
+    with trace.span("load", model=source.name, file=source.name) as span:
+        loaded = _load(source, configuration, cache, stages)
+        span.label, span.model = loaded.label, loaded.session.subject[0]
+        stages.tell("done")
+        return loaded
+
+
+def key_of(source: Source, configuration: Configuration, index: Path | None) -> tuple[Ingredients, Content] | None:
+    """What the cache calls this load; None for a source whose content cannot be told."""
+    content = source.content(index)
+    if content is None:
+        return None
+    return ingredients(content.digest, configuration, devices_of(configuration.compute_units)), content
+
+
+def save_compiled(source: Source, path: Path, configurations: Iterable[Configuration], stages: Stages) -> None:
+    """Write a model as the folder `path` (X.mlmodelc), with its specializations for this machine inside.
+
+    Raises what a load does, and ConfigurationError for a path that exists or has another suffix.
+    """
+    import shutil
+
+    from ..program.save import save_compiled as save
+
+    if path.suffix != ".mlmodelc":
+        raise ConfigurationError(f"{path}: the name of a compiled model ends in .mlmodelc")
+    if path.exists():
+        raise ConfigurationError(f"{path}: exists already")
+    with atomic_write(path) as temporary:
+        with stages.stage("read"):
+            save(source.open(), temporary)
+        cache = Cache(temporary / SPECIALIZATIONS)
+        for configuration in configurations:
+            _load(Source(temporary), configuration, cache, stages)
+        for entry in cache.entries():
+            shutil.rmtree(entry.folder / "sources", ignore_errors=True)
+        for name in ("aside", "index", "locks"):
+            shutil.rmtree(cache.folder / name, ignore_errors=True)
+        cache.calibration.unlink(missing_ok=True)
+
+
+def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> ComputePlan:
+    """The plan of a loaded model with the measured seconds of each operation; what has no operation's name is "".
+
+    Raises UnsupportedError for a model in several segments.
+    """
+    from ..specialization.sample_inputs import example_inputs
+    from ..specialization.specializer import lower_function, sources
+
+    plan = loaded.compute_plan()
+    if len(loaded.segments) > 1:
+        raise UnsupportedError("the operations of a model in several segments cannot be measured one by one")
+    (segment,) = loaded.segments
+    lowered = lower_function(source.open(), configuration)
+    engine = engine_named(segment.engine)
+    with sources(lowered.model, [engine]) as readable_by:
+        arrays = example_inputs(loaded.session.function, lowered)
+        nodes = engine.profile(readable_by[engine.name], segment.settings, arrays) or {}
+    names = {operation.name for operation in plan.operations}
+    seconds: dict[str, float] = {}
+    for node, took in nodes.items():
+        name = node
+        while name and name not in names:
+            name = name.rpartition("/")[0]
+        seconds[name] = seconds.get(name, 0.0) + took
+    return replace(plan, measured=seconds)
+
+
+def prune(cache: Cache) -> dict[str, str]:
+    """Remove what is of no use any more: {key: reason}."""
+    cache.prepare()
+    return cache.prune(
+        {name: engine.version for name, engine in all_engines().items() if engine.installed},
+        lambda entry: any(_is(path, entry, cache) for path in entry.sources),
+    )
+
+
+def _is(path: Path, entry: Entry, cache: Cache) -> bool:
+    """Whether a path still holds the model of an entry."""
+    content = Source(path).content(cache.index)
+    return content is not None and content.digest == entry.manifest["ingredients"].get("model")
+
+
+def _load(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
+    if cache is not None and not cache.prepare() and not cache.folder.is_dir():
+        cache = None
+    for _ in range(_ATTEMPTS):
+        found = key_of(source, configuration, cache.index if cache else None) if cache or _compiled(source) else None
+        if found is None:
+            return _fresh(_specialized(source, configuration, stages, None), source.name)
+        wanted, content = found
+        loaded = _beside(source, wanted.key, stages) or (_cached(cache, wanted.key, source, stages) if cache else None)
+        if loaded is not None:
+            return loaded
+        if cache is None:
+            return _fresh(_specialized(source, configuration, stages, None), source.name)
+        loaded = _prepared(source, configuration, cache, wanted, content, stages)
+        if loaded is not None:
+            return loaded
+    raise PackageError(f"{source.name}: it is being written: its files changed while it was loaded, {_ATTEMPTS} times")
+
+
+def _prepared(
+    source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages
+) -> Loaded | None:
+    """Specialize and store; None where the source changed meanwhile."""
+    with cache.lock(wanted.key, waiting=lambda: stages.tell("wait")) as held:
+        if held:
+            loaded = _cached(cache, wanted.key, source, stages)  # another process may have been faster
+            if loaded is not None:
+                return loaded
+        with ExitStack() as stack:
+            folder = None
+            try:
+                folder = cache.begin(wanted.key) if held else None
+                stack.callback(cache.abandon, wanted.key) if held else None
+            except OSError as error:
+                warn("%s: not cached: %s", cache.folder, error.strerror)
+            made = _specialized(source, configuration, stages, folder, cache)
+            if not content.unchanged():
+                return None
+            if folder is not None and not made.specialized.unsaved and content.covers(made.weights):
+                try:
+                    with stages.stage("store"):
+                        plan = to_json(made.specialized.plan)
+                        entry = cache.commit(wanted, _session_json(made), plan, source.path)
+                    made.specialized.artifacts.stored(entry.folder)
+                except (OSError, CacheError) as error:
+                    warn("%s: not cached: %s", cache.folder, error)
+            return _fresh(made, source.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    description: ModelDescription
+    specialized: Specialized
+    weights: list[str]
+    """The weight files on disk that were read; none for a model in memory."""
+
+
+def _specialized(
+    source: Source, configuration: Configuration, stages: Stages, folder: Path | None, cache: Cache | None = None
+) -> _Made:
+    from ..specialization.specializer import specialize
+
+    with stages.stage("read"):
+        asset = source.open()
+        description = asset.description
+    made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None)
+    if made.unsaved:
+        warn("not cached: %s", made.unsaved)
+    return _Made(description, made, asset.opened() if source.path is not None else [])
+
+
+def _fresh(made: _Made, name: str) -> Loaded:
+    lowered, compiled, segments = made.specialized.lowered, made.specialized.compiled, made.specialized.segments
+    session = Session(made.description.function(lowered.name), lowered, compiled, name, segments)
+    return Loaded(made.description, session, segments, "prepare and cache", made.specialized.plan, None)
+
+
+def _cached(cache: Cache, key: str, source: Source, stages: Stages, note: bool = True) -> Loaded | None:
+    entry = cache.get(key)
+    if entry is None:
+        return None
+    with stages.stage("load"):
+        try:
+            loaded = _from_entry(entry, source.name)
+        except (EngineError, OSError, ValueError, KeyError, CacheError) as error:
+            warn("%s: cannot be loaded: %s; the model is specialized again", entry.folder, error)
+            cache.remove(key)
+            return None
+    if note and source.path is not None:
+        cache.note_source(entry, source.path)
+    return loaded
+
+
+def _compiled(source: Source) -> bool:
+    return source.path is not None and (source.path / SPECIALIZATIONS).is_dir()
+
+
+def _beside(source: Source, key: str, stages: Stages) -> Loaded | None:
+    """A specialization that lies in the compiled model itself."""
+    if not _compiled(source) or source.path is None:
+        return None
+    return _cached(Cache(source.path / SPECIALIZATIONS), key, source, stages, note=False)
+
+
+def _from_entry(entry: Entry, name: str) -> Loaded:
+    found = from_json(entry.read("session.json"))
+    lowered = Lowered(
+        found["name"], _NOTHING, tuple(found["inputs"]), tuple(found["outputs"]), tuple(found["states"]),
+        tuple(found["written"]), found["labels"], checks=tuple(found["checks"]),
+    )  # fmt: skip
+    segments = tuple(CompiledSegment.from_plain(segment) for segment in found["segments"])
+    compiled: Compiled = load_artifacts(entry.folder, segments, found["arrays"])
+    description: ModelDescription = found["description"]
+    function: FunctionDescription = description.function(found["name"])
+    return Loaded(description, Session(function, lowered, compiled, name, segments), segments, "cached", None, entry)
+
+
+def _session_json(made: _Made) -> str:
+    lowered = made.specialized.lowered
+    session = {
+        "description": made.description,
+        "name": lowered.name,
+        "inputs": lowered.inputs,
+        "outputs": lowered.outputs,
+        "states": lowered.states,
+        "written": lowered.written,
+        "labels": lowered.labels,
+        "checks": lowered.checks,
+        "segments": [segment.to_plain() for segment in made.specialized.segments],
+        "arrays": [info.name for info in lowered.model.graph.output],
+    }
+    return to_json(session)
+
+
+def _read_plan(entry: Entry) -> ComputePlan:
+    try:
+        plan: ComputePlan = from_json(entry.read("plan.json"))
+    except ValueError as error:
+        raise CacheError(f"{entry.folder}: its plan cannot be read: {error}") from None
+    return plan

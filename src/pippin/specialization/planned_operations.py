@@ -1,0 +1,48 @@
+"""Operations: the compute plan of each operation of the program, from that of the nodes it was lowered to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from ..devices import all_compute_devices
+from ..lowering.lowered_model import Lowered
+from .artifacts import CompiledSegment
+from .compute_plan import PlannedOperation
+
+
+def planned_operations(
+    lowered: Lowered,
+    segments: Sequence[CompiledSegment],
+    nodes: Sequence[Collection[str] | None],
+    declined: Mapping[str, Mapping[str, str]],
+) -> tuple[PlannedOperation, ...]:
+    """The operations (or layers) of the program in order. `nodes` are the names of each segment's ONNX nodes; an
+    operation belongs to the segment that has most of its nodes."""
+    where: dict[str, Counter[int]] = {}
+    if len(segments) > 1:
+        for number, names in enumerate(nodes):
+            for name in names or ():
+                where.setdefault(name.rpartition("/")[0], Counter())[number] += 1
+    refusals: dict[str, dict[str, str]] = {}
+    for engine, reasons in declined.items():
+        for name, reason in reasons.items():
+            refusals.setdefault(name.rpartition("/")[0], {})[engine] = reason
+    absent = {
+        device.kind: "; ".join(f"{engine}: {why}" for engine, why in device.absent.items())
+        for device in all_compute_devices()
+        if not device.available
+    }
+    there = tuple(device.kind for device in all_compute_devices() if device.available)
+    planned = []
+    for op in lowered.sources:
+        if op.constant:
+            planned.append(PlannedOperation(op.name, op.kind, "", "", 0, 0.0))
+            continue
+        number = where[op.name].most_common(1)[0][0] if op.name in where else 0
+        segment = segments[number]
+        reasons = absent | refusals.get(op.name, {})
+        planned.append(
+            PlannedOperation(op.name, op.kind, segment.settings.device, segment.engine, number, op.cost, there, reasons)
+        )
+    return tuple(planned)

@@ -1,0 +1,81 @@
+"""Inputs: seeded values of the kind that a model's description asks for, to measure it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..features.encode import make_encoder
+from ..format.description import (
+    ColorSpace,
+    Dictionary,
+    Double,
+    FeatureDescription,
+    FunctionDescription,
+    Image,
+    Int64,
+    MultiArray,
+    Sequence,
+    String,
+)
+from ..lowering.lowered_model import Lowered
+from ..types import Shape
+
+# Integers are often indices: small ones exist everywhere.
+_INDICES = 4
+# The size of an axis that nothing tells.
+_UNKNOWN = 8
+# A string, which may or may not be one that the model knows.
+_WORD = "a"
+
+
+def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 0) -> dict[str, np.ndarray]:
+    """One array for each input and state, as an engine takes it; floats are normally distributed.
+
+    Raises UnsupportedError for an input of a kind that no value can be made up for.
+    """
+    random = np.random.default_rng(seed)
+    ports = {port.name: port for port in lowered.inputs}
+    arrays: dict[str, np.ndarray] = {}
+    for feature in function.inputs:
+        if feature.name not in ports:
+            raise UnsupportedError(f"'{feature.name}' is described, but the program does not take it")
+        port = ports[feature.name]
+        encoded = make_encoder(feature, port)(_value(feature, random, port.type.shape or ()))
+        arrays |= dict(zip(port.tensors, encoded if port.keys is not None else (encoded,), strict=True))
+    for port in lowered.states:
+        arrays[port.name] = np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype)
+    return arrays
+
+
+def example_features(function: FunctionDescription, seed: int = 0) -> dict[str, Any]:
+    """A value for each input, as a prediction takes it; floats are normally distributed, images noise.
+
+    Raises UnsupportedError for an input of a kind that no value can be made up for.
+    """
+    random = np.random.default_rng(seed)
+    return {feature.name: _value(feature, random) for feature in function.inputs}
+
+
+def _value(feature: FeatureDescription, random: np.random.Generator, sizes: Shape = ()) -> object:
+    match feature.type:
+        case Image(width=width, height=height, color=color):
+            channels = () if color in (ColorSpace.GRAYSCALE, ColorSpace.GRAYSCALE_FLOAT16) else (3,)
+            return random.integers(0, 256, (height, width, *channels)).astype(np.uint8)
+        case MultiArray(dtype=dtype, shape=shape):
+            known = tuple(_UNKNOWN if d is None else d for d in (sizes if shape is None else shape))
+            drawn = random.standard_normal(known) if dtype.is_float else random.integers(0, _INDICES, known)
+            return drawn.astype(dtype.numpy)
+        case Int64():
+            return int(random.integers(0, _INDICES))
+        case Double():
+            return float(random.standard_normal())
+        case String():
+            return _WORD
+        case Sequence(element=element, length=length):
+            return [_WORD if element == "string" else 0] * max(length.lower, 1)
+        case Dictionary(key=key):
+            return {_WORD if key == "string" else 0: float(random.standard_normal())}
+    raise UnsupportedError(f"no value can be made up for '{feature.name}', a {feature.type}")
