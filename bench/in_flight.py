@@ -1,13 +1,13 @@
-"""In flight: 1, 2, 4, 8 and 32 predictions at once, against every peer at its best, in one interleaved run.
+"""In flight: benchmarks 1, 2, 4, 8 and 32 concurrent predictions against every peer's best configuration, interleaved.
 
 python bench/in_flight.py [NETWORK ...] [--seconds S] [--rounds N]    (make bench-async)
 
-Pippin loads with "fast_prediction"; its tasks are `predict_async` on asyncio, or threads that call `predict`, whichever
-is faster. The best configuration of a peer is found by a search on the same machine just before: ONNX Runtime with its
-own threads or one a prediction, called from as many threads as there are predictions in flight, or from fewer that take
-turns; OpenVINO with the hints for latency and for throughput and a stream for each core, through AsyncInferQueue or
-threads; torch with threads of its own or one. Equal precision: float32 packages against peers in float32, and packages
-that declare float16 against OpenVINO in bfloat16. Default: those packages against what each peer does by default.
+Pippin loads with "fast_prediction" and runs as asyncio tasks calling `predict_async` or as threads calling `predict`,
+the faster of both. Each peer's best configuration is searched on the same machine just before. ONNX Runtime: its
+default threads or one per prediction, called by one thread per prediction in flight or by fewer that take turns.
+OpenVINO: latency hint, throughput hint or one stream per core, through AsyncInferQueue or threads. torch: its default
+threads or one. Equal precision compares float32 packages with peers in float32, and packages that declare float16 with
+OpenVINO in bfloat16. Default compares the latter packages with each peer's default settings.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ CORES = len(os.sched_getaffinity(0))
 LOADS = (1, 2, 4, 8, 32)
 Latencies = list[float]
 Drive = Callable[[int, float], tuple[float, Latencies]]
-"""(predictions in flight, seconds) -> predictions in a second, and what each took."""
+"""(predictions in flight, seconds) -> predictions per second, latencies in seconds."""
 
 
 def threads(make: Callable[[], Callable[[], object]], most: int | None = None) -> Drive:
-    """So many threads in a closed loop; `make` is called in each. `most` run at once: the others wait for a turn."""
+    """Closed loop of threads, each calling `make` once. At most `most` calls run concurrently."""
     turns = threading.Semaphore(most) if most else None
 
     def drive(count: int, seconds: float) -> tuple[float, Latencies]:
@@ -50,7 +50,7 @@ def threads(make: Callable[[], Callable[[], object]], most: int | None = None) -
         ready = threading.Barrier(count + 1)
 
         def work() -> None:
-            call, mine = make(), []
+            call, latencies = make(), []
             ready.wait()
             now = time.perf_counter()
             while now < end[0]:
@@ -61,8 +61,8 @@ def threads(make: Callable[[], Callable[[], object]], most: int | None = None) -
                     with turns:
                         call()
                 now = time.perf_counter()
-                mine.append(now - before)
-            took.extend(mine)
+                latencies.append(now - before)
+            took.extend(latencies)
 
         end = [float("inf")]
         pool = [threading.Thread(target=work) for _ in range(count)]
@@ -79,7 +79,7 @@ def threads(make: Callable[[], Callable[[], object]], most: int | None = None) -
 
 
 def tasks(call: Callable[[], Any]) -> Drive:
-    """So many tasks of asyncio in a closed loop."""
+    """Closed loop of asyncio tasks."""
 
     def drive(count: int, seconds: float) -> tuple[float, Latencies]:
         took: Latencies = []
@@ -183,14 +183,14 @@ class Row:
 
 
 def measured(drive: Drive, count: int, seconds: float) -> Row:
-    time.sleep(0.03)  # the threads of whoever ran before go on spinning for a while
+    time.sleep(0.03)  # threads of the previous contestant keep spinning for a while
     rate, took = drive(count, seconds)
     took.sort()
     return Row(rate, took[len(took) // 2], took[int(len(took) * 0.99)])
 
 
 def best(drives: dict[str, Drive], count: int, seconds: float) -> dict[str, str]:
-    """The fastest configuration of each peer at this load."""
+    """Name of each peer's fastest configuration at this load."""
     rates = {name: measured(drive, count, seconds).rate for name, drive in drives.items()}
     peers = dict.fromkeys(name.partition("/")[0] for name in rates)
     return {p: max((n for n in rates if n.partition("/")[0] == p), key=rates.__getitem__) for p in peers}
@@ -202,7 +202,7 @@ def pippin_drives(network: networks.Network, precision: str) -> tuple[pippin.Mod
         network.package(precision), pippin.Configuration(hints=pippin.Hints("fast_prediction")), cache=cache
     )
     x = {network.input: network.example()}
-    # The model is used as it is loaded: what it does for 32 at once, it decides itself.
+    # The model runs as loaded; it chooses its own configuration for 32 concurrent predictions.
     return model, {
         "pippin/tasks": tasks(lambda: model.predict_async(x)),
         "pippin/threads": threads(lambda: lambda: model.predict(x)),
@@ -214,10 +214,10 @@ def compare(
 ) -> dict[int, float]:
     model, drives = pippin_drives(network, precision)
     for drive in {**drives, **peers}.values():
-        measured(drive, CORES, arguments.seconds / 4)  # forms are loaded, requests made
+        measured(drive, CORES, arguments.seconds / 4)  # warm-up: loads configurations, creates requests
     segment = model.compute_plan.segments[0]
     many = segment.streams or "the same"
-    print(f"{network.name}, {label}: {segment.engine} {segment.precision}, for many at once {many}")
+    print(f"{network.name}, {label}: {segment.engine} {segment.precision}; under load: {many}")
     found = {}
     for count in LOADS:
         chosen = list(best(drives | peers, count, arguments.seconds / 2).values())
@@ -240,7 +240,7 @@ def compare(
 
 
 def executor(network: networks.Network, arguments: argparse.Namespace) -> None:
-    """The MLP through asyncio, against ONNX Runtime in the loop's executor."""
+    """Compare the MLP through asyncio with ONNX Runtime in the event loop's executor."""
     _, drives = pippin_drives(network, "float32")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -275,7 +275,7 @@ def main() -> None:
         kinds: dict[str, tuple[str, dict[str, Drive]]] = {
             "float32": ("float32", common | openvino_drives(network, "f32")),
         }
-        if network.name != "basic_pitch":  # published in float32 alone
+        if network.name != "basic_pitch":  # published in float32 only
             kinds["bfloat16"] = ("float16", openvino_drives(network, "bf16"))
             kinds["default"] = ("float16", common | openvino_drives(network, None))
         for kind in arguments.kinds.split(","):

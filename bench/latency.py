@@ -1,11 +1,11 @@
-"""Latency: one prediction at a time, against the engines at their best settings, and against their defaults.
+"""Latency: benchmarks single predictions against the engines' best settings and their defaults.
 
 python bench/latency.py [ROUNDS] [--compile]    (make bench-latency; --compile adds torch.compile, minutes more)
 
-Pippin loads with the strategy "fast_prediction". Equal precision: everyone computes in float32 (for the packages that
-declare float32), or in bfloat16 (for those that declare float16). The best setting of a peer is found by a search over
-its threads. The defaults are those of each library on the ONNX file. Peak: the fastest of several large products of
-matrices, by any of the libraries, in the same run.
+Pippin loads with the strategy "fast_prediction". Equal precision: all compute in float32 for packages that declare
+float32, in bfloat16 for packages that declare float16. Each peer's best setting is searched over its thread counts.
+Defaults are each library's on the ONNX file. Peak is the rate of the fastest library on several large matrix products
+in the same run.
 """
 
 from __future__ import annotations
@@ -88,12 +88,13 @@ def pippin_call(network: networks.Network, precision: str, **how: Any) -> tuple[
 
 
 def best(calls: dict[str, Call | None]) -> dict[str, Call]:
-    """The fastest variant of each peer: names of variants begin with the peer's."""
-    there = {name: call for name, call in calls.items() if call is not None}
-    times = contest.medians(there, 2, 2)
-    peers = dict.fromkeys(name.partition("/")[0] for name in there)
+    """Fastest variant of each peer; variants are named "peer/variant"."""
+    available = {name: call for name, call in calls.items() if call is not None}
+    times = contest.medians(available, 2, 2)
+    peers = dict.fromkeys(name.partition("/")[0] for name in available)
     return {
-        peer: there[min((n for n in there if n.partition("/")[0] == peer), key=times.__getitem__)] for peer in peers
+        peer: available[min((n for n in available if n.partition("/")[0] == peer), key=times.__getitem__)]
+        for peer in peers
     }
 
 
@@ -125,12 +126,12 @@ def row(network: networks.Network, label: str, peers: dict[str, Call], precision
 
 
 def speed(times: dict[str, float]) -> float:
-    """The best peer's time over Pippin's."""
+    """Best peer's time divided by Pippin's."""
     return min(took for name, took in times.items() if name != "pippin") / times["pippin"]
 
 
 def multiply_adds(network: networks.Network) -> float:
-    """Of the convolutions and products, by the shapes that ONNX infers."""
+    """Number of multiply-adds in convolutions and matrix products, from ONNX shape inference."""
     graph = onnx.shape_inference.infer_shapes(onnx.load(network.onnx)).graph
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.output)}
     shapes |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input}
@@ -147,7 +148,7 @@ def multiply_adds(network: networks.Network) -> float:
 
 
 def peak(precision: str) -> float:
-    """Multiply-adds in a second of a large product, by the fastest library."""
+    """Multiply-adds per second of the fastest library on a large matrix product."""
     size = 2048
     graph = onnx.parser.parse_model(
         f'<ir_version: 8, opset_import: ["" : 18]> g (float[{size},{size}] a, float[{size},{size}] b)'
@@ -169,7 +170,7 @@ def main() -> None:
     peaks = {precision: peak(precision) for precision in ("float32", "bfloat16")}
     for network in networks.prepared():
         found = {"float32": row(network, "float32", float32_peers(network), "float32")}
-        if network.name != "basic_pitch":  # published in float32 alone
+        if network.name != "basic_pitch":  # published in float32 only
             found["16 bits"] = row(network, "declared float16", sixteen_bit_peers(network), "float16")
             found["default"] = row(network, "float16, peers' default", default_peers(network), "float16")
         rows[network.name] = found
@@ -188,7 +189,7 @@ def main() -> None:
         for kind, precision in (("float32", "float32"), ("16 bits", "bfloat16")):
             reached = multiply_adds(network) / rows[name][kind]["pippin"]
             print(f"{name} {precision}: {reached / peaks[precision]:.2f} of the peak ({reached / 1e9:.0f} of"
-                  f" {peaks[precision] / 1e9:.0f} billion multiply-adds a second)   goal 0.75")  # fmt: skip
+                  f" {peaks[precision] / 1e9:.0f} billion multiply-adds/s)   goal 0.75")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Load: uncached, cached, and from the start of a process to its first prediction, against the engines themselves.
+"""Load: benchmarks uncached loads, cached loads and cold starts to the first prediction against the bare engines.
 
 python bench/load.py [ROUNDS]    (make bench-load)
 
-Pippin loads the float32 model packages with its default strategy; the peers load the ONNX files that torch writes of
-the same networks: ONNX Runtime as it is and from its own optimized file, OpenVINO as it is and from its own cache.
+Pippin loads the float32 model packages with its default strategy. The peers load torch's ONNX exports of the same
+networks: ONNX Runtime from the export and from its own optimized file, OpenVINO from the export and from its own cache.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ v.Core().compile_model({onnx!r}, "CPU", {{"INFERENCE_PRECISION_HINT": "f32", "CA
 
 
 def optimized(network: networks.Network, folder: Path) -> Path:
-    """ONNX Runtime's own optimized model file."""
+    """Write ONNX Runtime's optimized model file."""
     path = folder / f"{network.name}.optimized.onnx"
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

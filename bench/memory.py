@@ -1,9 +1,9 @@
-"""Memory: 1,000 predictions at once whose inputs and outputs have 64 MB each; the most memory that the process held.
+"""Memory: measures the peak memory of 1,000 concurrent predictions with inputs and outputs of 64 MB each.
 
 python bench/memory.py [PREDICTIONS] [MEGABYTES]
 
-Each row is a process of its own. Inputs are made where the prediction begins: what flow control holds back is then not
-there yet. "without flow control" lets all run at once, as a pool of threads without bound would; so few that they fit.
+Each row runs in its own process. Inputs are allocated when their prediction starts, so predictions queued by flow
+control hold none. "unbounded" runs all predictions concurrently, like an unbounded thread pool; few enough to fit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ UNBOUNDED = 24
 
 
 def package(folder: Path) -> Path:
-    import coremltools as ct
     from coremltools.converters.mil.mil import Builder as mb
+
+    import coremltools as ct
 
     shape = (MEGABYTES, 512, 512)
 
@@ -39,7 +40,7 @@ def package(folder: Path) -> Path:
 
 
 def resident(field: str) -> float:
-    """Megabytes, from the kernel."""
+    """A field of /proc/self/status in megabytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
@@ -47,7 +48,7 @@ def resident(field: str) -> float:
 
 
 class Lazy:
-    """An array that is made when it is read."""
+    """Array that is allocated when it is read."""
 
     def __init__(self, shape: tuple[int, ...], value: float) -> None:
         self.shape, self.value, self.nbytes = shape, value, 4 * int(np.prod(shape))
@@ -73,7 +74,7 @@ def worker(path: str, kind: str, count: int) -> None:
     barrier = threading.Barrier(count) if kind in ("three", "unbounded") else None
     original = Lazy.__array__
 
-    if barrier is not None:  # those that run do so at the same time
+    if barrier is not None:  # running predictions overlap for certain
 
         def held(self, dtype=None, copy=None):
             array = original(self)
@@ -101,7 +102,7 @@ def measured(path: Path, kind: str, count: int) -> float:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["right"] and found["completed"] == count
     more = found["peak"] - found["base"]
-    print(f"{kind:18} {count:5} predictions: peak {found['peak']:7.0f} MB, {more:7.0f} more than the loaded model",
+    print(f"{kind:18} {count:5} predictions: peak {found['peak']:7.0f} MB, {more:7.0f} MB above the loaded model",
           flush=True)  # fmt: skip
     return float(found["peak"])
 
@@ -111,7 +112,7 @@ def main() -> None:
         path = package(Path(folder))
         three = measured(path, "three", 3)
         for kind in ("max_in_flight=2", "max_bytes for 2"):
-            print(f"  / that of three: {measured(path, kind, PREDICTIONS) / three:.2f}   goal at most 1.00")
+            print(f"  / peak of three: {measured(path, kind, PREDICTIONS) / three:.2f}   goal at most 1.00")
         measured(path, "unbounded", UNBOUNDED)
 
 

@@ -1,5 +1,5 @@
-"""Networks: the six that are measured, each as a model package in float32 and float16 and as the ONNX file that torch
-writes of it, which the peers read. They are made once, in out/bench; random weights, seeded."""
+"""Networks: builds the six benchmark networks as float32 and float16 model packages for Pippin and as ONNX exports for
+the peers. They are written once, to out/bench, with seeded random weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Network:
     name: str
     shape: tuple[int, ...]
     tokens: bool = False
-    """Whether the input is int32 tokens of a vocabulary of 1,000."""
+    """Whether the input holds int32 tokens from a vocabulary of 1,000."""
     input: str = "x"
     convolutional: bool = True
 
@@ -51,29 +51,32 @@ NETWORKS = (
 
 
 def prepared(*names: str) -> tuple[Network, ...]:
-    """The networks (all, or some by name), written where they are not yet."""
+    """Write missing networks and return them: all, or those named."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TQDM_DISABLE", "1")
-    asked = tuple(network for network in NETWORKS if not names or network.name in names)
-    for network in asked:
+
+    selected = tuple(network for network in NETWORKS if not names or network.name in names)
+
+    for network in selected:
         if not all(p.exists() for p in (network.onnx, network.package("float32"), network.package("float16"))):
             _basic_pitch(network) if network.name == "basic_pitch" else _write(network)
-    return asked
+    return selected
 
 
 def _basic_pitch(network: Network) -> None:
     spec = find_spec("basic_pitch")
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("basic-pitch is not installed: make test installs it")
+        raise SystemExit("basic-pitch is not installed; run `make test` to install it")
     saved = Path(spec.submodule_search_locations[0]) / "saved_models" / "icassp_2022"
     shutil.copy(saved / "nmp.onnx", network.onnx)
-    for precision in ("float32", "float16"):  # it is published in float32 alone
+    for precision in ("float32", "float16"):  # published in float32 only; copied under both names
         shutil.copytree(saved / "nmp.mlpackage", network.package(precision), dirs_exist_ok=True)
 
 
 def _write(network: Network) -> None:
-    import coremltools as ct
     import torch
+
+    import coremltools as ct
 
     model, example = torch_model(network.name), torch.from_numpy(network.example())
     with torch.no_grad(), warnings.catch_warnings():
@@ -97,11 +100,11 @@ def torch_model(name: str) -> Any:
     import torch
     from torch import nn
 
-    torch.backends.mha.set_fastpath_enabled(False)  # a fused operation that coremltools does not know
+    torch.backends.mha.set_fastpath_enabled(False)  # the fast path is a fused operation unknown to coremltools
     torch.manual_seed(0)
     made = _MODELS[name]().eval()
     for module in made.modules():
-        if isinstance(module, nn.BatchNorm2d):  # fresh statistics would make it the identity
+        if isinstance(module, nn.BatchNorm2d):  # untrained statistics would make it the identity
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.8, 1.2)
     return made
@@ -114,7 +117,7 @@ def _mlp() -> Any:
 
 
 def _block(inner: Any, around: str, size: int = 0) -> Any:
-    """`inner`, with its input added to what it gives ("add"), or joined to it ("cat")."""
+    """Module around `inner` that adds its input ("add"), concatenates it ("cat") or adds an embedding ("position")."""
     import torch
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Parse MIL: megabytes a second of MIL text, on texts of 50 MB that are made here: of statements, of long literals.
+"""Parse MIL: measures parsing time for generated MIL texts of 50 MB: statements, and long literals.
 
 python bench/parse_mil.py [megabytes]
 """
@@ -17,7 +17,7 @@ ROUNDS = 3
 HEAD = "program(1.0)\n{\n    func main<ios16>(tensor<fp32, [1, 16, 80, 80]> x) {\n"
 TAIL = "        } -> (x);\n}\n"
 STRING = "tensor<string, []>"
-# The mixture of a convolutional network: three constants to an operation.
+# A typical layer of a convolutional network: three constants and three operations.
 LAYER = """            tensor<int32, [2]> strides_{0} = const()[name = {s}("strides_{0}"), val = tensor<int32, [2]>([1, 1])];
             {s} pad_type_{0} = const()[name = {s}("pad_type_{0}"), val = {s}("same")];
             tensor<fp16, [16, 16, 3, 3]> weight_{0} = const()[name = {s}("weight_{0}"), val = tensor<fp16, [16, 16, 3, 3]>(BLOBFILE(path = {s}("@model_path/weights/weight.bin"), offset = tensor<uint64, []>({1})))];
@@ -60,10 +60,10 @@ def main() -> None:
             program = parse_program(text)
             took.append(time.perf_counter() - wall)
             worked.append(time.process_time() - cpu)
-            del program  # neither in this time nor in that of the next round
+            del program  # freed here, outside the timed section
         print(
             f"{make.__name__:<12} {len(text) / 1e6:6.1f} MB  median {statistics.median(took):.2f} s"
-            f"  (processor time: {min(worked):.2f} s at best)"
+            f"  (best CPU time: {min(worked):.2f} s)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Partition: how long it takes to find the cheapest assignment of 10,000 operations to 3 units.
+"""Partition: measures the time to find the cheapest assignment of 10,000 operations to 3 units.
 
 python bench/partition.py
 """

@@ -1,4 +1,4 @@
-"""Passes: what a pass over the graph gains on the engine that it is for: predictions before and after it, in turn.
+"""Passes: measures the speed-up of graph passes on their target engine by predicting before and after, interleaved.
 
 python bench/passes.py [ROUNDS]
 """
@@ -23,9 +23,10 @@ ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 
 
 def eight_bits(network: networks.Network) -> Path:
-    """The package with its weights quantized to 8 bits by channel."""
-    import coremltools as ct
+    """Write the package with weights quantized to 8 bits per channel."""
     import coremltools.optimize.coreml as cto
+
+    import coremltools as ct
 
     path = networks.FOLDER / f"{network.name}-int8.mlpackage"
     if not path.exists():
@@ -50,9 +51,7 @@ def main() -> None:
             calls[name] = partial(compiled.run, x)
         times = contest.medians(calls, ROUNDS, 5)
         listed = ", ".join(f"{name} {1e3 * took:.1f} ms" for name, took in times.items())
-        print(
-            f"decompress, {engine.name}, {network.name:13} int8: {listed}, {times['before'] / times['after']:.2f} times"
-        )
+        print(f"decompress, {engine.name}, {network.name:13} int8: {listed}, {times['before'] / times['after']:.2f}x")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Predict overhead: what `Model.predict` costs over a bare call of the engine, on the same lowered model.
+"""Predict overhead: measures `Model.predict` against a bare engine call on the same lowered model.
 
 python bench/predict_overhead.py [SECONDS_PER_ROW]
 
-The networks are built here with seeded random weights. Each row runs four contestants in turn, a batch of calls each,
-until its time is over: Pippin on either engine, and that engine as its own documentation calls it. Medians.
+Networks have seeded random weights. Each row alternates batches of four contestants until its time is up: Pippin on
+each of the two engines, and each engine called as its documentation shows. Results are medians.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import coremltools as ct
 import numpy as np
 import openvino
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
+import coremltools as ct
 import pippin
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset

@@ -1,8 +1,8 @@
-"""Quantized activations: a network of convolutions in 8 bits, made by coremltools, against the float model it is from.
+"""Quantized activations: benchmarks a convolutional network quantized to 8 bits by coremltools against the original.
 
 python bench/quantized_activations.py [PREDICTIONS]
 
-Random weights, seeded; both models predict in turn. Medians of single predictions through coremltools, in milliseconds.
+Weights are random and seeded; the models alternate. Prints median single-prediction times through coremltools, in ms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import pairwise
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-import pippin.coremltools  # noqa: F401, I001  installs itself, and so stands first
+import pippin.coremltools  # noqa: F401, I001  installs itself on import, so it must come first
 import coremltools as ct
 import coremltools.optimize.coreml as cto
 import numpy as np

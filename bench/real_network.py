@@ -1,12 +1,12 @@
-"""Real network: SqueezeNet as it was published for Core ML, one prediction at a time, against the engines themselves.
+"""Real network: benchmarks single predictions of the published Core ML SqueezeNet against the bare engines.
 
 python bench/real_network.py [ROUNDS]    (make bench-latency)
 
-The peers run the graph that `pippin export` writes, at the better of their own number of threads and one; OpenVINO in
-float32, as everyone. Pippin loads with the strategy "fast_prediction", anew for each of some contests: what it measures
-then may be another moment of a shared machine than the contest. All are given a picture and give a label with a
-dictionary of 1,000 probabilities, the peers by a line of numpy before and one of Python after. Goal: not slower than
-0.95 of the best. Exit status 1 where it is.
+The peers run the graph written by `pippin export` with their default thread count or one, whichever is faster; all
+compute in float32. Pippin loads with the strategy "fast_prediction", anew for each contest, because a shared machine
+may be in a different state when Pippin measures its candidates. All take a picture and return a label and a dictionary
+of 1,000 probabilities; the peers convert with one line of numpy before and one of Python after. Goal: at least 0.95 of
+the best peer's speed. Exit status 1 if missed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def peers(graph: bytes, picture: np.ndarray, classes: Sequence[str]) -> dict[str
 
 
 def loaded_and_timed() -> tuple[float, str]:
-    """The best peer's time over Pippin's, and what was found."""
+    """Best peer's time divided by Pippin's, and a description of the times."""
     picture = np.random.default_rng(0).integers(0, 256, (227, 227, 3), np.uint8)
     model = pippin.load(NETWORK, pippin.Configuration(hints=pippin.Hints("fast_prediction")), cache=False)
     lowered = lower_function(open_asset(NETWORK), pippin.Configuration())
@@ -72,12 +72,12 @@ def loaded_and_timed() -> tuple[float, str]:
     listed = ", ".join(f"{name} {1e3 * took:.2f}" for name, took in sorted(times.items(), key=lambda item: item[1]))
     chosen = model.compute_plan.segments[0]
     best = min(took for name, took in times.items() if name != "pippin")
-    return best / times["pippin"], f"ms: {listed}; chosen: {chosen.engine}, {chosen.threads or 'its own'} threads"
+    return best / times["pippin"], f"ms: {listed}; chosen: {chosen.engine}, {chosen.threads or 'default'} threads"
 
 
 def main() -> int:
     if not NETWORK.exists():
-        raise SystemExit(f"{NETWORK} is not there (set PIPPIN_SHARED_MODELS)")
+        raise SystemExit(f"{NETWORK} does not exist; set PIPPIN_SHARED_MODELS to the folder of models")
     ratios = []
     for _ in range(LOADS):
         ratio, found = loaded_and_timed()

@@ -1,10 +1,10 @@
-"""Report agreement: the figures of `pippin.report` against a stopwatch around the same calls, and against a plain loop.
+"""Report agreement: checks the figures of `pippin.report` against a stopwatch around its calls and a plain loop.
 
 python bench/report_agreement.py [ROUNDS] [NETWORK ...]    (make bench-report)
 
-The stopwatch stands around `pippin.load` and `Model.predict` while a report calls them, and reads another clock. The
-loop predicts with the same model and inputs, in turns with what a report measures predictions with. Medians over the
-rounds; the goal is 5 %. (The stopwatch's own time counts in the report's figures of very short predictions.)
+The stopwatch wraps `pippin.load` and `Model.predict` while a report calls them and uses a different clock. The loop
+predicts with the same model and inputs, alternating with the report's own measurement. Prints medians over the rounds;
+the goal is agreement within 5 %. The overhead of the stopwatch is part of the report's figures of short predictions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HOW = pippin.Configuration(engine="onnxruntime")
 
 
 def watched(path: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """The medians of a report, and those of the stopwatch around its calls."""
+    """Medians of a report, and of the stopwatch around its calls."""
     times: dict[str, list[float]] = defaultdict(list)
     predict, load = pippin.Model.predict, pippin.load
 
@@ -67,7 +67,7 @@ def watched(path: Path) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def looped(call: Callable[[], object]) -> float:
-    """The median of a plain loop."""
+    """Median time of a plain loop."""
     times, end = [], time.perf_counter() + EFFORT.seconds
     while time.perf_counter() < end and len(times) < EFFORT.most:
         started = time.perf_counter()

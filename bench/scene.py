@@ -1,12 +1,12 @@
-"""Scene: a grid of pictures that is colorized while somebody scrolls: decode, resize, predict by a U-Net, resize back.
+"""Scene: benchmarks a scrolling grid of pictures colorized by a U-Net: decode, resize, predict, resize back.
 
 python bench/scene.py [SCREENS] [PICTURES]    (make bench-scene)
 
-"actor": one picture after the other, as an actor that is not reentrant does it. "async": all pictures of a screen at
-once; pictures are decoded and resized in threads, and the model bounds what is in flight. Both in turn, in one run. The
-share of capacity is the processor time of this process over cores x elapsed time. Then somebody scrolls quickly past 20
-screens: without cancellation every picture is computed, with it those of screens that are gone are cancelled, and the
-time is that until the last screen is complete. All of it with a model of each strategy of specialization.
+"actor": one picture after the other, like a non-reentrant actor. "async": all pictures concurrently, decoded and
+resized in threads, while the model limits the predictions in flight. Both alternate in one run. CPU utilization is the
+process's CPU time divided by cores x elapsed time. Then a fast scroll passes 20 screens and is timed until the last
+screen is complete: without cancellation, every picture is computed; with it, screens scrolled past are cancelled. All
+of this runs once per specialization strategy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCREENS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 PICTURES = int(sys.argv[2]) if len(sys.argv) > 2 else 6
 CORES = len(os.sched_getaffinity(0))
 ROUNDS = 3
-TURN = 0.02  # seconds that a screen is seen in the quick scroll
+TURN = 0.02  # seconds per screen in the fast scroll
 
 
 def pictures(count: int) -> list[bytes]:
@@ -46,14 +46,14 @@ def pictures(count: int) -> list[bytes]:
 
 
 def decoded(file: bytes) -> np.ndarray:
-    """(1, 3, 256, 256), -1 to 1"""
+    """Decode a picture to an array (1, 3, 256, 256) with values from -1 to 1."""
     with PIL.Image.open(io.BytesIO(file)) as picture:
         small = picture.convert("RGB").resize((256, 256), PIL.Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 127.5 - 1)
 
 
 def colored(file: bytes, outputs: dict[str, Any]) -> PIL.Image.Image:
-    """The picture in its own size, tinted by what the network gives."""
+    """Tint the picture, in its original size, by the network's output."""
     (mask,) = outputs.values()
     tint = PIL.Image.fromarray((mask[0, 0] * 255).astype(np.uint8)).resize((1024, 768), PIL.Image.Resampling.BILINEAR)
     with PIL.Image.open(io.BytesIO(file)) as picture:
@@ -81,7 +81,7 @@ class Scene:
         await asyncio.gather(*(self.one(file) for file in self.files))
 
     async def scroll(self, cancels: bool) -> float:
-        """Until the last screen is complete."""
+        """Seconds until the last screen is complete."""
         started, screens = time.perf_counter(), []
         for _ in range(SCREENS):
             if cancels:
@@ -96,7 +96,7 @@ class Scene:
 
 
 def used(work: Any) -> tuple[float, float]:
-    """Seconds, and the share of the machine's capacity that was used meanwhile."""
+    """Run `work`; returns elapsed seconds and CPU utilization."""
     started, before = time.perf_counter(), time.process_time()
     work()
     took = time.perf_counter() - started
@@ -109,21 +109,22 @@ def row(network: networks.Network, strategy: Any) -> None:
     scene = Scene(model, pictures(4 * PICTURES))
     segment = model.compute_plan.segments[0]
     many = segment.streams or "the same"
-    print(f"{strategy}: {segment.engine} {segment.precision}, for many at once {many}; {CORES} cores")
+    print(f"{strategy}: {segment.engine} {segment.precision}; under load: {many}; {CORES} cores")
     together = partial(asyncio.run, scene.together())
-    together()  # forms are loaded
+    together()  # warm-up: loads configurations
     rows: dict[str, list[tuple[float, float]]] = {"actor": [], "async": []}
     for _ in range(ROUNDS):
         rows["actor"].append(used(scene.actor))
         rows["async"].append(used(lambda: asyncio.run(scene.together())))
     medians = {name: [statistics.median(row[i] for row in found) for i in (0, 1)] for name, found in rows.items()}
     for name, (took, share) in medians.items():
-        print(f"{name:6} {len(scene.files)} pictures in {took:.2f} s, {share:.0%} of the capacity")
-    print(f"async / actor: {medians['actor'][0] / medians['async'][0]:.2f} times as fast,"
-          f" {medians['async'][1]:.0%} of the capacity   goal 90 %")  # fmt: skip
+        print(f"{name:6} {len(scene.files)} pictures in {took:.2f} s, {share:.0%} CPU utilization")
+    print(f"async / actor: speed-up {medians['actor'][0] / medians['async'][0]:.2f},"
+          f" {medians['async'][1]:.0%} CPU utilization   goal 90 %")  # fmt: skip
     scene.files = scene.files[:PICTURES]
     without, with_ = asyncio.run(scene.scroll(False)), asyncio.run(scene.scroll(True))
-    print(f"quick scroll of {SCREENS} screens of {PICTURES}: {without:.2f} s without cancellation, {with_:.2f} s with:"
+
+    print(f"fast scroll of {SCREENS} screens of {PICTURES}: {without:.2f} s without cancellation, {with_:.2f} s with:"
           f" {with_ / without:.2f}   goal at most 0.25")  # fmt: skip
     found = model.statistics()
     print(f"completed {found.completed}, cancelled {found.cancelled}, in flight {found.in_flight}", flush=True)

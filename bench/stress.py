@@ -1,7 +1,7 @@
-"""Stress: 200,000 predictions from 32 tasks and 8 threads on models of several sizes; a third is cancelled at random
-moments, some have bad input. Every result is checked, the counters must add up, resident memory must stay flat.
+"""Stress: runs 200,000 predictions from 32 tasks and 8 threads on models of several sizes. A third are cancelled at
+random times, some have invalid input. Every result is checked, counters must add up, resident memory must stay flat.
 
-python bench/stress.py [PREDICTIONS] [SEED]    (make stress; the suite runs a short one)
+python bench/stress.py [PREDICTIONS] [SEED]    (make stress; the test suite runs a short version)
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ import pippin
 from pippin.errors import FeatureShapeError, PredictionCancelled
 
 TASKS, THREADS = 32, 8
-SIZES = (8, 64, 256)  # of square matrices; the last takes some milliseconds
-_OFTEN = (80, 19, 1)  # how often each is asked for
-CANCELLED, BAD = 0.45, 0.05  # some are done before their cancellation comes: a third ends cancelled
+SIZES = (8, 64, 256)  # of square matrices; the largest takes a few milliseconds
+_OFTEN = (80, 19, 1)  # relative frequency of each size
+CANCELLED, BAD = 0.45, 0.05  # some complete before they are cancelled, so about a third end cancelled
 DEEP = 6
 
 
 def models(folder: Path) -> list[pippin.Model]:
-    """Each computes x @ p six times, p a permutation of rows, and adds one: exact in any order of summation."""
-    import coremltools as ct
+    """Models that multiply x by a permutation matrix six times and add one: exact in any summation order."""
     from coremltools.converters.mil.mil import Builder as mb
+
+    import coremltools as ct
 
     def package(size: int) -> Any:
         matrix = np.eye(size, dtype=np.float32)[::-1].copy()
@@ -63,7 +64,7 @@ def models(folder: Path) -> list[pippin.Model]:
 
 @dataclass
 class Found:
-    """What the callers saw. Each caller has its own."""
+    """Outcomes seen by one caller."""
 
     right: int = 0
     cancelled: int = 0
@@ -81,14 +82,14 @@ class Found:
 
 
 class Chance:
-    """What the next prediction is: seeded, for one caller."""
+    """Seeded choice of predictions for one caller."""
 
     def __init__(self, seed: int, models: list[pippin.Model]) -> None:
         self._random = random.Random(seed)
         self._models = models
 
     def next(self) -> tuple[pippin.Model, dict[str, np.ndarray], bool, float | None]:
-        """(model, features, whether they are bad, seconds until it is cancelled or None)"""
+        """(model, features, whether the features are invalid, seconds until cancellation or None)"""
         (number,) = self._random.choices(range(len(SIZES)), _OFTEN)
         size, bad = SIZES[number], self._random.random() < BAD
         value = float(self._random.randrange(1000))
@@ -139,7 +140,7 @@ async def task(chance: Chance, more: Callable[[], bool], found: Found) -> None:
 
 
 class Timers:
-    """One thread that cancels for all."""
+    """One thread that performs the cancellations of all callers."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -156,12 +157,12 @@ class Timers:
 
 
 def resident() -> float:
-    """Megabytes."""
+    """Resident memory in megabytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
 
 def run(predictions: int, seed: int, watch: Callable[[int], object] = lambda done: None) -> tuple[Found, list[str]]:
-    """What the callers saw, and what is wrong with it."""
+    """Combined outcomes of the callers, and the list of errors."""
     with tempfile.TemporaryDirectory() as folder:
         loaded = models(Path(folder))
     begun, lock = [0], threading.Lock()
@@ -191,22 +192,22 @@ def run(predictions: int, seed: int, watch: Callable[[int], object] = lambda don
     found = sum(founds, Found())
     wrong = [*found.wrong]
     if found.all != predictions:
-        wrong.append(f"{predictions} predictions were asked for, {found.all} ended")
+        wrong.append(f"{predictions} predictions requested, {found.all} finished")
     submitted = completed = 0
     for model, size in zip(loaded, SIZES, strict=True):
-        with contextlib.suppress(PredictionCancelled):  # it waits for those that were cancelled while they ran
+        with contextlib.suppress(PredictionCancelled):  # waits for predictions cancelled while running
             for _ in range(8):
                 outputs = model.predict({"x": np.zeros((size, size), np.float32)}, timeout=60)
                 if not (outputs["y"] == 1).all():
-                    wrong.append(f"afterwards, the model of {size} gives {outputs['y']}")
+                    wrong.append(f"after the run, the model of size {size} returns {outputs['y']}")
         now = model.statistics()
         ends = now.completed + now.failed + now.cancelled + now.dropped + now.rejected
         if ends != now.submitted - now.in_flight - now.waiting or now.waiting or now.in_flight or now.bytes_held:
-            wrong.append(f"counters of the model of {size} do not add up: {now}")
+            wrong.append(f"counters of the model of size {size} do not add up: {now}")
         submitted, completed = submitted + now.submitted - 8, completed + now.completed - 8
-    # A task may be cancelled before it asked for its prediction; one may be done when its cancellation comes.
+    # A task may be cancelled before it submits its prediction, and a prediction may complete before it is cancelled.
     if not found.right <= completed <= submitted <= predictions:
-        wrong.append(f"{found.right} right, {completed} completed, {submitted} submitted, {predictions} asked for")
+        wrong.append(f"{found.right} right, {completed} completed, {submitted} submitted, {predictions} requested")
     return found, wrong
 
 
@@ -226,7 +227,7 @@ def main() -> None:
     half = memory[len(memory) // 2 : 40]
     growth = (max(half) - min(half)) / min(half)
     print(f"{predictions} predictions in {took:.0f} s: {found.right} right, {found.cancelled} cancelled,"
-          f" {found.bad} bad, {len(found.wrong)} wrong")  # fmt: skip
+          f" {found.bad} invalid, {len(found.wrong)} wrong")  # fmt: skip
     print(f"resident memory over the last half: {min(half):.1f} to {max(half):.1f} MB, {growth:.2%}   goal within 2 %")
     if wrong or growth > 0.02:
         raise SystemExit("\n".join(wrong[:20]) or "memory is not flat")

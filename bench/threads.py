@@ -1,9 +1,9 @@
-"""Threads: two models, each predicting in a thread of its own through coremltools, against one of them alone.
+"""Threads: benchmarks two models predicting concurrently through coremltools, one thread each, against one model alone.
 
 PIPPIN_THREADS=1 python bench/threads.py [PREDICTIONS]
 
-A prediction gets one thread here, so that two of them have a core each. Rounds of both contestants alternate; the
-ratio of their medians says how far the predictions overlap: 1 is side by side, 2 is one after the other.
+Each prediction uses one thread, so two predictions can have a core each. Rounds of both contestants alternate. The
+ratio of their medians shows the overlap: 1 is fully parallel, 2 is serial.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from threading import Barrier, Thread
 os.environ.setdefault("PIPPIN_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-import pippin.coremltools  # noqa: F401, I001  installs itself, and so stands first
+import pippin.coremltools  # noqa: F401, I001  installs itself on import, so it must come first
 import coremltools as ct
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb
@@ -40,7 +40,7 @@ def convolutions() -> ct.models.MLModel:
 
 
 def seconds(models: list[ct.models.MLModel], x: np.ndarray) -> float:
-    """Until each of the models has predicted, all at once."""
+    """Seconds until all models have finished their predictions, running concurrently."""
     ready = Barrier(len(models) + 1)
 
     def work(model: ct.models.MLModel) -> None:
@@ -67,9 +67,9 @@ def main() -> None:
         one.append(seconds(models[:1], x))
         two.append(seconds(models, x))
     alone, together = statistics.median(one), statistics.median(two)
-    print(f"cores {os.cpu_count()}, threads of a prediction {os.environ['PIPPIN_THREADS']}")
-    print(f"one model alone      {1e3 * alone / PREDICTIONS:8.2f} ms a prediction")
-    print(f"two models at once   {1e3 * together / PREDICTIONS:8.2f} ms for one of each")
+    print(f"cores {os.cpu_count()}, threads per prediction {os.environ['PIPPIN_THREADS']}")
+    print(f"one model            {1e3 * alone / PREDICTIONS:8.2f} ms per prediction")
+    print(f"two models           {1e3 * together / PREDICTIONS:8.2f} ms per pair of predictions")
     print(f"ratio                {together / alone:8.2f}")
 
 

@@ -1,11 +1,10 @@
-"""Trace cost: what a prediction pays for the trace while nobody records, and for each event while somebody does.
+"""Trace cost: measures the overhead of tracing per prediction when not recording, and per event when recording.
 
 python bench/trace_cost.py [ROUNDS]    (make bench-trace)
 
-The MLP of the other benchmarks, on ONNX Runtime with one thread. Off: `Session.run` as it is, against the same without
-the lines that ask for the sink, in turns, medians of batches; "bare again" shows the noise. On: predictions under
-`pippin.trace.record`, over the four events that each yields. Then with an engine that takes no
-time, where little hides.
+Runs the benchmark MLP on ONNX Runtime with one thread. Off: `Session.run` against a copy without the tracing code,
+alternating, medians of batches; "bare again" shows the noise. On: predictions under `pippin.trace.record`, divided by
+the four events of each. Then the same with an engine that takes no time, to expose small overheads.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from pippin.runtime.session import Session
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 400
 BATCH = 50
 EVENTS = 4
-"""Of one prediction: prediction, input copy, compute, output transformation."""
+"""Events per prediction: prediction, input copy, compute, output transformation."""
 
 
 class Bare(Session):
-    """A session as it was before there was a trace."""
+    """Session without tracing code."""
 
     def run(self, features, state=None, stop=None, backings=None):
         arrays = self._compiled.run(self._encode(features), stop)
@@ -37,7 +36,7 @@ class Bare(Session):
 
 
 class Nothing:
-    """An engine that takes no time."""
+    """Engine that takes no time."""
 
     def __init__(self, outputs):
         self.outputs = outputs
@@ -55,7 +54,7 @@ def batch(call: Callable[[], object]) -> float:
 
 
 def medians(contestants: dict[str, tuple[Callable[[], object], Callable[[], object], bool]]) -> dict[str, float]:
-    """Seconds of one call, by name; a contestant is (what prepares it, the call, whether it runs under a recording)."""
+    """Median seconds per call by name. A contestant is (prepare, call, whether to record)."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
     for number in range(ROUNDS):
@@ -88,15 +87,15 @@ def main() -> None:
     }
     times = medians(rows)
     for name, took in times.items():
-        print(f"{name:11} {took * 1e6:7.3f} us a prediction   {(took - times['bare']) * 1e9:+6.0f} ns against bare")
-    print(f"on: {(times['on'] - times['off']) / EVENTS * 1e9:.0f} ns an event, {EVENTS} events a prediction")
+        print(f"{name:11} {took * 1e6:7.3f} us per prediction   {(took - times['bare']) * 1e9:+6.0f} ns against bare")
+    print(f"on: {(times['on'] - times['off']) / EVENTS * 1e9:.0f} ns per event, {EVENTS} events per prediction")
 
     session._compiled = Nothing(session._compiled.run(features))
     times = medians(rows)
-    print("the same without the engine:")
+    print("with an engine that takes no time:")
     for name, took in times.items():
-        print(f"{name:11} {took * 1e6:7.3f} us a prediction   {(took - times['bare']) * 1e9:+6.0f} ns against bare")
-    print(f"on: {(times['on'] - times['off']) / EVENTS * 1e9:.0f} ns an event")
+        print(f"{name:11} {took * 1e6:7.3f} us per prediction   {(took - times['bare']) * 1e9:+6.0f} ns against bare")
+    print(f"on: {(times['on'] - times['off']) / EVENTS * 1e9:.0f} ns per event")
 
     def span() -> None:
         with pippin.trace.span("a stage"):
@@ -104,7 +103,7 @@ def main() -> None:
 
     for name, call in (("span", span), ("counter", lambda: pippin.trace.counter("c", 1))):
         times = medians({"off": (int, call, False), "on": (int, call, True)})
-        print(f"pippin.trace.{name}: off {times['off'] * 1e9:.0f} ns, on {times['on'] * 1e9:.0f} ns an event")
+        print(f"pippin.trace.{name}: off {times['off'] * 1e9:.0f} ns, on {times['on'] * 1e9:.0f} ns per event")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Conformance: coremltools' own tests, with predictions on, through the drop-in, on this machine.
+"""Conformance: runs coremltools' own tests with Pippin as the prediction backend. A selection of tests enters; results
+and a report leave.
 
-The coremltools wheel ships its tests. Their expected values come from numpy, torch and scikit-learn, never from Apple,
-so each of them that reaches a prediction is a check of Pippin that someone else wrote.
+The coremltools wheel includes its tests. Their expected values come from numpy, torch and scikit-learn, never from
+Apple, so every test that reaches a prediction is an independent check of Pippin.
 
-    python -m conformance                       two cases of every test function of every folder
+    python -m conformance                       two cases of every test function in every folder
     python -m conformance --cases 0             every case: hours
-    python -m conformance --folder ops --strict the operations, with our own tolerances
+    python -m conformance --folder ops --strict the operations, with Pippin's tolerances
 
-Results are kept in out/conformance, one line a test, so that an interrupted run goes on where it stopped.
+Results are written to out/conformance, one line per test; an interrupted run resumes from them.
 """

@@ -1,4 +1,4 @@
-"""Run the suite, or a sample of it, and say what came of it."""
+"""Command line: runs the suite or a sample of it and reports the results."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ RESULTS = HOME / "out" / "conformance"
 
 
 def main(
-    folder: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(FOLDERS)}; all by default.")] = None,
-    only: Annotated[str, typer.Option(help="Only tests whose names match this, as for pytest -k.")] = "",
-    cases: Annotated[int, typer.Option(help="Cases of each test function; 0: all of them.")] = 2,
-    total: Annotated[int, typer.Option(help="Tests of each folder, evenly of what `cases` leaves; 0: all.")] = 0,
-    seed: Annotated[int, typer.Option(help="Which cases are chosen.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes side by side.")] = os.cpu_count() or 1,
-    strict: Annotated[bool, typer.Option("--strict", help="With our own tolerances.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an interrupted run has done.")] = False,
+    folder: Annotated[
+        list[str] | None, typer.Option(help=f"Folder to run, repeatable: {', '.join(FOLDERS)}; default: all.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Run only tests that match this expression (pytest -k).")] = "",
+    cases: Annotated[int, typer.Option(help="Cases per test function; 0: all.")] = 2,
+    total: Annotated[int, typer.Option(help="Tests per folder, sampled evenly after `cases`; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    workers: Annotated[int, typer.Option(help="Parallel processes.")] = os.cpu_count() or 1,
+    strict: Annotated[bool, typer.Option("--strict", help="Use Pippin's tolerances instead of coremltools'.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard the results of an interrupted run.")] = False,
     write: Annotated[
-        Path | None, typer.Option(help="Run nothing: write the report of all kept runs into this file.")
+        Path | None, typer.Option(help="Write the report of all stored runs to this file; run nothing.")
     ] = None,
 ) -> None:
-    """Run coremltools' own tests through the drop-in. Exit status 1 where one fails that is not expected to."""
+    """Run coremltools' own tests through the drop-in. Exit status 1 on unexpected failures."""
     if write:
         report.write(write, RESULTS)
         return
     names = folder or list(FOLDERS)
     if unknown := set(names) - FOLDERS.keys():
-        raise typer.BadParameter(f"no folder {', '.join(sorted(unknown))} (there are: {', '.join(FOLDERS)})")
+        raise typer.BadParameter(f"unknown folder {', '.join(sorted(unknown))}; choose from {', '.join(FOLDERS)}")
     selection = Selection(tuple(names), only, cases, total, seed, strict)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{selection.name}.jsonl"
@@ -57,7 +59,7 @@ def _run(selection: Selection, path: Path, workers: int) -> None:
     command += ["-p", "no:cacheprovider", "-q", "-W", "ignore", "--tb=no", "--no-header", "--show-capture=no"]
     command += ["--continue-on-collection-errors", "--timeout=600", "-n", str(workers), "--dist", "worksteal"]
     command += [f"--conformance-results={path}", *selection.options]
-    # Names of tests must be the same in every process, and the processes must not fight over the cores.
+    # A fixed hash seed keeps test names equal in all processes; the thread limits below avoid oversubscription.
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "0",
@@ -66,11 +68,11 @@ def _run(selection: Selection, path: Path, workers: int) -> None:
     }
     threads = str(max((os.cpu_count() or 1) // workers, 1))
     environment |= {"OMP_NUM_THREADS": threads, "PIPPIN_THREADS": threads}
-    # Each test has a model of its own, predicted once.
+    # Each test predicts its own model once, so caching would not pay.
     environment["PIPPIN_CACHE"] = "off"
     if selection.strict:
         environment["INCLUDE_MIL_FP32_UNIT_TESTS"] = "1"
-    for name in selection.folders:  # one at a time: tests change coremltools for those that follow in the process
+    for name in selection.folders:  # one at a time: tests modify coremltools for later ones in the process
         subprocess.run([*command, str(tests / FOLDERS[name])], cwd=RESULTS, env=environment, check=False)
 
 

@@ -1,4 +1,4 @@
-"""Case: one model under check: loaded on each engine that runs it, its answers compared; and inputs to try it with."""
+"""Case: loads one model on every engine that supports it and compares their outputs; generates sample inputs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ENGINES = ("openvino", "onnxruntime")
 
 @dataclass
 class Case:
-    """One model under check. `models` are those that could be loaded, by engine."""
+    """One model under check. `models` and `refusals` are keyed by engine."""
 
     path: Path
     models: dict[str, pippin.Model] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
 
     def load(self) -> dict[str, pippin.Model]:
-        """On each engine; raises what the loading does where none runs it."""
+        """Load the model on each engine; raises the first engine's error if none supports it."""
         errors = []
         for engine in ENGINES:
             try:
@@ -37,7 +37,7 @@ class Case:
         return self.models
 
     def predict(self, features: dict[str, Any], tolerance: float = 1e-3) -> dict[str, Any]:
-        """The answer of the first engine, after it was compared with that of the other."""
+        """Outputs of the first engine, compared with those of the others."""
         found = [model.predict(features) for model in self.models.values()]
         for other in found[1:]:
             for name, value in found[0].items():
@@ -46,11 +46,11 @@ class Case:
 
     @property
     def engines(self) -> str:
-        return "both engines agree" if len(self.models) == 2 else f"{next(iter(self.models))} alone"
+        return "both engines agree" if len(self.models) == 2 else f"{next(iter(self.models))} only"
 
 
 def agree(name: str, first: Any, second: Any, tolerance: float) -> None:
-    """Two answers to one question: finite, and equal within the tolerance."""
+    """Assert that two outputs are finite and equal within the tolerance."""
     if isinstance(first, dict):
         worst = max((abs(first[key] - second[key]) for key in first), default=0.0)
         assert first.keys() == second.keys() and worst < tolerance, f"{name}: {worst}"
@@ -68,7 +68,7 @@ def agree(name: str, first: Any, second: Any, tolerance: float) -> None:
 
 
 def seeded_features(model: pippin.Model) -> dict[str, Any]:
-    """Something of the right kind for every input that has to be given."""
+    """Random value for every required input."""
     rng = np.random.default_rng(0)
     features: dict[str, Any] = {}
     for feature in model.description.function().inputs:

@@ -1,6 +1,6 @@
-"""Environment: what coremltools' tests expect around them, on this machine.
+"""Environment: prepares the modules, platform and data that coremltools' tests expect.
 
-Must be prepared before coremltools is imported: test modules copy what they ask by name.
+Run before coremltools is imported: test modules copy platform checks into names of their own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOOSE = 0.05
 
 
 def prepare() -> None:
-    """The drop-in, the machine that some tests ask for, and the half of torchvision that needs no compiled code."""
+    """Install the drop-in, an arm64 platform name, torchvision's operator names and the replacement data."""
     import pippin.coremltools
 
     pippin.coremltools.install()
@@ -37,7 +37,7 @@ def prepare() -> None:
 
 
 def _define_boston() -> None:
-    """A stand-in for a data set that is on the network, in its shape: 506 houses, 13 numbers, a price."""
+    """Replace the Boston housing data set, which needs the network, by data of its shape: 506 rows, 13 features."""
     stand_in = types.ModuleType("coremltools.test.utils")
     stand_in.load_boston = _boston  # type: ignore[attr-defined]
     sys.modules[stand_in.__name__] = stand_in
@@ -46,21 +46,21 @@ def _define_boston() -> None:
 def _boston() -> dict[str, Any]:
     random = np.random.default_rng(0)
     data = random.gamma(2.0, 10.0, (506, 13)).round(4)
-    data[:, [3, 8]] = random.integers(0, 2, (506, 2)) * [1, 23] + [0, 1]  # by the river, near motorways
+    data[:, [3, 8]] = random.integers(0, 2, (506, 2)) * [1, 23] + [0, 1]  # river and motorway columns
     score = data @ random.normal(size=13) / 10 + random.normal(size=506)
-    target = (5 + 45 * score.argsort().argsort() / 505).round(1)  # prices of every height, as classes need them
+    target = (5 + 45 * score.argsort().argsort() / 505).round(1)  # evenly spread prices, as classes need them
     names = ["CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT"]
     return _Named(data=data, target=target, feature_names=names)
 
 
 class _Named(dict[str, Any]):
-    """What can be asked for by key and by attribute."""
+    """Dictionary with attribute access."""
 
     __getattr__ = dict.__getitem__
 
 
 def _name_libsvm() -> None:
-    """The tests know LIBSVM's modules by the names that its package had before 2020."""
+    """Register LIBSVM's modules under the names used before 2020, which the tests import."""
     if importlib.util.find_spec("libsvm") is None:
         return
     importlib.import_module("libsvm").__version__ = importlib.metadata.version("libsvm-official")  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def _name_libsvm() -> None:
 
 
 def _define_torchvision_operators() -> None:
-    """torchvision's wheel is compiled for CUDA; its models need only the names of its operators."""
+    """Define torchvision's operator names, all that its models need; its wheel is compiled for CUDA."""
     if importlib.util.find_spec("torchvision") is None:
         return
     import torch
@@ -84,7 +84,7 @@ _kept: list[Any] = []
 
 
 def seed(number: int) -> None:
-    """The same random numbers for a test, whichever tests ran before it."""
+    """Seed the random generators, so that a test does not depend on earlier ones."""
     np.random.seed(number)
     try:
         import torch
@@ -94,7 +94,7 @@ def seed(number: int) -> None:
 
 
 def tighten() -> None:
-    """Compare with our own tolerances: `compare_backend` finds another `np.testing` in its module."""
+    """Use Pippin's tolerances: replaces `np.testing` in the module of `compare_backend`."""
     from coremltools.converters.mil import testing_utils
 
     def assert_allclose(actual: Any, desired: Any, rtol: float = 1e-7, atol: float = 0.0, **options: Any) -> None:
@@ -106,7 +106,7 @@ def tighten() -> None:
 
 
 def write_digits(folder: Path) -> None:
-    """A stand-in for MNIST, which is on the network: scikit-learn's handwritten digits, enlarged, in its format."""
+    """Write a replacement for MNIST, which needs the network: scikit-learn's digits, enlarged, in MNIST's format."""
     raw = folder / "MNIST" / "raw"
     if (raw / "train-images-idx3-ubyte").is_file():
         return

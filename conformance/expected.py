@@ -1,4 +1,4 @@
-"""Expected: the tests that are known not to pass, each with its reason; `expected.toml` lists them."""
+"""Expected failures: reads `expected.toml`, the list of known failing tests with their reasons."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 KINDS = {
-    "coremltools": "a defect of coremltools, or of its test",
-    "torch": "torch has changed since the newest release that coremltools 9 was tested with",
-    "apple": "needs Apple's systems, or asks for an error message of Core ML itself",
+    "coremltools": "a bug in coremltools or its test",
+    "torch": "torch changed after the newest release that coremltools 9 was tested with",
+    "apple": "needs Apple's systems or expects an error message of Core ML",
     "data": "needs data from the network",
     "pippin": "not supported by Pippin yet",
 }
@@ -19,7 +19,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Expected:
-    """Tests whose names begin with `test` and whose parameters match `cases`."""
+    """Expected failure of the tests whose names start with `test` and whose parameters match `cases`."""
 
     test: str
     kind: str
@@ -34,16 +34,18 @@ class Expected:
 
 @cache
 def expectations(strict: bool = False) -> tuple[Expected, ...]:
-    """All entries; with `strict` also those that only fail with our own tolerances."""
+    """All entries; with `strict` also the tests that fail only with Pippin's tolerances."""
     table = tomllib.loads((Path(__file__).parent / "expected.toml").read_text())
     entries = table.get("expected", []) + (table.get("strict", []) if strict else [])
     found = tuple(Expected(**entry) for entry in entries)
     unknown = {entry.kind for entry in found} - KINDS.keys() - {"tolerance"}
     if unknown:
-        raise SystemExit(f"expected.toml: unknown kinds {', '.join(sorted(unknown))} (known: {', '.join(KINDS)})")
+        raise SystemExit(
+            f"expected.toml: unknown kinds {', '.join(sorted(unknown))}; known kinds are {', '.join(KINDS)}"
+        )
     return found
 
 
 def expectation(node: str, strict: bool = False) -> Expected | None:
-    """The entry that covers a test; None where it is expected to pass."""
+    """Entry that covers a test; None if the test should pass."""
     return next((entry for entry in expectations(strict) if entry.covers(node)), None)

@@ -1,9 +1,9 @@
-"""Models: the real models, one by one: what each is, how long it takes, what was checked, and what came of it.
+"""Models: checks every real model and writes a table of sizes, times and results.
 
 python -m conformance.models [--write docs/models.md]
 
-The models are found as in the tests: in the folder that PIPPIN_SHARED_MODELS names, else in `shared/models` beside the
-repository. Exit status 1 where a model gives a wrong answer, or does not open without being refused.
+The models are read from the folder in PIPPIN_SHARED_MODELS, or else from `shared/models` beside the repository. Exit
+status 1 if a model gives a wrong result or fails to open; a refusal as unsupported is not a failure.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Row:
 
 
 def main(
-    write: Annotated[Path | None, typer.Option(help="The file for the table; else it is printed.")] = None,
+    write: Annotated[Path | None, typer.Option(help="File for the table; default: print it.")] = None,
 ) -> None:
-    """Check every real model."""
+    """Check every real model and report the results."""
     if not FOLDER.is_dir():
-        raise SystemExit(f"no models in {FOLDER} (set PIPPIN_SHARED_MODELS)")
+        raise SystemExit(f"{FOLDER} is not a folder; set PIPPIN_SHARED_MODELS to the folder of models")
     rows = []
     for path in model_paths(FOLDER):
         rows.append(_row(path, path.relative_to(FOLDER).as_posix()))
@@ -53,14 +53,14 @@ def main(
     if write is None:
         print(text)
     else:
-        aside = write.with_name(f".{write.name}")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(write)
+        temporary = write.with_name(f".{write.name}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(write)
     sys.exit(1 if any(row.wrong for row in rows) else 0)
 
 
 def model_paths(folder: Path) -> Iterator[Path]:
-    """Every model that does not lie inside another one."""
+    """Every model that is not inside another model."""
     for path in sorted(folder.iterdir()):
         if path.suffix in _SUFFIXES:
             yield path
@@ -85,12 +85,12 @@ def _row(path: Path, name: str) -> Row:
 
 
 def _short(error: Exception) -> str:
-    """The first line, without the folder of the models."""
+    """First line of the message, without the models folder."""
     return str(error).strip().splitlines()[0].replace(f"{FOLDER.resolve()}/", "").replace(f"{FOLDER}/", "")
 
 
 def _described(path: Path) -> tuple[str, str]:
-    """The kind of model, and how many operations, layers or models it consists of."""
+    """Model type, and its operations, layers or parts."""
     from pippin.program import open_model, read_program
     from pippin.program.classical_summary import contents
 
@@ -98,16 +98,17 @@ def _described(path: Path) -> tuple[str, str]:
     kind = asset.description.kind
     if kind == "mlProgram":
         operations = [op for f in read_program(asset).functions.values() for op in f.block.walk() if op.kind != "const"]
-        return kind, f"{len(operations)} operations"
+        return kind, f"{len(operations)} operation{'s' * (len(operations) != 1)}"
     if kind.startswith("neuralNetwork"):
-        return kind, f"{len(getattr(asset.specification, kind).layers)} layers"
+        layers = len(getattr(asset.specification, kind).layers)
+        return kind, f"{layers} layer{'s' * (layers != 1)}"
     if kind.startswith("pipeline"):
         return kind, " + ".join(part.description.kind for part in asset.parts())
     return kind, ", ".join(f"{name} {value}" for name, value in contents(asset).items())
 
 
 def _times(path: Path) -> tuple[str, str]:
-    """Seconds to load without the cache, and milliseconds of a prediction with the engine that was chosen."""
+    """Load time without the cache in seconds and median prediction time in milliseconds."""
     started = time.perf_counter()
     model = pippin.load(path, cache=False)
     load = time.perf_counter() - started
@@ -117,7 +118,7 @@ def _times(path: Path) -> tuple[str, str]:
             started = time.perf_counter()
             model.predict(features)
             took.append(time.perf_counter() - started)
-    except pippin.errors.FeatureError:  # not of a kind that can be made up
+    except pippin.errors.FeatureError:  # the model needs inputs that `seeded_features` cannot generate
         return f"{load:.2f} s", ""
     return f"{load:.2f} s", f"{1e3 * statistics.median(took[1:]):.3g} ms"
 
@@ -125,10 +126,10 @@ def _times(path: Path) -> tuple[str, str]:
 def _page(rows: list[Row]) -> str:
     head = f"""# Real models
 
-Models that other people trained, converted and published, and what Pippin {pippin.__version__} makes of each. Written
-by `python -m conformance.models --write docs/models.md`; the times are those of that run ({os.cpu_count()} cores): the
-load without the cache, and the median of 5 predictions with the engine that was chosen. `conformance/real_models.py`
-has the checks. The tests make the same.
+Published models trained and converted by others, checked with Pippin {pippin.__version__}. The page is generated by
+`python -m conformance.models --write docs/models.md`. Times were measured in that run on {os.cpu_count()} cores: the
+load without the cache, and the median of 5 predictions with the selected engine. The checks are in
+`conformance/real_models.py`; the tests run the same checks.
 
 | model | type | consists of | load | prediction | check and result |
 |---|---|---|---|---|---|

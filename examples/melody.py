@@ -1,4 +1,4 @@
-"""Melody: a short piece with a known score, as sound. What `transcribe.py` hears when it is given no recording."""
+"""Melody: synthesizes a short piece with a known score, the default input of `transcribe.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from notes import Note
 
 RATE = 22_050
 
-# A rising arpeggio, a turn, and a chord to end on.
+# A rising arpeggio, a turn and a final chord.
 SCORE = [
     Note(0.25, 0.40, 60),
     Note(0.75, 0.40, 64),
@@ -26,14 +26,14 @@ SCORE = [
 
 
 def synthesize(score: list[Note] = SCORE, rate: int = RATE) -> np.ndarray:
-    """Plucked tones: harmonics that fade, the high ones sooner. float32 samples in [-1, 1]."""
+    """Synthesize plucked tones, whose higher harmonics fade sooner, as float32 samples in [-1, 1]."""
     end = max(note.start + note.duration for note in score) + 0.8
     sound = np.zeros(int(end * rate))
     for note in score:
         tone = _tone(440 * 2 ** ((note.pitch - 69) / 12), note.duration, rate)
         begin = int(note.start * rate)
         sound[begin : begin + len(tone)] += tone[: len(sound) - begin]
-    sound += np.random.default_rng(0).normal(0, 1e-4, len(sound))  # no recording is silent
+    sound += np.random.default_rng(0).normal(0, 1e-4, len(sound))  # background noise, as in any recording
     return (0.8 * sound / np.abs(sound).max()).astype(np.float32)
 
 

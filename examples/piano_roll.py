@@ -1,4 +1,4 @@
-"""Piano roll: what the network heard, the notes found in it, and the keys they are on, as a picture."""
+"""Piano roll: draws posteriors, the notes found in them and a keyboard to a picture file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BLACK_KEYS = (1, 3, 6, 8, 10)
 
 
 def draw(times: np.ndarray, sounding: np.ndarray, found: list[Note], path: Path, title: str) -> None:
-    """Draw posteriors (T, 88) at times (T), seconds, as a heat map with a box around each note, in `path`.
+    """Draw posteriors (T, 88) at times (T) in seconds as a heat map with a box around each note; write it to `path`.
 
-    The format is that of the suffix: .png, .svg, .pdf. A longer recording makes a wider picture, up to a limit.
+    The suffix selects the format: .png, .svg or .pdf. The width grows with the recording, up to a limit.
     """
     import matplotlib as mpl
 
@@ -39,14 +39,14 @@ def draw(times: np.ndarray, sounding: np.ndarray, found: list[Note], path: Path,
             f"Basic Pitch hears {title}", loc="left", fontsize=13, fontweight="bold", pad=10, parse_math=False
         )
         roll.set_title(f"{len(found)} notes", loc="right", color=NOTE, pad=10)
-        figure.colorbar(heat, label="how likely the key sounds", pad=0.012, aspect=30).outline.set_visible(False)
+        figure.colorbar(heat, label="probability that the key sounds", pad=0.012, aspect=30).outline.set_visible(False)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=140)
     plt.close(figure)
 
 
 def _range(found: list[Note]) -> tuple[int, int]:
-    """The lowest and the highest pitch shown: some keys around the notes, at least two octaves, within the piano."""
+    """Lowest and highest pitch to show: the notes and some keys around them, at least two octaves."""
     low = min((note.pitch for note in found), default=60) - 4
     high = max((note.pitch for note in found), default=72) + 4
     spare = max(24 - (high - low), 0)
@@ -54,10 +54,10 @@ def _range(found: list[Note]) -> tuple[int, int]:
 
 
 def _keyboard(axes: Any, low: int, high: int) -> None:
-    """The keys beside their rows; every C is named, and all the white ones where there is room."""
+    """Draw the keys beside their rows; every C is labelled, and every white key if there is room."""
     axes.set_facecolor("#f4f2ee")
     for pitch in range(low, high + 1):
-        if pitch % 12 in BLACK_KEYS:  # and the white ones on both sides of it meet behind it
+        if pitch % 12 in BLACK_KEYS:  # the line where the white keys on both sides meet
             axes.plot([0.62, 1], [pitch, pitch], color="#b9b6b0", linewidth=0.8)
             axes.barh(pitch, 0.62, height=0.9, color="#1b1926")
         elif pitch % 12 in (0, 5):
@@ -74,12 +74,12 @@ def _roll(axes: Any, times: np.ndarray, sounding: np.ndarray, found: list[Note])
     extent = (times[0] - half, times[-1] + half, LOWEST - 0.5, LOWEST + 87.5)
     heat = axes.imshow(sounding.T, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=0, vmax=1)
     for pitch in range(LOWEST, LOWEST + 88):
-        if pitch % 12 in (0, 5):  # the lines where two white keys meet: under C and under F
+        if pitch % 12 in (0, 5):  # lines between adjacent white keys: below C and F
             axes.axhline(pitch - 0.5, color=LANE, alpha=0.22 if pitch % 12 == 0 else 0.1, linewidth=0.7)
     for note in found:
         box = axes.barh(note.pitch, note.duration, left=note.start, height=1, fill=False, edgecolor=NOTE, linewidth=1.3)
         box[0].set_joinstyle("round")
-        if len(found) <= 120:  # names on more would hide the picture
+        if len(found) <= 120:  # more labels would hide the picture
             axes.annotate(note.name, (note.start, note.pitch + 0.65), color=NOTE, fontsize=8)
     axes.set(xlim=extent[:2], xlabel="seconds")
     axes.tick_params(axis="y", length=0, labelleft=False)

@@ -1,4 +1,4 @@
-"""Recording: a WAV file as sound at the rate that the network hears, and back."""
+"""Recording: reads WAV files as samples at the network's rate, and writes them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from notes import RATE
 
 
 class RecordingError(Exception):
-    """A file that cannot be heard; the message names it and says why."""
+    """A file that cannot be read as sound; the message contains the path and the reason."""
 
 
 def read_wav(path: Path) -> np.ndarray:
-    """The mean of the channels as float32 samples at 22,050 Hz.
+    """Read a WAV file as the mean of its channels: float32 samples at 22,050 Hz.
 
-    Integers of any width (24 bits too) become [-1, 1) by their full scale, floats stay as they are; any rate is
-    resampled by a polyphase filter. Raises RecordingError where the file is not WAV, is cut off in its header,
-    is compressed, has no samples, or has samples that are not finite.
+    Integers of any width, including 24 bits, are scaled by full scale to [-1, 1); floats are unchanged. Other rates are
+    resampled with a polyphase filter. Raises RecordingError if the file is not WAV, has a truncated header, is
+    compressed, has no samples, or has non-finite samples.
     """
     from scipy.io import wavfile
     from scipy.signal import resample_poly
@@ -29,7 +29,7 @@ def read_wav(path: Path) -> np.ndarray:
         rate, samples = wavfile.read(path)
     except (OSError, ValueError, ArithmeticError, struct.error) as error:
         raise RecordingError(
-            f"{path} cannot be read as WAV ({error}); uncompressed WAV is needed: ffmpeg -i recording out.wav"
+            f"{path} cannot be read as WAV ({error}); convert it to uncompressed WAV: ffmpeg -i recording out.wav"
         ) from error
     if not samples.size:
         raise RecordingError(f"{path} has no samples")
@@ -43,7 +43,7 @@ def read_wav(path: Path) -> np.ndarray:
 
 
 def write_wav(path: Path, sound: np.ndarray) -> None:
-    """Float samples in [-1, 1] at 22,050 Hz, written as 16-bit PCM."""
+    """Write float samples in [-1, 1] at 22,050 Hz as 16-bit PCM."""
     from scipy.io import wavfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,5 +54,5 @@ def _full_scale(samples: np.ndarray) -> np.ndarray:
     if samples.dtype.kind == "f":
         return samples.astype(np.float64)
     half = 2.0 ** (8 * samples.dtype.itemsize - 1)  # scipy shifts 24 bits up to fill 32
-    middle = half if samples.dtype.kind == "u" else 0.0  # 8 bits and fewer are unsigned
+    middle = half if samples.dtype.kind == "u" else 0.0  # up to 8 bits, samples are unsigned
     return (samples - middle) / half

@@ -1,9 +1,10 @@
-"""Transcribe: from a recording to notes, with Basic Pitch's Core ML model, on any machine.
+"""Transcribe: converts a recording to notes with Basic Pitch's Core ML model. A WAV file enters; a CSV file of notes
+and a piano roll leave.
 
-    python examples/transcribe.py                      a melody made here, with a known score
+    python examples/transcribe.py                      a synthesized melody with a known score
     python examples/transcribe.py recording.wav        any WAV file
 
-The model comes with Spotify's package basic-pitch (Apache-2.0): pip install --no-deps basic-pitch==0.4.0
+The model is part of Spotify's package basic-pitch (Apache-2.0): pip install --no-deps basic-pitch==0.4.0
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from piano_roll import draw
 from recording import RecordingError, read_wav, write_wav
 
 OUT = Path("out")
-# The outputs of nmp.mlpackage: how likely each key sounds, and how likely it is struck.
+# Outputs of nmp.mlpackage: probability that each key sounds, and that it is struck.
 SOUNDING, ONSETS = "Identity_1", "Identity_2"
 EARLY_OR_LATE = 0.08  # seconds
 console = Console(highlight=False)
 
 
 def main(
-    audio: Annotated[Path | None, typer.Argument(help="A WAV file; without one, a melody is made.")] = None,
+    audio: Annotated[Path | None, typer.Argument(help="WAV file; default: a synthesized melody.")] = None,
     model: Annotated[Path | None, typer.Option(help="Basic Pitch's nmp.mlpackage.")] = None,
-    picture: Annotated[Path, typer.Option(help="Where the piano roll is drawn.")] = OUT / "piano-roll.png",
-    notes: Annotated[Path, typer.Option(help="Where the notes are written.")] = OUT / "notes.csv",
+    picture: Annotated[Path, typer.Option(help="Output file of the piano roll.")] = OUT / "piano-roll.png",
+    notes: Annotated[Path, typer.Option(help="Output file of the notes, CSV.")] = OUT / "notes.csv",
 ) -> None:
-    """Print the notes of a recording, and draw them."""
+    """Print and draw the notes of a recording."""
     try:
         found = transcribe(audio or make_melody(), model or installed_model(), picture, notes, known=audio is None)
     except (RecordingError, pippin.PippinError) as error:
@@ -47,12 +48,12 @@ def main(
         )
         raise typer.Exit(1) from None
     if audio is None and not agrees(found, SCORE):
-        console.print("[red]these are not the notes of the score[/red]")
+        console.print("[red]the notes differ from the score[/red]")
         raise typer.Exit(1)
 
 
 def transcribe(audio: Path, model: Path, picture: Path, notes: Path, known: bool) -> list[Note]:
-    """Hear, predict, decode, write, draw and print; `known`: beside the score of the melody."""
+    """Read, predict, decode, write, draw and print. `known` prints the melody's score next to the notes."""
     sound = read_wav(audio)
     started = time.perf_counter()
     loaded = pippin.load(model)
@@ -71,7 +72,7 @@ def transcribe(audio: Path, model: Path, picture: Path, notes: Path, known: bool
 
 
 def posteriors(model: pippin.Model, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times (T), and for each of 88 keys how likely it sounds and how likely it begins (T, 88)."""
+    """Times (T), and for each of 88 keys the probabilities that it sounds and that it begins, each (T, 88)."""
     name = only_input(model)
     parts = []
     for start, window in windows(sound):
@@ -88,13 +89,13 @@ def posteriors(model: pippin.Model, sound: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def only_input(model: pippin.Model) -> str:
-    """The name of the input that takes the sound, of a model that has the outputs of Basic Pitch."""
+    """Name of the sound input; exits with an error if the model is not Basic Pitch."""
     function = model.description.function()
     inputs, outputs = [f.name for f in function.inputs], [f.name for f in function.outputs]
     if len(inputs) != 1 or not {SOUNDING, ONSETS} <= set(outputs):
         console.print(
-            f"this is not Basic Pitch: one input, and the outputs {SOUNDING} and {ONSETS} among others, were expected;"
-            f" the model has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}",
+            f"the model is not Basic Pitch: it must have one input and the outputs {SOUNDING} and {ONSETS},"
+            f" got the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}",
             style="red",
             markup=False,
         )
@@ -109,10 +110,10 @@ def make_melody() -> Path:
 
 
 def installed_model() -> Path:
-    """nmp.mlpackage in the installed basic-pitch, which is not imported: it would need TensorFlow."""
+    """Path of nmp.mlpackage in the installed basic-pitch, which is not imported because it needs TensorFlow."""
     spec = importlib.util.find_spec("basic_pitch")
     if spec is None or spec.origin is None:
-        console.print("[red]basic-pitch is not installed: pip install --no-deps basic-pitch==0.4.0[/red]")
+        console.print("[red]basic-pitch is not installed; run pip install --no-deps basic-pitch==0.4.0[/red]")
         raise typer.Exit(1)
     return Path(spec.origin).parent / "saved_models" / "icassp_2022" / "nmp.mlpackage"
 
@@ -122,7 +123,7 @@ def matches(note: Note, other: Note) -> bool:
 
 
 def agrees(found: list[Note], score: list[Note]) -> bool:
-    """Whether every note of the score was found, and no other."""
+    """Whether exactly the notes of the score were found."""
     return len(found) == len(score) and all(any(matches(n, s) for n in found) for s in score)
 
 

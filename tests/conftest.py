@@ -1,7 +1,7 @@
-"""Conftest: the real models of other people, which are no part of the repository.
+"""Conftest: fixtures that several folders of tests use, and the marks that `make test-quick` goes by.
 
-They are looked for in the folder that the environment variable PIPPIN_SHARED_MODELS names, else in `shared/models`
-beside the repository. A test that needs them is skipped, with this reason, where they are absent.
+Real models of other people are not part of the repository. The tests look for them in the folder that the environment
+variable PIPPIN_SHARED_MODELS names, else in `shared/models` beside the repository, and skip if that folder is missing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from pippin.specialization import contention
 from support.browser import chromium as chromium
 from support.browser import page as page
 
-# What tests load is not kept in the user's cache; those about the cache name a folder.
+pytest_plugins = ["support.sampling"]
+
+# The user's cache is left alone; tests of the cache name a folder.
 os.environ["PIPPIN_CACHE"] = "off"
-# Tests run beside each other: no measuring waits until the machine is its own.
-contention.PATIENCE = 0.0
+# Tests run side by side, so a wait for an uncontended machine would only time out.
+contention.MAX_WAIT = 0.0
 
 FOLDER = Path(os.environ.get("PIPPIN_SHARED_MODELS") or Path(__file__).parents[2] / "shared" / "models")
 ABSENT = f"no shared models in {FOLDER} (set PIPPIN_SHARED_MODELS)"
@@ -50,8 +52,15 @@ def model_paths() -> list[Path]:
     return packages + files
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses the browser is marked by its fixtures."""
+    for item in items:
+        if {"chromium", "page"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
+
+
 def pytest_collection_finish() -> None:
-    """Every conversion by coremltools collects garbage; it need not walk all collected tests each time."""
+    """coremltools runs the garbage collector at every conversion; keep the collected tests out of its way."""
     gc.collect()
     gc.freeze()
 

@@ -1,7 +1,7 @@
-"""Measure: how much closer to the photo a colorizer comes than gray, or than one tint for all.
+"""Measure: compares a colorizer's error with that of plain gray and of the best single tint.
 
-The crops are the cells that no training step saw in colour, and all of one photo. The tint is the best there is for
-these very crops, which nobody could know beforehand.
+The crops are the cells that training never saw in colour, and one whole photo. The tint is the best one for these same
+crops, which could not be known beforehand.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Guess = Callable[[Image.Image], Image.Image]
 
 @dataclass(frozen=True)
 class Score:
-    """Over all pixels of some crops: mean distance in the a-b plane of CIELAB, and signal to noise of RGB in dB."""
+    """Errors over all pixels of some crops: mean distance in the a-b plane of CIELAB, and PSNR of RGB in dB."""
 
     ab: float
     psnr: float
 
 
 def held_out(unseen_photos: bool = False) -> list[Image.Image]:
-    """The cells of the photos that were seen in part, or of those that were not seen at all, 256 x 256, in colour."""
+    """Held-out cells in colour, 256 x 256: of photos seen in part, or of photos never seen."""
     return [
         photo.open().resize((SIDE, SIDE), Image.Resampling.BICUBIC, box)
         for photo in PHOTOS
@@ -59,7 +59,7 @@ def as_gray(gray: Image.Image) -> Image.Image:
 
 
 def tinted(crops: Sequence[Image.Image]) -> Guess:
-    """The same chroma everywhere: the mean of these crops, or their median if that is nearer in the a-b plane."""
+    """Single chroma for all pixels: the mean of the crops, or their median if closer in the a-b plane."""
     chroma = np.concatenate([np.asarray(crop.convert("YCbCr"))[..., 1:].reshape(-1, 2) for crop in crops])
     guesses = [_tint(np.mean(chroma, 0)), _tint(np.median(chroma, 0))]
     return min(guesses, key=lambda guess: score(crops, guess).ab)
@@ -76,10 +76,10 @@ def _tint(chroma: np.ndarray) -> Guess:
 
 
 def table(path: Path) -> str:
-    """The figures of a model package, as the lines of a Markdown table."""
+    """Scores of a model package as a Markdown table."""
     lines = ["| held out | guess | a-b error | PSNR |", "|---|---|---|---|"]
     with pippin.load(path) as model:
-        for unseen, title in ((False, "cells of nine photos"), (True, "a photo by itself")):
+        for unseen, title in ((False, "cells of nine photos"), (True, "cells of the tenth photo")):
             crops = held_out(unseen)
             guesses = {"gray": as_gray, "best single tint": tinted(crops), "colorizer": by_model(model)}
             for name, guess in guesses.items():

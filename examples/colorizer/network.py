@@ -1,4 +1,4 @@
-"""Network: gray in, colour out; a small U-Net that guesses two chroma planes at half the resolution."""
+"""Network: small U-Net that predicts two chroma planes at half resolution; luma enters, RGB leaves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Residual(nn.Module):
 
 
 class Chroma(nn.Module):
-    """Luma (n, 1, h, w) in 0..1 to the planes Cb and Cr (n, 2, h, w) in -0.5..0.5; h and w are multiples of 32."""
+    """Maps luma (n, 1, h, w) in 0..1 to Cb and Cr (n, 2, h, w) in -0.5..0.5; h and w must be multiples of 32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,10 +60,10 @@ class Chroma(nn.Module):
 
 
 class Colorizer(nn.Module):
-    """Luma (1, 1, h, w) to red, green, blue (1, 3, h, w), both in 0..255.
+    """Maps luma (1, 1, h, w) to RGB (1, 3, h, w), both in 0..255.
 
-    Luma and chroma are those of JPEG (ITU-R BT.601, full range): what Pillow calls "L" and "YCbCr". The way back is
-    linear, so that float16 keeps the luma as it was; that of CIELAB is not.
+    Luma and chroma follow JPEG (ITU-R BT.601, full range): Pillow's "L" and "YCbCr". Unlike CIELAB's, the conversion to
+    RGB is linear, so float16 preserves the luma.
     """
 
     def __init__(self, chroma: Chroma) -> None:
@@ -71,7 +71,7 @@ class Colorizer(nn.Module):
         self.chroma = chroma
 
     def forward(self, luma: torch.Tensor) -> torch.Tensor:
-        luma = luma / 255  # here and not as the scale of an image input, which would be computed in float32
+        luma = luma / 255  # not the scale of an image input, which would be computed in float32
         cb, cr = self.chroma(luma).split(1, 1)
         planes = [luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb]
         return 255 * torch.clamp(torch.cat(planes, 1), 0, 1)

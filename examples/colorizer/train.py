@@ -1,10 +1,10 @@
-"""Train: a colorizer from ten photos, converted to a float16 ML Program.
+"""Train: trains a colorizer on ten photos and converts it to a float16 ML Program.
 
-    python examples/colorizer/train.py                      # about a quarter of an hour on one core
-    python examples/colorizer/train.py --evaluate           # the figures of the model that is in the project
+    python examples/colorizer/train.py                      # about 15 minutes on one core
+    python examples/colorizer/train.py --evaluate           # scores of the bundled model
 
-Of nine photos two thirds are seen in colour, in cells; the loss leaves the other cells out, and one photo altogether.
-The figures are of those: see `measure.py`.
+Training sees two thirds of the cells of nine photos in colour. The loss excludes the other cells and the tenth photo,
+on which `measure.py` computes the scores.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from measure import table
 from network import SIDE, Chroma, Colorizer
 from PIL import Image
 
+from pippin.apps.gallery.cut_tiles import MODEL
 from pippin.apps.gallery.photos import PHOTOS, Photo
-from pippin.apps.gallery.tiles import MODEL
 
 SEED = 7
 STEPS = 2400
 BATCH = 12
 CROP = 128
-RARE = {"galaxies": 0.4, "retina": 0.6, "tissue": 0.6}  # little to learn for what they take
+RARE = {"galaxies": 0.4, "retina": 0.6, "tissue": 0.6}  # sampled less: little to learn from them
 
 
 class Crops:
-    """Random crops of the photos: luma, chroma, and where the chroma may be looked at."""
+    """Random crops of the photos: luma, chroma, and a mask of the usable chroma."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.random = generator
@@ -50,7 +50,7 @@ class Crops:
     def crop(self, side: int) -> tuple[np.ndarray, np.ndarray]:
         index = self.random.choice(len(self.photos), p=self.weights)
         picture = self.pictures[index]
-        # At 256 a tile of the gallery shows from an eighth of a photo to all of its short side.
+        # A gallery tile of 256 pixels shows between an eighth of a photo and its full short side.
         span = side / SIDE * np.exp(self.random.uniform(np.log(130), np.log(min(picture.size))))
         height = min(span * self.random.uniform(0.85, 1.18), picture.height)
         left, top = self.random.uniform(0, picture.width - span), self.random.uniform(0, picture.height - height)
@@ -72,7 +72,7 @@ class Crops:
 
 
 def mask(photo: Photo) -> Image.Image:
-    """White where the colours may be learned from."""
+    """Mask of the photo: white where training may use the colours."""
     seen = Image.new("L", photo.open().size, 255)
     for box, held in photo.cells():
         if held:
@@ -89,11 +89,11 @@ def train(steps: int) -> Chroma:
     average = {name: value.clone() for name, value in network.state_dict().items()}
     started, running = time.monotonic(), 0.0
     for step in range(1, steps + 1):
-        # The last fifth sees as much at once as a prediction does.
+        # The last fifth of the steps uses crops of the prediction size.
         whole = step > 0.8 * steps
         luma, chroma, seen = crops.batch(BATCH // 3 if whole else BATCH, SIDE if whole else CROP)
         guess = network(luma.contiguous(memory_format=torch.channels_last))
-        # Strong colours are few, and worth more: else the safe guess is a pale one.
+        # Strong colours are rare; without extra weight, the network would predict pale ones.
         weight = seen * (1 + 6 * chroma.norm(dim=1, keepdim=True))
         loss = (weight * (guess - chroma).abs()).sum() / weight.sum().clamp_min(1)
         optimizer.zero_grad(set_to_none=True)
@@ -114,7 +114,7 @@ def train(steps: int) -> Chroma:
 
 
 def convert(network: Chroma, path: Path) -> None:
-    """Write the model package; the old one is replaced only by a whole new one."""
+    """Write the model package; the old one is replaced only after the new one is complete."""
     import coremltools as ct
 
     colorizer = Colorizer(network).eval()
@@ -133,11 +133,11 @@ def convert(network: Chroma, path: Path) -> None:
     model.author, model.license, model.version = "The Pippin project", "Apache-2.0", "1"
     model.input_description["photo"] = "The photo in gray, 256 x 256"
     model.output_description["colorized"] = "The same photo in colour; its luma is that of the input"
-    aside = path.with_name("new-" + path.name)
-    shutil.rmtree(aside, ignore_errors=True)
-    model.save(str(aside))
+    temporary = path.with_name("new-" + path.name)
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save(str(temporary))
     shutil.rmtree(path, ignore_errors=True)
-    aside.rename(path)
+    temporary.rename(path)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"wrote {path}: {size / 1e6:.2f} MB, {sum(p.numel() for p in network.parameters()):,} weights")
 
@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--output", type=Path, default=MODEL)
-    parser.add_argument("--evaluate", action="store_true", help="train nothing")
+    parser.add_argument("--evaluate", action="store_true", help="skip training; score the existing model")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if not options.evaluate:

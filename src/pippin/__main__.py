@@ -1,4 +1,4 @@
-"""`python -m pippin` is the command line."""
+"""Main: `python -m pippin` runs the command line."""
 
 from .apps.cli import main
 

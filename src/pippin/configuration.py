@@ -1,4 +1,4 @@
-"""Configuration: how a model is to be loaded. Frozen; the words and defaults are `MLModelConfiguration`'s."""
+"""Configuration: options of a load. Frozen; names and defaults follow Core ML's `MLModelConfiguration`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import ConfigurationError
 
 
 class ComputeUnits(enum.Enum):
-    """The kinds of compute device that a model may use. The CPU is always among them."""
+    """The kinds of compute device that a model may use. All of them include the CPU."""
 
     ALL = "ALL"
     CPU_ONLY = "CPU_ONLY"
@@ -25,15 +25,15 @@ ReshapeFrequency = Literal["frequent", "infrequent"]
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What to optimize for. Raises ConfigurationError for a value that does not exist."""
+    """What to optimize for. Raises ConfigurationError for an unknown value."""
 
     specialization_strategy: SpecializationStrategy = "default"
-    """"default" tries each engine, for about as long as the compilation takes and at most 2 s; "fast_prediction"
-    searches engines, precisions and threads fully; "fast_load" takes the first engine that can run the model, in
-    float32, and measures nothing."""
+    """"default" tries each engine, for about as long as compilation takes and at most 2 s; "fast_prediction" searches
+    all engines, precisions and thread counts; "fast_load" takes the first engine that can run the model, in float32,
+    and measures nothing."""
     reshape_frequency: ReshapeFrequency = "frequent"
-    """"infrequent": the shapes of a flexible model seldom change. Known, and part of the cache's key; nothing is
-    specialized for single shapes yet."""
+    """"infrequent": the shapes of a flexible model rarely change. Accepted and part of the cache key, but single shapes
+    are not specialized yet."""
 
     def __post_init__(self) -> None:
         _check("specialization_strategy", self.specialization_strategy, SpecializationStrategy)
@@ -42,33 +42,33 @@ class Hints:
 
 def _check(name: str, value: object, allowed: Any) -> None:
     if value not in get_args(allowed):
-        raise ConfigurationError(f"{name} is {value!r}; it must be one of {', '.join(get_args(allowed))}")
+        raise ConfigurationError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Options of `pippin.load`. Raises ConfigurationError for a value that does not exist."""
+    """Options of `pippin.load`. Raises ConfigurationError for an unknown value."""
 
     function_name: str | None = None
     """The function of a multi-function model; None: the model's default function."""
     compute_units: ComputeUnits = ComputeUnits.ALL
-    """Which devices may be used. Every choice includes the CPU."""
+    """The devices that may be used. Every choice includes the CPU."""
     precision: Precision = "auto"
-    """What float16 values are computed in: "float32", "bfloat16", or "float16" itself; "auto": in a 16-bit type where
-    an engine has faster kernels for it and every output keeps 40 dB over the noise, measured. What a program declares
-    float32 is computed in float32, unless "bfloat16" is asked for."""
+    """Compute precision for float16 values: "float32", "bfloat16" or "float16"; "auto": a 16-bit type if an engine has
+    faster kernels for it and every output keeps a measured signal-to-noise ratio of 40 dB. Values declared as float32
+    are computed in float32, except with "bfloat16"."""
     engine: str | None = None
-    """ "openvino" or "onnxruntime"; None: the one that is measured to be the fastest for this model here."""
+    """ "openvino", "onnxruntime" or "mnn"; None: the one measured to be fastest for this model on this machine."""
     threads: int | None = None
-    """Threads of one prediction at most; None: as many as it has work for, at most one for each core."""
+    """Maximum threads of one prediction; None: as many as it can keep busy, at most one for each core."""
     hints: Hints = Hints()
 
     def __post_init__(self) -> None:
         _check("precision", self.precision, Precision)
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
-            raise ConfigurationError(f"threads is {self.threads!r}; it must be a positive integer, or None")
+            raise ConfigurationError(f"threads must be None or a positive integer, got {self.threads!r}")
         if not isinstance(self.compute_units, ComputeUnits):
             known = ", ".join(f"ComputeUnits.{unit.name}" for unit in ComputeUnits)
-            raise ConfigurationError(f"compute_units is {self.compute_units!r}; it must be one of {known}")
+            raise ConfigurationError(f"compute_units must be one of {known}, got {self.compute_units!r}")
         if not isinstance(self.hints, Hints):
-            raise ConfigurationError(f"hints is {self.hints!r}; it must be Hints(...)")
+            raise ConfigurationError(f"hints must be a Hints object, got {self.hints!r}")

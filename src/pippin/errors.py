@@ -1,47 +1,47 @@
-"""Errors: the one tree of everything Pippin raises on purpose.
+"""Errors: the hierarchy of all exceptions that Pippin raises deliberately.
 
     PippinError
-    ├── FormatError                 the bytes on disk (or in memory) are not a sound model
-    │   ├── PackageError            .mlpackage layout: manifest, missing item, not a model at all
+    ├── FormatError                 the file or in-memory data is not a valid model
+    │   ├── PackageError            .mlpackage layout: bad manifest, missing item, not a model
     │   ├── SpecificationError      the protobuf is truncated, empty, or contradicts itself
     │   ├── WeightError             the weight file is missing, truncated, or an offset is wrong
-    │   └── ProgramError            MIL that is not a program: undefined value, wrong arity, bad constant
-    ├── UnsupportedError            a sound model that this version cannot execute
+    │   └── ProgramError            invalid MIL program: undefined value, wrong arity, bad constant
+    ├── UnsupportedError            a valid model that this version cannot execute
     │   ├── UnsupportedModelError       the kind of model
     │   ├── UnsupportedVersionError     the specification version
     │   └── UnsupportedOperationError   an operation, or a combination of its arguments
-    ├── ConfigurationError          an option that does not exist or does not fit this model
-    ├── FeatureError                what was given to a prediction
-    │   ├── MissingFeatureError         a required input was not given
-    │   ├── UnexpectedFeatureError      a name that the model does not have
-    │   ├── FeatureTypeError            wrong kind of value or element type
-    │   ├── FeatureShapeError           wrong rank, or a size outside what the model allows
-    │   └── FeatureValueError           right kind and shape, but a value that cannot be used
-    ├── StateError                  a state that was not made for this model, or not given
-    ├── CacheError                  the cache cannot do what it was asked to (a load goes on without it)
-    ├── TraceError                  a file that holds no trace
-    ├── ReportError                 a file that holds no report, or a condition that cannot be judged
-    ├── SpecializationCancelled     whoever waited for a load has cancelled it
+    ├── ConfigurationError          an option that is unknown or does not fit this model
+    ├── FeatureError                invalid input of a prediction
+    │   ├── MissingFeatureError         a required input is missing
+    │   ├── UnexpectedFeatureError      the model has no input or output of this name
+    │   ├── FeatureTypeError            wrong type of value or element
+    │   ├── FeatureShapeError           wrong rank, or a size that the model does not allow
+    │   └── FeatureValueError           right type and shape, but an invalid value
+    ├── StateError                  a state is missing or belongs to another model
+    ├── CacheError                  a cache operation failed (a load continues without the cache)
+    ├── TraceError                  a file that is not a trace
+    ├── ReportError                 a file that is not a report, or a condition that cannot be evaluated
+    ├── SpecializationCancelled     the caller cancelled a load
     └── EngineError                 an engine failed
-        ├── CompilationError            while it compiled the model
-        └── PredictionError             while it computed a prediction, or it was not computed:
-            ├── PredictionCancelled         whoever waited for it has cancelled it
-            │   └── DeadlineExceeded            it was not done, or not begun, in time
-            ├── PredictionDropped           flow control dropped it, for a newer one or for want of room
-            └── PredictionRejected          flow control refused it: too many are under way
+        ├── CompilationError            while compiling the model
+        └── PredictionError             while computing a prediction, or the prediction did not run:
+            ├── PredictionCancelled         the caller cancelled it
+            │   └── DeadlineExceeded            it did not start or complete in time
+            ├── PredictionDropped           flow control dropped it: a newer one arrived, or the queue was full
+            └── PredictionRejected          flow control rejected it: the queue was full
 
-`code` is the name of the nearest `MLModelError.Code` of Core ML. Each layer that knows more about where it
-was adds a line with `add_note`; `report()` gives the whole as one readable text.
+`code` is the name of the closest Core ML `MLModelError.Code`. Each layer that can add context does so with `add_note`;
+`report()` returns the message and all notes as text.
 """
 
 
 class PippinError(Exception):
-    """Base of every error that Pippin raises on purpose."""
+    """Base class of every error that Pippin raises deliberately."""
 
     code = "generic"
 
     def report(self) -> str:
-        """The message, followed by the notes that the layers above added, one a line."""
+        """The message, followed by the notes of the layers above, one per line."""
         return "\n".join([str(self), *getattr(self, "__notes__", ())])
 
 

@@ -1,4 +1,4 @@
-"""Types: the value types of MIL, shared by the program, the lowering and the features.
+"""Types: MIL value types, shared by program, lowering and features.
 
 Source of the names and numbers: `MIL.proto` of coremltools (message `ValueType`, enum `DataType`).
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class DataType(enum.Enum):
-    """An element type. The value is the name that MIL text uses for it."""
+    """An element type. The value is its name in MIL text."""
 
     BOOL = "bool"
     STRING = "string"
@@ -39,7 +39,7 @@ class DataType(enum.Enum):
 
     @property
     def bits(self) -> int:
-        """Bits of one element where it is stored; 0 for a string."""
+        """Stored bits of one element; 0 for a string."""
         return _BITS[self]
 
     @property
@@ -52,7 +52,7 @@ class DataType(enum.Enum):
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The numpy dtype that holds it. A sub-byte integer is held one element a byte."""
+        """The numpy dtype that holds it. Sub-byte integers use one byte per element."""
         return _numpy_dtype(self)
 
 
@@ -66,15 +66,15 @@ def _numpy_dtype(dtype: DataType) -> np.dtype[Any]:
     if dtype is DataType.STRING:
         return np.dtype(object)
     if dtype in _ML_DTYPES:
-        import ml_dtypes  # only models with such weights pay for it
+        import ml_dtypes  # imported only for models with such weights
 
         name: Any = getattr(ml_dtypes, _ML_DTYPES[dtype])
     elif dtype.bits < 8:
         name = np.int8 if dtype is DataType.INT4 else np.uint8
     else:
         name = dtype.value.replace("fp", "float")
-    found: np.dtype[Any] = np.dtype(name)
-    return found
+    result: np.dtype[Any] = np.dtype(name)
+    return result
 
 
 _ML_DTYPES = {
@@ -84,11 +84,11 @@ _ML_DTYPES = {
 }
 
 Shape: TypeAlias = tuple[int | None, ...]
-"""Sizes of the axes; None where the size is only known at a prediction."""
+"""Sizes of the axes; None if a size is only known at prediction time."""
 
 
 class TensorType(NamedTuple):
-    """A tensor; `shape` is () for a scalar and None where even the rank is unknown."""
+    """A tensor; `shape` is () for a scalar and None if the rank is unknown."""
 
     dtype: DataType
     shape: Shape | None = ()
@@ -100,7 +100,7 @@ class TensorType(NamedTuple):
 
 
 class ListType(NamedTuple):
-    """A list of values of one type; `length` is None where it can grow."""
+    """A list of values of one type; `length` is None if it can grow."""
 
     element: ValueType
     length: int | None = None
@@ -125,7 +125,7 @@ class DictionaryType(NamedTuple):
 
 
 class StateType(NamedTuple):
-    """A tensor that lives from one prediction to the next (iOS 18)."""
+    """A tensor that persists between predictions (iOS 18)."""
 
     wrapped: TensorType
 

@@ -1,3 +1,3 @@
-"""Version: of this package; part of the cache's key."""
+"""Version: the package version, part of the cache key."""
 
 __version__ = "0.1.0"

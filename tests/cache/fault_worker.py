@@ -22,7 +22,7 @@ import onnxruntime  # noqa: F401
 
 import pippin
 from pippin.cache.store import Cache
-from pippin.engines.openvino_extension_module import openvino
+from pippin.engines.openvino_lean_import import openvino
 from pippin.format.schema import messages
 from pippin.specialization import specializer  # noqa: F401
 

@@ -212,7 +212,7 @@ def test_export_and_import(package, cache, tmp_path):
     other = Cache(tmp_path / "other")
     assert import_entries(other, tmp_path / "entries.tar") == [key]
     assert label(package, other) == "cached"
-    with pytest.raises(CacheError, match="no sound entry"):
+    with pytest.raises(CacheError, match="no valid entry"):
         export_entries(cache, ["nothing"], tmp_path / "more.tar")
     assert not (tmp_path / "more.tar").exists()
 
@@ -225,10 +225,10 @@ def replace_name(member, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: replace_name(m, "../outside") if m.name.endswith("plan.json") else m, "no file of an entry"),
-        (lambda m: replace_name(m, m.name + "x") if m.name.endswith("plan.json") else m, "not sound"),
-        (lambda m: None if m.name.endswith("plan.json") else m, "not sound"),
-        (lambda m: replace_name(m, "f" * 40 + m.name[40:]), "those of another"),
+        (lambda m: replace_name(m, "../outside") if m.name.endswith("plan.json") else m, "not part of a cache entry"),
+        (lambda m: replace_name(m, m.name + "x") if m.name.endswith("plan.json") else m, "is invalid"),
+        (lambda m: None if m.name.endswith("plan.json") else m, "is invalid"),
+        (lambda m: replace_name(m, "f" * 40 + m.name[40:]), "do not match the key"),
     ],
     ids=["leads out", "other file", "missing file", "other key"],
 )

@@ -76,6 +76,7 @@ class TestCompiled:
         asset = ct.models.model.MLModelAsset.from_path(model.get_compiled_model_path())
         same(ct.models.CompiledMLModel.from_asset(asset).predict({"x": X}))
 
+    @pytest.mark.slow
     def test_options_of_loading_are_taken(self, model):
         hints = {
             "reshapeFrequency": ct.ReshapeFrequency.Infrequent,

@@ -97,7 +97,7 @@ def test_durations_are_there_after_the_work(doubling):
 
 
 def test_a_wrong_shape_is_a_runtime_error_that_says_so(doubling):
-    with pytest.raises(RuntimeError, match=r"the shape 1 x 4 was given; allowed is 1 x 3"):
+    with pytest.raises(RuntimeError, match=r"must have the shape 1 x 3, got 1 x 4"):
         doubling.predict({"x": np.zeros((1, 4), np.float32)})
 
 

@@ -55,6 +55,7 @@ def accuracy(model, x, y):
     return np.mean([one["y"].argmax() == label for one, label in zip(found, y, strict=True)])
 
 
+@pytest.mark.slow
 def test_the_quantized_network_reads_as_well(digits, models):
     _, x, y = digits
     exact, quantized = (accuracy(model, x[TRAINED:], y[TRAINED:]) for model in models)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SCRIPT = Path(__file__).parent / "macos_script.py"
 WAYS = {
     "pippin run": ["-m", "pippin", "run", str(SCRIPT)],
@@ -70,7 +72,7 @@ def test_an_error_of_the_script_is_shown_as_its_own(tmp_path):
 def test_a_missing_script_is_a_wrong_use():
     done = run("-m", "pippin", "run", "no-such.py")
     assert done.returncode == 2
-    assert "no-such.py: there is no such file" in done.stderr
+    assert "file not found: no-such.py" in done.stderr
 
 
 def test_as_a_pytest_plugin(tmp_path):

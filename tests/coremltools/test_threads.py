@@ -19,6 +19,7 @@ def products(installed):
     return converted(lambda x: mb.relu(x=mb.linear(x=x, weight=WEIGHT), name="y"), x=(64, 256))
 
 
+@pytest.mark.slow
 def test_eight_threads_hammer_one_model(products):
     def hammer(seed):
         rng = np.random.default_rng(seed)
@@ -66,5 +67,5 @@ def test_threads_and_engine_by_the_environment(products, monkeypatch):
     assert model.__proxy__._model.engine == "onnxruntime"
     assert model.__proxy__._model.configuration.threads == 1
     monkeypatch.setenv("PIPPIN_THREADS", "many")
-    with pytest.warns(RuntimeWarning, match="PIPPIN_THREADS is 'many'"):
+    with pytest.warns(RuntimeWarning, match="PIPPIN_THREADS must be a number, got 'many'"):
         ct.models.MLModel(products.package_path)

@@ -17,6 +17,8 @@ from coremltools.models.ml_program.experimental.perf_utils import MLModelBenchma
 
 import coremltools as ct
 
+pytestmark = pytest.mark.slow
+
 RELU = "StatefulPartitionedCall_model_1_re_lu_2_Relu"
 NOTES = "Identity_1"
 

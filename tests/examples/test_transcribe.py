@@ -254,6 +254,7 @@ def notes_in(path):
         return [(float(r["start_seconds"]), int(r["midi_pitch"]), r["name"]) for r in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_demo(run, tmp_path):
     code, printed = run()
     assert code == 0, printed
@@ -267,6 +268,7 @@ def test_demo(run, tmp_path):
     assert (np.abs(picture.astype(int) - (0x7F, 0xE0, 0xD0)).sum(1) < 12).sum() > 1000, "the boxes are drawn"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "score, message",
     [([*SCORE, Note(5.9, 0.3, 79)], "missed: G5 at 5.90 s"), (SCORE[:-1], "not in the score")],
@@ -279,6 +281,7 @@ def test_demo_fails_where_the_score_differs(score, message, run, monkeypatch):
     assert message in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form, rate", [("int24", 48_000), ("float32", 44_100)])
 def test_recording(form, rate, run, tmp_path):
     from scipy.signal import resample

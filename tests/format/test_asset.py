@@ -130,9 +130,9 @@ def test_reading_leaves_the_message_as_it_was(package, message):
 
 # name: (the weights that are given, what the message says)
 MISSING = {
-    "none": (None, "'weights/weight.bin' is missing: give `weights`"),
-    "empty-mapping": ({}, r"is missing from `weights` \(which has: none\)"),
-    "other-names": ({"b.bin": b"", "a.bin": b""}, r"is missing from `weights` \(which has: a.bin, b.bin\)"),
+    "none": (None, "'weights/weight.bin' is missing: pass `weights`"),
+    "empty-mapping": ({}, r"is missing from `weights` \(it has: none\)"),
+    "other-names": ({"b.bin": b"", "a.bin": b""}, r"is missing from `weights` \(it has: a.bin, b.bin\)"),
     "absent-folder": ("/nowhere/at/all", "is missing from /nowhere/at/all"),
 }
 
@@ -147,12 +147,12 @@ def test_missing_weights_say_what_was_given(name, message):
 def test_a_file_missing_from_its_package(package, tmp_path):
     copy = Path(shutil.copytree(package, tmp_path / "m.mlpackage"))
     (folder(copy) / "weight.bin").unlink()
-    with pytest.raises(WeightError, match=r"m\.mlpackage: the weight file 'weights/weight\.bin' is missing from the"):
+    with pytest.raises(WeightError, match=r"m\.mlpackage: weight file 'weights/weight\.bin' is missing from the"):
         weight_of(open_asset(copy))
 
 
 def test_a_weight_file_that_is_none(message):
-    with pytest.raises(WeightError, match=r"weights/weight\.bin: its header has the version 0"):
+    with pytest.raises(WeightError, match=r"weights/weight\.bin: unknown weight file version 0"):
         weight_of(open_asset(message, {"weights/weight.bin": bytes(1000)}))
 
 
@@ -160,14 +160,14 @@ def test_a_weight_file_that_is_none(message):
 @pytest.mark.parametrize("name", ["@model_path/../../../../x", "/etc/hostname", "@model_path/weights/../../../../x"])
 def test_a_weight_path_may_not_leave(name, kind, package, message):
     asset = open_asset(package) if kind == "package" else open_asset(message, folder(package))
-    with pytest.raises(PackageError, match="leads out of the package"):
+    with pytest.raises(PackageError, match="points outside the package"):
         asset.weights(name)
 
 
 def test_weights_beside_what_has_its_own(package):
-    with pytest.raises(ConfigurationError, match=r"linear\.mlpackage: has weights of its own"):
+    with pytest.raises(ConfigurationError, match=r"linear\.mlpackage has its own weights"):
         open_asset(package, folder(package))
-    with pytest.raises(ConfigurationError, match=r"linear\.mlpackage: has weights of its own"):
+    with pytest.raises(ConfigurationError, match=r"linear\.mlpackage has its own weights"):
         open_asset(open_asset(package), {})
 
 
@@ -192,23 +192,23 @@ def made(path, *files):
 
 # name: (what is opened, the error, what it says)
 REFUSED = {
-    "absent": (lambda d, p: d / "gone.mlpackage", PackageError, r"gone\.mlpackage: there is no such file or folder"),
-    "below-a-file": (lambda d, p: touched(d / "f") / "x", PackageError, "there is no such file or folder"),
+    "absent": (lambda d, p: d / "gone.mlpackage", PackageError, r"gone\.mlpackage: no such file or folder"),
+    "below-a-file": (lambda d, p: touched(d / "f") / "x", PackageError, "no such file or folder"),
     "too-long": (lambda d, p: "x" * 5000, PackageError, "cannot be opened: .*File name too long"),
     "null-byte": (lambda d, p: "a\0b", PackageError, "cannot be opened: embedded null byte"),
-    "number": (lambda d, p: 3, PackageError, "a int was given"),
-    "none": (lambda d, p: None, PackageError, "a NoneType was given"),
+    "number": (lambda d, p: 3, PackageError, "got int"),
+    "none": (lambda d, p: None, PackageError, "got NoneType"),
     "zip": (lambda d, p: zipped(d / "m.mlpackage.zip", p), PackageError, r"is a zip archive; unpack it"),
     "manifest": (lambda d, p: p / "Manifest.json", PackageError, r"open the folder .*linear\.mlpackage"),
-    "folder": (lambda d, p: made(d / "models"), PackageError, r"is no model package: it has no Manifest\.json"),
-    "compiled": (lambda d, p: made(d / "m.mlmodelc"), PackageError, r"is no compiled model: it has no coremldata\.bin"),
-    "compiled-unnamed": (lambda d, p: made(d / "m", "coremldata.bin"), SpecificationError, "offset 0: found 0 bytes"),
-    "onnx": (lambda d, p: touched(d / "m.onnx"), UnsupportedModelError, r"is an ONNX model; an \.mlpackage or \.mlmodel"),
+    "folder": (lambda d, p: made(d / "models"), PackageError, r"is not a model package: Manifest\.json is missing"),
+    "compiled": (lambda d, p: made(d / "m.mlmodelc"), PackageError, r"is not a compiled model: coremldata\.bin is missing"),
+    "compiled-unnamed": (lambda d, p: made(d / "m", "coremldata.bin"), SpecificationError, "offset 0: expected 4 bytes for the model kind"),
+    "onnx": (lambda d, p: touched(d / "m.onnx"), UnsupportedModelError, r"is an ONNX model; expected an \.mlpackage or \.mlmodel"),
     "torch": (lambda d, p: touched(d / "M.PT"), UnsupportedModelError, r"is a PyTorch model; .*\(coremltools converts"),
     "keras": (lambda d, p: touched(d / "m.keras"), UnsupportedModelError, "is a Keras model"),
     "empty-file": (lambda d, p: touched(d / "m.mlmodel"), SpecificationError, "the model specification is empty"),
     "empty-bytes": (lambda d, p: b"", SpecificationError, "model in memory: the model specification is empty"),
-    "text-bytes": (lambda d, p: b"<html>404</html>", SpecificationError, "no model specification, or a damaged one"),
+    "text-bytes": (lambda d, p: b"<html>404</html>", SpecificationError, "is not a model specification, or is damaged"),
 }  # fmt: skip
 
 

@@ -171,7 +171,7 @@ BROKEN = {
     ),
     "version 11": (lambda m: setattr(m, "specificationVersion", 11), UnsupportedVersionError, "11"),
     "version 0": (lambda m: setattr(m, "specificationVersion", 0), SpecificationError, "version 0"),
-    "no model": (lambda m: m.ClearField("mlProgram"), SpecificationError, "no model in it"),
+    "no model": (lambda m: m.ClearField("mlProgram"), SpecificationError, "no model of a known kind"),
 }
 
 
@@ -287,14 +287,16 @@ def test_states_stand_apart_from_inputs():
 def test_a_state_is_a_state():
     made = model(9)
     array(made.description.state.add(name="s").type, (1,))
-    with pytest.raises(SpecificationError, match=r"state 's' of 'main' is described as MultiArray \(float32, 1\)"):
+    with pytest.raises(
+        SpecificationError, match=r"state 's' of function 'main' must be a State, got MultiArray \(float32, 1\)"
+    ):
         open_asset(made).description  # noqa: B018
 
 
 def test_a_feature_without_a_name():
     made = model()
     array(made.description.output.add().type, (1,))
-    with pytest.raises(SpecificationError, match="without a name"):
+    with pytest.raises(SpecificationError, match="has no name"):
         open_asset(made).description  # noqa: B018
 
 

@@ -144,17 +144,17 @@ DEFECTS = {
     "empty": (b"", "is not valid JSON"),
     "bad-utf8": (b'{"a": "\xff\xff"}', "is not valid JSON"),
     "deep": (b"[" * 100_000, "is not valid JSON"),
-    "a-list": ([], "holds a list; an object is needed"),
-    "a-string": ("x", "holds a str; an object is needed"),
+    "a-list": ([], "must contain a JSON object, got list"),
+    "a-string": ("x", "must contain a JSON object, got str"),
     "no-version": (manifest(fileFormatVersion=None), "format version ''"),
-    "version-2": (manifest(fileFormatVersion="2.0.0"), "format version '2.0.0'; this version reads 1.x"),
+    "version-2": (manifest(fileFormatVersion="2.0.0"), "format version '2.0.0'; expected 1.x"),
     "version-10": (manifest(fileFormatVersion="10.0.0"), "format version '10.0.0'"),
     "no-items": (manifest(itemInfoEntries=None), "lists no items"),
     "empty-items": (manifest({}), "lists no items"),
     "items-a-list": (manifest([ROOT]), "lists no items"),
-    "no-root": (manifest(rootModelIdentifier=None), "'rootModelIdentifier' None is not among its items"),
-    "unknown-root": (manifest(rootModelIdentifier="Z"), "'rootModelIdentifier' 'Z' is not among its items"),
-    "root-a-list": (manifest(rootModelIdentifier=["A"]), "is not among its items"),
+    "no-root": (manifest(rootModelIdentifier=None), "'rootModelIdentifier' None is not among the manifest's items"),
+    "unknown-root": (manifest(rootModelIdentifier="Z"), "'rootModelIdentifier' 'Z' is not among the manifest's items"),
+    "root-a-list": (manifest(rootModelIdentifier=["A"]), "is not among the manifest's items"),
     "item-a-string": (manifest({"A": ROOT, "B": "weights"}), "item 'B' has no path"),
     "item-without-path": (manifest({"A": ROOT, "B": {"name": "weights"}}), "item 'B' has no path"),
     "item-path-empty": (manifest({"A": ROOT, "B": {"path": ""}}), "item 'B' has no path"),
@@ -162,9 +162,9 @@ DEFECTS = {
     "item-path-null-byte": (manifest({"A": ROOT, "B": {"path": "a\0b"}}), "item 'B' has no path"),
     "root-missing": (manifest({"A": {"path": "gone.mlmodel"}}), "specification Data/gone.mlmodel is missing"),
     "root-a-folder": (manifest({"A": WEIGHTS}), "specification Data/com.apple.CoreML/weights is missing"),
-    "root-outside": (manifest({"A": {"path": "../../m.mlmodel"}}), "leads out of the package"),
-    "root-absolute": (manifest({"A": {"path": "/etc/hostname"}}), "leads out of the package"),
-    "item-outside": (manifest({"A": ROOT, "B": {"path": "../../weights"}}), "leads out of the package"),
+    "root-outside": (manifest({"A": {"path": "../../m.mlmodel"}}), "points outside the package"),
+    "root-absolute": (manifest({"A": {"path": "/etc/hostname"}}), "points outside the package"),
+    "item-outside": (manifest({"A": ROOT, "B": {"path": "../../weights"}}), "points outside the package"),
 }
 
 
@@ -179,13 +179,13 @@ def test_a_defect_of_the_manifest(name, tmp_path):
 
 
 def test_a_folder_that_is_no_package(tmp_path):
-    with pytest.raises(PackageError, match=r"is no model package: it has no Manifest\.json"):
+    with pytest.raises(PackageError, match=r"is not a model package: Manifest\.json is missing"):
         open_package(tmp_path)
 
 
 def test_a_manifest_that_is_a_folder(tmp_path):
     (tmp_path / "Manifest.json").mkdir()
-    with pytest.raises(PackageError, match=r"Manifest\.json: cannot be read: Is a directory"):
+    with pytest.raises(PackageError, match=r"Manifest\.json cannot be read: Is a directory"):
         open_package(tmp_path)
 
 
@@ -193,7 +193,7 @@ def test_a_manifest_that_is_a_folder(tmp_path):
 def test_a_weight_path_may_not_leave_the_package(relative, tmp_path):
     (tmp_path / "secret").write_text("outside")
     package = open_package(lay_out(tmp_path / "m.mlpackage", manifest()))
-    with pytest.raises(PackageError, match=r"leads out of the package|cannot be resolved"):
+    with pytest.raises(PackageError, match=r"points outside the package"):
         package.find(relative)
 
 

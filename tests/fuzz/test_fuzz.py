@@ -17,13 +17,15 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.models import datatypes
 from coremltools.models.neural_network import NeuralNetworkBuilder
-from test_bad_input import WEIGHT
 
 import pippin
 from format.test_compiled import BASE, conv, layout_b
 from format.test_compiled import network as compiled_network
 from pippin.program import mil_text, open_model, read_program
+from runtime.test_bad_input import WEIGHT
 from support.small_models import saved_program
+
+pytestmark = pytest.mark.process
 
 CASES, BATCHES = 2_000, 8
 COMPILED_CASES, COMPILED_BATCHES = 1_000, 2

@@ -22,6 +22,8 @@ from lowering.classical.test_support_vectors import classifier, sparse_model
 from lowering.classical.test_tree_ensemble import many_trees, stump
 from lowering.classical.test_vectors import dict_vectorizer, extractor, scaler, vectorizer
 
+pytestmark = pytest.mark.process
+
 CASES, BATCHES = 1_000, 4
 SECONDS = 400
 

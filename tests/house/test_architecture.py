@@ -90,6 +90,7 @@ def test_an_old_name_is_an_attribute_too():
         importlib.import_module("pippin.nothing_of_this_name")
 
 
+@pytest.mark.process
 def test_nothing_of_ours_uses_an_old_name():
     code = "import pippin, pippin.apps.cli, pippin.coremltools.libcoremlpython, pippin.apps.studio.page"
     done = subprocess.run(

@@ -11,6 +11,8 @@ from coremltools.converters.mil.mil import Builder as mb
 
 from support.small_models import saved_program
 
+pytestmark = pytest.mark.process
+
 HEAVY = {
     "coremltools",
     "torch",

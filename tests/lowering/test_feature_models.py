@@ -64,7 +64,7 @@ def test_another_length_gives_other_frames():
 
 @pytest.mark.parametrize(
     ("samples", "shape", "message"),
-    [(15600, (1, 95, 64), "is described as"), (399, (1, 1, 64), "400 samples of sound are needed")],
+    [(15600, (1, 95, 64), "the description declares"), (399, (1, 1, 64), "at least 400 sound samples")],
 )
 def test_sound_preprocessing_that_contradicts_itself(samples, shape, message):
     with pytest.raises(SpecificationError, match=message):

@@ -105,6 +105,7 @@ def test_the_price_of_a_habitat(shared_models):
     assert predicted(path, features, None)["price"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_detector_of_a_pipeline(engine, shared_models):
     """The ML Program of the compiled pipeline against that of the package."""

@@ -116,7 +116,7 @@ def test_enumerated_shapes(engine):
     for shape in shapes:
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         np.testing.assert_allclose(model.predict({"x": x})["y"], expected_convolution(x), atol=1e-4)
-    with pytest.raises(FeatureShapeError, match="1 x 3 x 8 x 8 was given"):
+    with pytest.raises(FeatureShapeError, match="got 1 x 3 x 8 x 8"):
         model.predict({"x": np.zeros((1, 3, 8, 8), np.float32)})
 
 
@@ -128,7 +128,7 @@ def test_ranges_of_shapes(engine):
     for shape in [(1, 3, 4, 4), (3, 3, 20, 33), (2, 3, 7, 5)]:
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         np.testing.assert_allclose(model.predict({"x": x})["y"], expected_convolution(x), atol=1e-4)
-    with pytest.raises(FeatureShapeError, match="4 x 3 x 8 x 8 was given"):
+    with pytest.raises(FeatureShapeError, match="got 4 x 3 x 8 x 8"):
         model.predict({"x": np.zeros((4, 3, 8, 8), np.float32)})
 
 

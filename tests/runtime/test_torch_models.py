@@ -13,6 +13,8 @@ import coremltools as ct
 import pippin
 from support.networks import Decoder, Encoder, MobileNetV2, Recurrent, ResNet, Tinted, UNet, seeded
 
+pytestmark = pytest.mark.slow
+
 ENGINES = ("openvino", "onnxruntime")
 PRECISIONS = {"float32": (ct.precision.FLOAT32, 1e-3), "float16": (ct.precision.FLOAT16, 1e-2)}
 

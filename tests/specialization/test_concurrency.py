@@ -12,7 +12,7 @@ import pytest
 from pippin.engines import Settings
 from pippin.errors import CompilationError, PredictionError
 from pippin.specialization import concurrency
-from pippin.specialization.candidates import Choice, Trial, settle
+from pippin.specialization.candidates import Choice, Trial, discard_losers
 from pippin.specialization.progress import Stages
 
 
@@ -52,7 +52,7 @@ def decided(monkeypatch):
             found = rates[calls[-1]]
             return found[(calls.count(calls[-1]) - 1) % len(found)] if isinstance(found, list) else found
 
-        monkeypatch.setattr(concurrency, "rate", rate)
+        monkeypatch.setattr(concurrency, "measure_throughput", rate)
         calls.clear()
         rows = [
             Trial(Device(name, fails=name in fails), Settings(), Compiled(), times=[seconds])
@@ -63,7 +63,7 @@ def decided(monkeypatch):
         found = concurrency.choose_concurrency(
             choice, dict.fromkeys(times, b""), lambda: inputs, "fast_prediction", Stages()
         )
-        settle(choice, found.best, "fast_prediction")
+        discard_losers(choice, found.best, "fast_prediction")
         return found, rows
 
     choose.calls = calls
@@ -120,7 +120,7 @@ def test_what_is_chosen(decided, case):
     assert found.best.engine.name == engine
     assert tuple(settings.streams for settings in found.settings) == streams
     assert [row.compiled is None for row in rows] == [row is not found.best for row in rows]
-    assert all(row.note for row in (*rows, *found.tried) if row is not found.best)
+    assert all(row.note for row in (*rows, *found.trials) if row is not found.best)
 
 
 def test_those_far_behind_are_measured_once(decided):
@@ -132,14 +132,14 @@ def test_those_far_behind_are_measured_once(decided):
 def test_a_form_that_cannot_be_compiled_says_why(decided):
     found, _ = decided({"a": 0.010}, rates(a=(100, 130, 0)), fails=("a",))
     assert [settings.streams for settings in found.settings] == [1]
-    assert [row.note for row in found.tried if row.settings.streams == 2] == ["no memory"]
+    assert [row.note for row in found.trials if row.settings.streams == 2] == ["no memory"]
 
 
 def test_short_predictions_have_one_form_but_many_at_once_decide(decided):
     found, _ = decided({"a": 10.0e-6, "b": 10.1e-6}, rates(a=(1e5, 0, 0), b=(2e5, 0, 0)))
     assert found.best.engine.name == "b"
     assert found.settings == ()
-    assert found.tried == ()
+    assert found.trials == ()
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 7])
@@ -152,7 +152,7 @@ def test_a_caller_that_fails_ends_the_measurement(at):
                 raise PredictionError("out of memory")
 
     with pytest.raises(PredictionError, match="out of memory"):
-        concurrency.rate(Trial(Device("a"), Settings(), Failing()), {}, 2)
+        concurrency.measure_throughput(Trial(Device("a"), Settings(), Failing()), {}, 2)
 
 
 class Clock(local):
@@ -175,4 +175,6 @@ def test_a_rate_is_that_of_all_at_work(callers, side_by_side, expected, monkeypa
             first = clock.now == 0.0
             clock.now += 0.1 if side_by_side else 0.1 * (1 + next(places) if first else callers)
 
-    assert concurrency.rate(Trial(Device("a"), Settings(), Compiled()), {}, callers) == pytest.approx(expected)
+    assert concurrency.measure_throughput(Trial(Device("a"), Settings(), Compiled()), {}, callers) == pytest.approx(
+        expected
+    )

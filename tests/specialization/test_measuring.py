@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pippin.engines import Settings, all_engines
-from pippin.specialization import candidates, contention, settling
+from pippin.specialization import candidates, contention, spinning_threads
 from pippin.specialization.candidates import Trial, _best
 from pippin.specialization.progress import Stages
 
@@ -36,7 +36,7 @@ class Clock:
 def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr(candidates, "time", made)
-    monkeypatch.setattr(settling, "time", made)
+    monkeypatch.setattr(spinning_threads, "time", made)
     monkeypatch.setattr(contention, "time", made)
     return made
 
@@ -54,7 +54,7 @@ def row(clock, engine, seconds, precision="float32", off=0.0):
 
 
 def measured(rows, allowed, rounds=5):
-    return candidates._measured(rows, INPUTS, "auto", ["y"], rounds, allowed, Stages())
+    return candidates._measure(rows, INPUTS, "auto", ["y"], rounds, allowed, Stages())
 
 
 def test_short_predictions_are_run_several_times(clock):
@@ -107,13 +107,13 @@ def test_one_that_was_slow_for_a_moment_is_chosen(clock):
 
 def test_a_moment_longer_than_the_measuring_is_waited_for(clock, monkeypatch):
     rows = threads_and_one(clock, until=8.0)
-    monkeypatch.setattr(contention, "PATIENCE", 10.0)
-    monkeypatch.setattr(contention, "shared", lambda: clock.now < 8.0)
+    monkeypatch.setattr(contention, "MAX_WAIT", 10.0)
+    monkeypatch.setattr(contention, "is_contended", lambda: clock.now < 8.0)
     monkeypatch.setattr("pippin.devices.cpu.cores", lambda: 2)
     told = []
-    candidates._measured(rows, INPUTS, "auto", ["y"], 20, math.inf, Stages(lambda p: told.append(p.detail)))
+    candidates._measure(rows, INPUTS, "auto", ["y"], 20, math.inf, Stages(lambda p: told.append(p.detail)))
     assert _best(rows, 0.01) is rows[0]
-    assert contention.BUSY in told
+    assert contention.WAITING_MESSAGE in told
     assert 8.0 < clock.now < 9.0
 
 
@@ -131,26 +131,26 @@ def test_the_machine_is_shared_where_two_threads_are_slower_than_one(monkeypatch
 
     monkeypatch.setattr(contention, "time", SimpleNamespace(perf_counter=now))
     monkeypatch.setattr(contention.np, "matmul", product)
-    assert contention.shared() is shared
+    assert contention.is_contended() is shared
 
 
 @pytest.mark.parametrize(("cores", "waited"), [(1, 0.0), (2, 10.0)])
 def test_waiting_has_an_end(clock, monkeypatch, cores, waited):
-    monkeypatch.setattr(contention, "shared", lambda: True)
+    monkeypatch.setattr(contention, "is_contended", lambda: True)
     monkeypatch.setattr("pippin.devices.cpu.cores", lambda: cores)
-    contention.wait(10.0, lambda: None)
+    contention.wait_until_uncontended(10.0, lambda: None)
     assert clock.now == pytest.approx(waited, abs=0.2)
 
 
 def test_a_rate_from_a_moment_does_not_count():
     assert contention.typical_rate([100, 100, 210, 200, 205]) == 205
-    assert contention.typical([9.0, 9.0, 5.0, 5.1, 5.2]) == 5.1
+    assert contention.typical_time([9.0, 9.0, 5.0, 5.1, 5.2]) == 5.1
 
 
 @pytest.mark.parametrize(("spins", "waited"), [(0, 0.004), (0.05, 0.056), (1e9, 0.2)])
 def test_waiting_until_nothing_spins(clock, spins, waited):
     clock.spins = spins
-    settling.wait()
+    spinning_threads.wait_until_idle()
     assert clock.now == pytest.approx(waited, abs=0.005)
 
 

@@ -15,7 +15,7 @@ from pippin import Cancellation, Configuration, Hints
 from pippin.cache.store import Cache
 from pippin.engines import all_engines
 from pippin.errors import ConfigurationError, SpecializationCancelled, UnsupportedOperationError
-from pippin.specialization.candidates import _best, _why
+from pippin.specialization.candidates import _best, _reason
 from pippin.specialization.precision import signal_to_noise
 from support.small_models import saved_program
 
@@ -66,10 +66,10 @@ def test_the_fastest_is_chosen_and_of_level_ones_the_one_that_loads_faster():
     fast = Trial(openvino, Settings(), compilation=0.5, times=[1.0, 9.0, 1.0])
     level = Trial(runtime, Settings(), compilation=0.2, times=[1.01])
     assert _best([slow, fast], 0.1) is fast
-    assert "3.00 times as long as openvino" in _why(slow, fast, 0.1)
+    assert "3.00 times as long as openvino" in _reason(slow, fast, 0.1)
     assert _best([slow, fast, level], 0.1) is level
     assert _best([slow, fast, level], 0.001) is fast
-    assert "level" in _why(fast, level, 0.1)
+    assert "tied" in _reason(fast, level, 0.1)
 
 
 def test_fast_load_measures_nothing(package):
@@ -79,6 +79,7 @@ def test_fast_load_measures_nothing(package):
     assert "measure" not in plan.stages
 
 
+@pytest.mark.slow
 def test_fast_prediction_searches_threads_and_throughput(package):
     plan = pippin.load(package, Configuration(hints=Hints("fast_prediction"))).compute_plan
     assert {c.engine for c in plan.candidates} == {e.name for e in all_engines().values() if e.installed}
@@ -87,6 +88,7 @@ def test_fast_prediction_searches_threads_and_throughput(package):
         assert {c.threads for c in plan.candidates} >= {None, 1}
 
 
+@pytest.mark.slow
 def test_an_engine_that_computes_something_else_is_not_chosen(package, monkeypatch):
     """What is not trusted by itself is compared, however fast it is."""
     mnn = all_engines()["mnn"]
@@ -103,7 +105,7 @@ def test_an_engine_that_computes_something_else_is_not_chosen(package, monkeypat
     monkeypatch.setattr(type(mnn), "compile", wrong)
     model = pippin.load(package, Configuration(hints=Hints("fast_prediction")))
     assert model.engine != "mnn"
-    assert all("70 are needed" in c.note for c in model.compute_plan.candidates if c.engine == "mnn")
+    assert all("70 dB is required" in c.note for c in model.compute_plan.candidates if c.engine == "mnn")
 
 
 def test_a_named_engine_is_the_only_candidate(package):
@@ -145,7 +147,7 @@ def test_a_result_with_too_much_noise_is_refused(tmp_path):
     noisy = saved_program(tmp_path, program, dtype=np.float16, target=ct.target.iOS17, x=(8, 64))
     plan = pippin.load(noisy).compute_plan
     assert plan.segments[0].precision == "float32"
-    assert any("dB over the noise" in c.note for c in plan.candidates)
+    assert any("signal-to-noise" in c.note for c in plan.candidates)
 
 
 def test_a_precision_that_is_asked_for(package, half):

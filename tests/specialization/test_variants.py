@@ -13,8 +13,8 @@ import pippin
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError
 from pippin.specialization import concurrency
-from pippin.specialization.artifacts import CompiledSegment, adapted
-from pippin.specialization.variants import Serialized, Variant, VariantSelector
+from pippin.specialization.artifacts import CompiledSegment, with_variants
+from pippin.specialization.concurrency_variants import Serialized, Variant, VariantSelector
 from support.small_models import saved_program
 
 
@@ -34,13 +34,13 @@ class Form:
 def test_which_form():
     log, held = [], threading.Event()
     alone, two, eight = Form("alone", log), Form("two", log), Form("eight", log)
-    adaptive = VariantSelector(alone, [Variant(8, None, eight), Variant(2, None, two)])
-    adaptive.run({})
+    selector = VariantSelector(alone, [Variant(8, None, eight), Variant(2, None, two)])
+    selector.run({})
     for form in (alone, two, eight):
         form.held = held
     threads = []
     for number in range(1, 10):
-        thread = threading.Thread(target=adaptive.run, args=({},))
+        thread = threading.Thread(target=selector.run, args=({},))
         thread.start()
         threads.append(thread)
         while len(log) < 1 + number:
@@ -54,16 +54,16 @@ def test_which_form():
 def test_alone_again_after_some_calm():
     log, held = [], threading.Event()
     alone, two = Form("alone", log, held), Form("two", log)
-    adaptive = VariantSelector(alone, [Variant(2, None, two)])
-    thread = threading.Thread(target=adaptive.run, args=({},))
+    selector = VariantSelector(alone, [Variant(2, None, two)])
+    thread = threading.Thread(target=selector.run, args=({},))
     thread.start()
     while not log:
         pass
-    adaptive.run({})
+    selector.run({})
     held.set()
     thread.join()
     for _ in range(4):
-        adaptive.run({})
+        selector.run({})
     assert log == ["alone", "two", "two", "two", "alone", "alone"]
 
 
@@ -80,15 +80,15 @@ def test_a_form_is_loaded_beside_what_runs(fails):
         return two
 
     variant = Variant(2, load)
-    adaptive = VariantSelector(alone, [variant])
-    adaptive._calm = 0
-    adaptive.run({})
-    adaptive.run({})
+    selector = VariantSelector(alone, [variant])
+    selector._sequential = 0
+    selector.run({})
+    selector.run({})
     assert log == ["alone", "alone"]  # nobody waits for it
     go.set()
     loading[0].join()
-    adaptive._calm = 0
-    adaptive.run({})
+    selector._sequential = 0
+    selector.run({})
     assert log[2:] == ["alone" if fails else "two"]
     assert len(loading) == 1
 
@@ -109,7 +109,7 @@ def test_one_at_a_time():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: one.run({}), range(200)))
     assert most == [1]
-    assert isinstance(adapted(Counted(), (Settings(streams=1),), None), Serialized)
+    assert isinstance(with_variants(Counted(), (Settings(streams=1),), None), Serialized)
 
 
 PER_CORES = {
@@ -142,11 +142,12 @@ def package(tmp_path_factory):
     return saved_program(tmp_path_factory.mktemp("adaptive"), body, x=(384, 384))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["default", "fast_prediction"])
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_many_at_once_get_the_same_results(package, engine, strategy, tmp_path, monkeypatch):
     """Prepared, then cached: the forms are in the plan and in the cache, and compute the same."""
-    monkeypatch.setattr(concurrency, "SHORT", 0.0)
+    monkeypatch.setattr(concurrency, "SHORT_PREDICTION", 0.0)
     monkeypatch.setattr("pippin.devices.cpu.cores", lambda: 2)
     x = np.random.default_rng(1).standard_normal((8, 384, 384)).astype(np.float32)
     configuration = pippin.Configuration(engine=engine, precision="float32", hints=pippin.Hints(strategy))
@@ -166,7 +167,7 @@ def test_many_at_once_get_the_same_results(package, engine, strategy, tmp_path, 
             assert plan.segments[0].streams == (2,)
         else:
             measured = [row for row in plan.candidates if row.streams is not None]
-            assert measured and all(row.throughput > 0 and "many at once" in row.note for row in measured)
+            assert measured and all(row.throughput > 0 and "under load" in row.note for row in measured)
     assert labels == ["prepare and cache", "cached"]
 
 
@@ -174,4 +175,4 @@ def test_a_part_survives_the_cache():
     import json
 
     part = CompiledSegment("openvino", Settings(), ("a",), ("b",), (Settings(threads=1, streams=2),))
-    assert CompiledSegment.from_plain(json.loads(json.dumps(part.to_plain()))) == part
+    assert CompiledSegment.from_dict(json.loads(json.dumps(part.to_dict()))) == part

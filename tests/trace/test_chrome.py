@@ -161,7 +161,7 @@ def test_an_empty_recording(tmp_path):
 @pytest.mark.parametrize("text", ["", "[1, 2]", "{}", '{"traceEvents": 3}', '{"traceEvents": [{"ph": "X"}]}'])
 def test_what_is_no_trace(text, tmp_path):
     (tmp_path / "t.json").write_text(text)
-    with pytest.raises(TraceError, match=r"t\.json: is not a trace"):
+    with pytest.raises(TraceError, match=r"t\.json is not a"):
         summarize(tmp_path / "t.json")
 
 

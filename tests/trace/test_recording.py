@@ -134,7 +134,7 @@ def test_refusals_are_counted(package):
         return {}
 
     with pippin.trace.record() as recorded:
-        pending = model._service.submit(slow)
+        pending = model._executor.submit(slow)
         assert held.wait(60)
         with pytest.raises(PredictionDropped):
             model.predict(X)

@@ -55,6 +55,7 @@ def script(package, tmp_path):
     return path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("python", [[], [sys.executable]])
 def test_a_program_is_recorded(script, tmp_path, python):
     found = command("trace", "-o", tmp_path / "t.json", "--", *python, script, 3, "-o", "--json")
@@ -67,12 +68,14 @@ def test_a_program_is_recorded(script, tmp_path, python):
     assert command("trace", "summary", tmp_path / "t.json").stdout.count("prepare and cache") == 1
 
 
+@pytest.mark.process
 def test_the_environment_variable(package, tmp_path):
     found = command("predict", package, "--input", "x=zeros", PIPPIN_TRACE=str(tmp_path / "t.json"))
     assert found.returncode == 0, found.stderr
     assert "prediction" in events_in(tmp_path / "t.json")
 
 
+@pytest.mark.process
 def test_processes_that_a_program_starts_write_beside_it(script, tmp_path):
     code = f"import pippin, subprocess, sys\nsubprocess.run([sys.executable, {str(script)!r}, '2'])"
     subprocess.run(
@@ -83,10 +86,11 @@ def test_processes_that_a_program_starts_write_beside_it(script, tmp_path):
     assert events_in(tmp_path / "t.json") == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["-o", "absent/t.json", "--", "true"], "there is no folder"),
+        (["-o", "absent/t.json", "--", "true"], "does not exist"),
         (["--", "no-such-program"], "cannot be run"),
         (["summary", "absent.json"], "cannot be read"),
     ],
@@ -98,6 +102,7 @@ def test_wrong_uses(arguments, words, tmp_path, monkeypatch):
     assert words in found.stderr and "Traceback" not in found.stderr
 
 
+@pytest.mark.process
 def test_a_program_without_models(tmp_path):
     found = command("trace", "-o", tmp_path / "t.json", "--", sys.executable, "-c", "pass")
     assert found.returncode == 0

@@ -1,1 +1,1 @@
-"""Apps: models go in; what people look at comes out: command line, studio, gallery and generated interfaces."""
+"""Apps: command line, studio, gallery and generated interfaces. Models enter; output for humans leaves."""

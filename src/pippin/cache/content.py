@@ -1,7 +1,7 @@
-"""Content: the digest of a model's files, wherever they lie, and an index that spares hashing them again.
+"""Content: a digest of a model's files, independent of their location, with an index that avoids hashing them again.
 
-The index remembers size, times and inode of each file beside its digest. A file that changed less than two seconds
-before it was hashed is hashed again the next time: its times could be the same after another change.
+The index stores size, timestamps and inode of each file with the digest. If a file was modified less than two seconds
+before it was hashed, nothing is indexed, because a later change could leave its timestamps the same.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from ..errors import PackageError
 from ..format.mlpackage import SPECIFICATION, open_package
 from ..support.atomic_write import atomic_write
 
-_UNSURE = 2_000_000_000  # nanoseconds
+_MIN_AGE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"
 _CHUNK = 1 << 21
 SPECIALIZATIONS = "specializations"
-"""The folder of a compiled model in which its own specializations lie; no part of its content."""
+"""The folder in a compiled model that holds its specializations; not part of its content."""
 
 Stamp = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A model's files at one moment."""
+    """A digest of a model's files at one point in time."""
 
     digest: str
     stamps: Mapping[str, Stamp]
-    """Size, times and inode of each file, to see later whether one has changed."""
+    """Size, timestamps and inode of each file, to detect later changes."""
 
     def covers(self, files: Iterable[str]) -> bool:
-        """Whether each of these files is among those that were digested."""
+        """Whether the digest includes all of these files."""
         known = {Path(path).resolve() for path in self.stamps}
         return all(Path(file).resolve() in known for file in files)
 
@@ -47,28 +47,28 @@ class Content:
 
 
 def content_of(path: Path, weights: Path | None, index: Path | None) -> Content:
-    """The digest of a model on disk: of its specification and weights, by their paths inside the model.
+    """The digest of a model on disk: its specification and weights, with their paths inside the model.
 
-    The manifest is left out: it has random identifiers. `index` is the folder of the index; None: always hash.
-    Raises PackageError for what is no model.
+    The manifest is excluded because its identifiers are random. `index` is the index folder; None means always hash.
+    Raises PackageError if `path` is not a model or a file cannot be read.
     """
     known = _read(index, path, weights)
     if known is not None and all(_stamp(Path(file)) == tuple(stamp) for file, stamp in known["watched"].items()):
         return Content(known["digest"], {file: tuple(stamp) for file, stamp in known["watched"].items()})
     began = _now(index)
     files = dict(_files(path, weights))
-    watched = {str(file): _stamp(file) for file in (*files.values(), *_around(path, weights))}
+    watched = {str(file): _stamp(file) for file in (*files.values(), *_watched(path, weights))}
     lines = [f"{_hash(file)}  {name}\n" for name, file in sorted(files.items())]
     stamps = {file: stamp for file, stamp in watched.items() if stamp is not None}
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    sure = began is not None and all(max(stamp[1], stamp[2]) + _UNSURE < began for stamp in stamps.values())
-    if index is not None and sure:
+    old_enough = began is not None and all(max(stamp[1], stamp[2]) + _MIN_AGE < began for stamp in stamps.values())
+    if index is not None and old_enough:
         _write(index, path, weights, {"digest": digest, "watched": stamps})
     return Content(digest, stamps)
 
 
 def content_of_bytes(parts: Iterable[tuple[str, bytes | memoryview]]) -> Content:
-    """The digest of a model in memory, by the names of its parts."""
+    """The digest of a model in memory, given as (name, data) parts."""
     lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(parts)]
     return Content(hashlib.sha256("".join(lines).encode()).hexdigest(), {})
 
@@ -104,20 +104,20 @@ def _below(folder: Path, name: str) -> Iterable[tuple[str, Path]]:
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev
 
 
-def _around(path: Path, weights: Path | None) -> Iterator[Path]:
-    """What decides which files belong to a model: its manifest, and the folders that files could be added to."""
+def _watched(path: Path, weights: Path | None) -> Iterator[Path]:
+    """Paths that determine which files belong to a model: its manifest, and folders to which files could be added."""
     if not path.is_dir():
         yield from (weights or path.parent / "weights",)
         return
     for root, folders, _ in os.walk(path):
         if SPECIALIZATIONS in folders:
-            folders.remove(SPECIALIZATIONS)  # that it was added makes no other model of it
+            folders.remove(SPECIALIZATIONS)  # adding it does not change the model
         elif Path(root) != path or not (path / SPECIALIZATIONS).exists():
             yield Path(root)
     if (path / _MANIFEST).is_file():
@@ -125,7 +125,7 @@ def _around(path: Path, weights: Path | None) -> Iterator[Path]:
 
 
 def _hash(path: Path) -> str:
-    """SHA-256 of the SHA-256 of each 2 MiB, which are computed side by side."""
+    """SHA-256 over the SHA-256 digests of 2 MiB chunks, which are hashed in parallel."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -154,21 +154,21 @@ def _entry(index: Path, path: Path, weights: Path | None) -> Path:
 
 
 def _read(index: Path | None, path: Path, weights: Path | None) -> dict[str, Any] | None:
-    """What is remembered; None where nothing is, or nothing sound."""
+    """The index record; None if it is missing or invalid."""
     if index is None:
         return None
     try:
         check, _, text = _entry(index, path, weights).read_text(encoding="utf-8").partition("\n")
         if check != hashlib.sha256(text.encode()).hexdigest():
             return None
-        found = json.loads(text)
+        record = json.loads(text)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"digest", "watched"} <= found.keys() else None
+    return record if isinstance(record, dict) and {"digest", "watched"} <= record.keys() else None
 
 
 def _now(index: Path | None) -> int | None:
-    """The time by the clock that stamps files, as a file written now would have it; None where none can be written."""
+    """The current time by the file system's clock, from a probe file; None if it cannot be written."""
     if index is None:
         return None
     try:
@@ -182,9 +182,9 @@ def _now(index: Path | None) -> int | None:
         return None
 
 
-def _write(index: Path, path: Path, weights: Path | None, remembered: dict[str, Any]) -> None:
-    text = json.dumps(remembered)
+def _write(index: Path, path: Path, weights: Path | None, record: dict[str, Any]) -> None:
+    text = json.dumps(record)
     target = _entry(index, path, weights)
-    # An index that cannot be written only costs time.
+    # Without an index record, the files are hashed again.
     with suppress(OSError), atomic_write(target) as temporary:
         temporary.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")

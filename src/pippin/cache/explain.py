@@ -1,4 +1,4 @@
-"""Explain: whether a load would be a hit, and if not, which ingredient changed since the nearest entry."""
+"""Explain: whether a load would hit the cache, and if not, which key ingredients differ from the nearest entry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .store import Cache
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`changed` names each ingredient that differs from the nearest entry: (its value there, its value now)."""
+    """`changed` maps each ingredient that differs from the nearest entry to (value in the entry, value now)."""
 
     key: str
     hit: bool
@@ -23,7 +23,7 @@ class Explanation:
 
 
 def explain(cache: Cache, wanted: Ingredients, source: Path | None) -> Explanation:
-    """Compare with the entries there are; the nearest is one of the same content or path, with the fewest changes."""
+    """Compare with the existing entries. The nearest one has the same content or path and the fewest changes."""
     key = wanted.key
     for entry in cache.entries():
         if entry.key == key:
@@ -35,12 +35,12 @@ def explain(cache: Cache, wanted: Ingredients, source: Path | None) -> Explanati
         return Explanation(key, False, "miss: the entry is damaged: its manifest cannot be read", nearest=key)
     related = []
     for entry in cache.entries():
-        made = entry.manifest["ingredients"]
+        stored = entry.manifest["ingredients"]
         same_path = source is not None and source.absolute() in entry.sources
-        if made.get("model") == wanted.values["model"] or same_path:
-            related.append((len(wanted.changed(made)), -entry.used, entry))
+        if stored.get("model") == wanted.values["model"] or same_path:
+            related.append((len(wanted.changed(stored)), -entry.used, entry))
     if not related:
-        return Explanation(key, False, "miss: this model was not specialized here before, or its entry is removed")
+        return Explanation(key, False, "miss: this model was not specialized here before, or its entry was removed")
     _, _, nearest = min(related, key=lambda row: row[:2])
     changed = wanted.changed(nearest.manifest["ingredients"])
     return Explanation(key, False, f"miss: changed: {', '.join(changed)}", changed, nearest.key)

@@ -1,4 +1,4 @@
-"""Key: the named ingredients of a specialization. Where one differs, the entry is another, and `explain` names it."""
+"""Key: derives the cache key from the named ingredients of a specialization, such as its devices and versions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..devices import ComputeDevice
 from ..version import __version__
 
 LAYOUT = 3
-"""The version of what an entry holds."""
+"""Version of the entry format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
-    """What a specialization depends on, by name."""
+    """Everything a specialization depends on, by name."""
 
     values: Mapping[str, Any]
 
@@ -28,21 +28,21 @@ class Ingredients:
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
     def changed(self, other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """What differs from another entry: {ingredient: (its value there, its value here)}."""
+        """The differences from another entry: {ingredient: (other value, own value)}."""
         names = dict.fromkeys([*other, *self.values])
         pairs = {name: (other.get(name), self.values.get(name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def ingredients(digest: str, configuration: Configuration, devices: tuple[ComputeDevice, ...]) -> Ingredients:
-    """The ingredients of a model of this content, for these devices."""
-    found: dict[str, Any] = {"model": digest, "function": configuration.function_name or ""}
+    """The ingredients for a model with this digest, on these devices."""
+    values: dict[str, Any] = {"model": digest, "function": configuration.function_name or ""}
     options = asdict(configuration)
     options["compute_units"] = configuration.compute_units.value
     hints = options.pop("hints")
     del options["function_name"]
-    found |= {f"configuration.{name}": value for name, value in (options | hints).items()}
+    values |= {f"configuration.{name}": value for name, value in (options | hints).items()}
     for device in devices:
-        found[f"device.{device.kind}"] = [device.name, device.cores, list(device.instruction_sets), device.driver]
-        found |= {f"engine.{name}": version for name, version in device.engines.items()}
-    return Ingredients(found | {"pippin": f"{__version__} layout {LAYOUT}"})
+        values[f"device.{device.kind}"] = [device.name, device.cores, list(device.instruction_sets), device.driver]
+        values |= {f"engine.{name}": version for name, version in device.engines.items()}
+    return Ingredients(values | {"pippin": f"{__version__} layout {LAYOUT}"})

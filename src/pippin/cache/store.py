@@ -1,18 +1,19 @@
-"""Store: entries on disk.
+"""Store: keeps specializations as entries on disk: atomic, verified, bounded, shared between processes.
 
-    entries/KEY/entry.json     checksum; ingredients, files with size and checksum, the session
+    entries/KEY/entry.json     checksum, key ingredients, size and checksum of each file
+    entries/KEY/session.json   what a session needs besides the artifacts
     entries/KEY/plan.json      the compute plan
-    entries/KEY/segmentN/      what the engine of a segment wrote
-    entries/KEY/sources/       the paths that the model was loaded from
-    aside/KEY                  an entry that is being written by the holder of the key's lock, or being removed
-    locks/                     a fixed number of lock files, one for all keys with the same first two digits
-    index/                     digests of model files, by their times
-    calibration.json           how fast the devices are, by small measurements
+    entries/KEY/segmentN/      the artifact of a segment, written by its engine
+    entries/KEY/sources/       the paths the model was loaded from
+    aside/KEY                  temporary folder of an entry that is being written or removed
+    locks/                     256 lock files, one for all keys with the same first two digits
+    index/                     digests of model files, with their timestamps
+    calibration.json           measured speed of the devices
 
-Any number of threads and processes may use one cache. An entry is written aside and renamed, and removed by renaming it
-away first; whoever reads one checks every byte, so that a damaged or half-removed entry is a miss. What lies aside
-belongs to the holder of the lock: whoever gets the lock may remove it. Locks are the operating system's (flock), which
-a killed process cannot leave behind. Nothing in an entry is unpickled or executed.
+Any number of threads and processes may share a cache. An entry is written to a temporary folder and then renamed. To
+delete an entry, it is first renamed to a temporary folder. Readers verify every byte, so a damaged or partly removed
+entry is a miss. A temporary folder belongs to the holder of the key's lock; the next holder may delete it. Locks are
+operating system locks (flock), which the death of a process releases. Nothing in an entry is unpickled or executed.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ from .key import Ingredients
 
 _ENTRY = "entry.json"
 _SOURCES = "sources"
-_POLL = 0.02  # seconds between two looks at a lock that another process holds
-_WORTH_MAPPING = 1 << 17
-_RESERVE = 0.02  # of the disk that stays free
+_POLL = 0.02  # seconds between attempts to get a lock
+_MIN_MAPPED = 1 << 17  # bytes; smaller files are read instead of memory-mapped
+_RESERVE = 0.02  # fraction of the disk to keep free
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of Pippin; it may be deleted at any time.\n"
 DEFAULT_LIMIT = 8 * 2**30
 
 
 def warn(message: str, *arguments: object) -> None:
-    """Tell the logger "pippin.cache": silent, unless the application listens."""
+    """Log a warning to "pippin.cache"; silent unless the application configures logging."""
     import logging
 
     log = logging.getLogger("pippin.cache")
@@ -68,7 +69,7 @@ class Entry:
 
     @property
     def used(self) -> float:
-        """When it was last used, in seconds since 1970."""
+        """Time of last use, in seconds since 1970."""
         try:
             return (self.folder / _ENTRY).stat().st_mtime
         except OSError:
@@ -76,40 +77,40 @@ class Entry:
 
     @property
     def sources(self) -> list[Path]:
-        """The paths that its model was loaded from; none for a model in memory."""
+        """The paths the model was loaded from; empty for a model in memory."""
         try:
             return [Path(file.read_text(encoding="utf-8")) for file in sorted((self.folder / _SOURCES).iterdir())]
         except (OSError, ValueError):
             return []
 
     def read(self, name: str) -> bytes:
-        """One of its files, checked. Raises CacheError where it is damaged."""
+        """The verified contents of a file. Raises CacheError if it is damaged."""
         path = self.folder / name
         data = path.read_bytes() if path.is_file() else b""
         if [len(data), _checksum(data)] != self.manifest["files"].get(name):
-            raise CacheError(f"{path}: is damaged")
+            raise CacheError(f"{path} is damaged")
         return data
 
     def damage(self) -> str | None:
-        """What is wrong with its files; None where each has the bytes that were written."""
+        """Why the entry is damaged; None if all files are intact."""
         for name, (size, checksum) in self.manifest["files"].items():
             path = self.folder / name
             try:
                 with path.open("rb") as file:
                     if os.fstat(file.fileno()).st_size != size:
-                        return f"{name} has {os.fstat(file.fileno()).st_size} bytes; {size} were written"
+                        return f"{name} has {os.fstat(file.fileno()).st_size} bytes instead of {size}"
                     if _mapped_checksum(file) != checksum:
-                        return f"{name} does not hold the bytes that were written"
+                        return f"{name} has the wrong checksum"
             except OSError as error:
                 return f"{name} cannot be read: {error.strerror}"
         return None
 
 
 class Cache:
-    """A folder of specializations. Its files are private to the user."""
+    """A folder of cache entries, readable only by the user."""
 
     def __init__(self, folder: os.PathLike[str] | str, limit: int = DEFAULT_LIMIT, wait: float = 120.0) -> None:
-        """`limit`: bytes that the entries may have; `wait`: seconds to wait for another process's specialization."""
+        """`limit`: maximum size of all entries in bytes; `wait`: seconds to wait for another process to specialize."""
         self.folder = Path(folder)
         self.limit = limit
         self.wait = wait
@@ -123,7 +124,7 @@ class Cache:
         return self.folder / "calibration.json"
 
     def prepare(self) -> bool:
-        """Make the folders; False where that cannot be done, and so nothing can be cached."""
+        """Create the folders. Returns False if they cannot be created or written to."""
         try:
             if not self.index.is_dir():
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -132,11 +133,11 @@ class Cache:
                 (self.folder / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
             return os.access(self.folder, os.W_OK)
         except OSError as error:
-            warn("%s: cannot be used as a cache: %s", self.folder, error.strerror)
+            warn("%s cannot be used as a cache: %s", self.folder, error.strerror)
             return False
 
     def get(self, key: str) -> Entry | None:
-        """A sound entry, now the most recently used; None for a miss. A damaged one is a miss, and is removed."""
+        """The entry, now the most recently used; None for a miss. A damaged entry is removed and counts as a miss."""
         folder = self.folder / "entries" / key
         manifest = _read_manifest(folder)
         if manifest is None:
@@ -148,23 +149,25 @@ class Cache:
         if damage is not None:
             self._report_damage(key, damage)
             return None
-        with suppress(OSError):  # a cache that cannot be written to is still read
+        with suppress(OSError):  # a read-only cache is still usable
             os.utime(folder / _ENTRY)
         return entry
 
     def entries(self) -> list[Entry]:
-        """Every entry with a sound manifest, the most recently used first; their files are not checked."""
+        """All entries with a valid manifest, most recently used first. Does not verify their files."""
         try:
             folders = list((self.folder / "entries").iterdir())
         except OSError:
             return []
-        found = [Entry(folder, m) for folder in folders if (m := _read_manifest(folder)) is not None]
-        return sorted(found, key=lambda entry: entry.used, reverse=True)
+        entries = [Entry(folder, m) for folder in folders if (m := _read_manifest(folder)) is not None]
+        return sorted(entries, key=lambda entry: entry.used, reverse=True)
 
     @contextmanager
     def lock(self, key: str, waiting: Callable[[], object] = lambda: None) -> Iterator[bool]:
-        """Hold the lock of a key, after what its last holder left half-written is gone; False where another process
-        held it all the time. `waiting` is called at each look."""
+        """Hold the lock of a key. Yields False if another process holds it until the timeout, or locking fails.
+
+        Deletes what a previous holder left unfinished. Calls `waiting` at each retry.
+        """
         import shutil
 
         from filelock import FileLock, Timeout
@@ -182,64 +185,64 @@ class Cache:
                     return
                 time.sleep(_POLL)
             except OSError as error:
-                warn("%s: no lock: %s", self.folder, error)
+                warn("%s: cannot lock: %s", self.folder, error)
                 yield False
                 return
         try:
-            shutil.rmtree(self._aside(key), ignore_errors=True)
+            shutil.rmtree(self._temporary(key), ignore_errors=True)
             yield True
         finally:
             lock.release()
 
     def begin(self, key: str) -> Path:
-        """A new folder to write an entry into; for the holder of the lock. Raises OSError."""
-        aside = self._aside(key)
-        aside.mkdir(mode=0o700)
-        return aside
+        """Create a temporary folder for a new entry; requires the lock. Raises OSError."""
+        temporary = self._temporary(key)
+        temporary.mkdir(mode=0o700)
+        return temporary
 
     def abandon(self, key: str) -> None:
-        """Remove what was written since `begin`."""
+        """Delete what was written since `begin`."""
         import shutil
 
-        shutil.rmtree(self._aside(key), ignore_errors=True)
+        shutil.rmtree(self._temporary(key), ignore_errors=True)
 
     def commit(self, ingredients: Ingredients, session: str, plan: str, source: Path | None) -> Entry:
-        """What was written since `begin` becomes the entry. Raises OSError, and CacheError where it does not fit."""
-        key, aside = ingredients.key, self._aside(ingredients.key)
-        (aside / "session.json").write_text(session, encoding="utf-8")
-        (aside / "plan.json").write_text(plan, encoding="utf-8")
+        """Turn what was written since `begin` into the entry. Raises OSError, or CacheError if it exceeds the limit."""
+        key, temporary = ingredients.key, self._temporary(ingredients.key)
+        (temporary / "session.json").write_text(session, encoding="utf-8")
+        (temporary / "plan.json").write_text(plan, encoding="utf-8")
         files: dict[str, tuple[int, str]] = {}
-        for path in sorted(p for p in aside.rglob("*") if p.is_file()):
+        for path in sorted(p for p in temporary.rglob("*") if p.is_file()):
             path.chmod(0o600)
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                files[path.relative_to(aside).as_posix()] = (size, _mapped_checksum(file))
+                files[path.relative_to(temporary).as_posix()] = (size, _mapped_checksum(file))
         size = sum(size for size, _ in files.values())
         if size > self.limit:
-            raise CacheError(f"the entry has {size} bytes; the cache may have {self.limit}")
+            raise CacheError(f"the entry has {size} bytes, more than the cache limit of {self.limit} bytes")
         manifest = {"ingredients": dict(ingredients.values), "files": files, "created": time.time()}
         text = json.dumps(manifest)
-        (aside / _ENTRY).write_text(f"{_checksum(text.encode())}\n{text}", encoding="utf-8")
-        (aside / _ENTRY).chmod(0o600)
+        (temporary / _ENTRY).write_text(f"{_checksum(text.encode())}\n{text}", encoding="utf-8")
+        (temporary / _ENTRY).chmod(0o600)
         if source is not None:
-            (aside / _SOURCES).mkdir(mode=0o700)
-            _note_source(aside, source)
+            (temporary / _SOURCES).mkdir(mode=0o700)
+            _note_source(temporary, source)
         target = self.folder / "entries" / key
         self._remove(target)
-        aside.rename(target)
+        temporary.rename(target)
         self._shrink(keep=key)
         return Entry(target, json.loads(text))
 
     def note_source(self, entry: Entry, source: Path) -> None:
-        """Remember another path that the model of an entry was loaded from."""
-        with suppress(OSError):  # it only spares the entry when the first path is gone
+        """Record another path the model of an entry was loaded from."""
+        with suppress(OSError):  # optional: it only keeps `prune` from removing the entry when the first path is gone
             _note_source(entry.folder, source)
 
     def remove(self, key: str) -> bool:
         return self._remove(self.folder / "entries" / key)
 
     def clear(self) -> int:
-        """Remove every entry and the index; returns how many there were."""
+        """Remove all entries and the index. Returns the number of entries removed."""
         try:
             folders = list((self.folder / "entries").iterdir())
         except OSError:
@@ -251,16 +254,18 @@ class Cache:
         return count
 
     def prune(self, versions: Mapping[str, str], unchanged: Callable[[Entry], bool]) -> dict[str, str]:
-        """Remove what is of no use any more: {key: reason}. `versions` are the engines' installed ones; `unchanged`
-        says whether a source of an entry is still there as it was."""
+        """Remove entries that can no longer be used, and return {key: reason}.
+
+        `versions` are the installed engine versions. `unchanged` returns whether an entry has an unmodified source.
+        """
         removed = {}
         entries = self.folder / "entries"
         for folder in list(entries.iterdir()) if entries.is_dir() else []:
             manifest = _read_manifest(folder)
             reason = "its manifest is damaged" if manifest is None else None
             if manifest is not None:
-                made = {k[7:]: v for k, v in manifest["ingredients"].items() if k.startswith("engine.")}
-                updated = [name for name, version in made.items() if versions.get(name) != version]
+                engines = {k[7:]: v for k, v in manifest["ingredients"].items() if k.startswith("engine.")}
+                updated = [name for name, version in engines.items() if versions.get(name) != version]
                 entry = Entry(folder, manifest)
                 if updated:
                     reason = f"{updated[0]} was updated or removed"
@@ -272,7 +277,7 @@ class Cache:
         return removed
 
     def _shrink(self, keep: str) -> dict[str, str]:
-        """Remove the least recently used entries until the rest fits the limit and the disk."""
+        """Remove least recently used entries until the cache is within its limit and the disk has enough free space."""
         import shutil
 
         self._sweep()
@@ -288,52 +293,52 @@ class Cache:
                 continue
             total -= entry.size
             if self._remove(entry.folder):
-                removed[entry.key] = "the disk runs short" if short else "least recently used, over the size limit"
+                removed[entry.key] = "the disk is almost full" if short else "least recently used; over the size limit"
         return removed
 
     def _sweep(self) -> None:
-        """Remove what killed processes left aside: what nobody holds the lock of."""
+        """Delete temporary folders of killed processes, that is those whose lock is free."""
         import shutil
 
         from filelock import FileLock, Timeout
 
-        for aside in (self.folder / "aside").iterdir():
-            lock = FileLock(self.folder / "locks" / f"{aside.name[:2]}.lock", mode=0o600, thread_local=False)
+        for temporary in (self.folder / "aside").iterdir():
+            lock = FileLock(self.folder / "locks" / f"{temporary.name[:2]}.lock", mode=0o600, thread_local=False)
             try:
                 with lock.acquire(timeout=0):
-                    shutil.rmtree(aside, ignore_errors=True)
+                    shutil.rmtree(temporary, ignore_errors=True)
             except (Timeout, OSError):
                 continue
 
     def _remove(self, folder: Path) -> bool:
-        """Rename an entry away, so that nobody reads half of it, and then delete it."""
+        """Rename an entry first, so that no reader sees it partly deleted, then delete it."""
         import shutil
         from uuid import uuid4
 
-        away = self.folder / "aside" / f"{folder.name}-{uuid4().hex}"
+        renamed = self.folder / "aside" / f"{folder.name}-{uuid4().hex}"
         try:
-            folder.rename(away)
+            folder.rename(renamed)
         except OSError:
             return False
-        shutil.rmtree(away, ignore_errors=True)
+        shutil.rmtree(renamed, ignore_errors=True)
         return True
 
-    def _aside(self, key: str) -> Path:
+    def _temporary(self, key: str) -> Path:
         return self.folder / "aside" / key
 
     def _report_damage(self, key: str, damage: str) -> None:
-        warn("%s: %s; the model is specialized again", self.folder / "entries" / key, damage)
+        warn("%s: %s; specializing the model again", self.folder / "entries" / key, damage)
         self._remove(self.folder / "entries" / key)
 
 
 def default_cache() -> Cache | None:
-    """The user's cache: the folder that the environment variable PIPPIN_CACHE names, else that of the platform; None
-    where PIPPIN_CACHE is "off"."""
-    named = os.environ.get("PIPPIN_CACHE")
-    if named is not None and named.lower() in ("off", "0", ""):
+    """The user's cache: the folder in the environment variable PIPPIN_CACHE, else the platform's cache folder. None if
+    PIPPIN_CACHE is "off"."""
+    setting = os.environ.get("PIPPIN_CACHE")
+    if setting is not None and setting.lower() in ("off", "0", ""):
         return None
-    if named is not None:
-        return Cache(Path(named).expanduser())
+    if setting is not None:
+        return Cache(Path(setting).expanduser())
     from platformdirs import user_cache_path
 
     return Cache(user_cache_path("pippin", appauthor=False))
@@ -347,8 +352,8 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
         manifest = json.loads(text)
     except (OSError, ValueError):
         return None
-    sound = isinstance(manifest, dict) and {"ingredients", "files"} <= manifest.keys()
-    return manifest if sound else None
+    valid = isinstance(manifest, dict) and {"ingredients", "files"} <= manifest.keys()
+    return manifest if valid else None
 
 
 def _note_source(folder: Path, source: Path) -> None:
@@ -367,7 +372,7 @@ def _checksum(data: bytes) -> str:
 def _mapped_checksum(file: Any) -> str:
     import xxhash
 
-    if os.fstat(file.fileno()).st_size < _WORTH_MAPPING:
+    if os.fstat(file.fileno()).st_size < _MIN_MAPPED:
         return xxhash.xxh3_128_hexdigest(file.read())
     flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
     with mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ) as mapped:

@@ -1,13 +1,13 @@
-"""Coremltools: the half of coremltools that needs a Mac, on this machine.
+"""coremltools on Linux: makes the parts of coremltools that need macOS work, backed by Pippin.
 
     import pippin.coremltools            # before or after `import coremltools`
 
-From then on `MLModel.predict` and everything else of coremltools that asks Core ML works, backed by Pippin.
-`python -m pippin run script.py` does it for a script that cannot be edited, `pytest -p pippin.coremltools` for a test
-suite. `uninstall()` puts everything back; importing the module or calling `install()` twice does no harm.
+After the import, `MLModel.predict` and everything else in coremltools that calls Core ML works. Use
+`python -m pippin run script.py` for a script that cannot be edited and `pytest -p pippin.coremltools` for a test suite.
+`uninstall()` restores the original state. Importing the module or calling `install()` twice is harmless.
 
-What it does: the module `coremltools.libcoremlpython`, which only the macOS wheel has, is provided by `native`; the
-checks of the platform in front of it are opened by `gates`. Nothing else of coremltools is touched.
+`libcoremlpython` provides the module `coremltools.libcoremlpython`, which only the macOS wheel contains.
+`platform_patches` makes coremltools' platform checks succeed. Nothing else in coremltools is changed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from __future__ import annotations
 from . import libcoremlpython, platform_patches
 
 NAME = "coremltools.libcoremlpython"
-"""The native module of coremltools that this package stands in for."""
+"""The native module of coremltools that this package replaces."""
 
 
 def install() -> None:
-    """Let coremltools predict on this machine. Does nothing on a second call, nor on a Mac."""
+    """Make coremltools predict with Pippin. Does nothing on macOS or if already installed."""
     if not platform_patches.needed():
         return
     platform_patches.install_module(NAME, libcoremlpython)
@@ -27,7 +27,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Put coremltools back as it was. Models that were loaded keep working."""
+    """Restore coremltools. Models that are already loaded keep working."""
     platform_patches.close_gates()
     platform_patches.remove_module(NAME)
 

@@ -1,8 +1,8 @@
-"""Native: what `coremltools.libcoremlpython` provides, for coremltools to import under that name.
+"""libcoremlpython: replaces coremltools' native module; calls from coremltools enter, results in its types leave.
 
-The classes, their methods and the exceptions (RuntimeError for everything that Core ML refuses) are those of Apple's
-extension, which exists only in the macOS wheel; coremltools checks with `isinstance` for these very classes. The one
-difference: a prediction does not hold the interpreter's lock, so that threads predict side by side.
+Classes, methods and exceptions (RuntimeError for all Core ML errors) match Apple's extension, which exists only in the
+macOS wheel; coremltools checks for these classes with `isinstance`. One difference: a prediction releases the GIL, so
+threads predict concurrently.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _COMPILED = ".mlmodelc"
 
 @contextmanager
 def _as_runtime_error(kind: str = "") -> Iterator[None]:
-    """Core ML's errors arrive as RuntimeError, with the first words that its compiler and its runtime use."""
+    """Convert errors to RuntimeError, with the opening words of Core ML's compiler and runtime errors."""
     try:
         yield
     except PredictionError as error:
@@ -52,7 +52,7 @@ def _as_runtime_error(kind: str = "") -> Iterator[None]:
 
 
 class _MLModelProxy:
-    """A loaded model. Any thread may predict."""
+    """A loaded model. Any thread may call `predict`."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class _MLModelProxy:
             return _State(self._model.make_state())
 
     def get_compiled_model_path(self) -> str | None:
-        """The compiled model, there as long as this object; None where the model came from an asset."""
+        """Path of the compiled model, valid for the lifetime of this object; None for a model loaded from an asset."""
         if self._compiled is None and self._asset is not None:
             self._compiled = _compile(self._asset)
             weakref.finalize(self, shutil.rmtree, self._compiled, ignore_errors=True)
@@ -117,7 +117,7 @@ class _MLModelProxy:
 
     @staticmethod
     def auto_set_specification_version(specification: Any) -> Any:
-        """The specification (bytes, or a Model message) with the lowest version that has all it uses."""
+        """The specification (bytes or a Model message) with the lowest version that supports all its features."""
         from .specification_version import with_lowest_version
 
         with _as_runtime_error():
@@ -125,7 +125,7 @@ class _MLModelProxy:
 
     @staticmethod
     def compileModel(path: str) -> str:
-        """Compile into a temporary folder, which is the caller's to remove."""
+        """Compile to a temporary folder, which the caller must remove."""
         with _as_runtime_error():
             return str(_compile(open_model(_path(path))))
 
@@ -162,12 +162,12 @@ class _MLModelProxy:
 
     @staticmethod
     def get_all_compute_devices() -> list[Any]:
-        """Those that are there: as on a Mac, where a device that is absent is not listed."""
+        """The available devices; macOS does not list absent ones either."""
         return [_device(device.kind) for device in available_compute_devices()]
 
 
 class _State:
-    """What a stateful model remembers between predictions."""
+    """The state of a stateful model, kept between predictions."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -178,13 +178,13 @@ class _State:
 
     def write_state(self, name: str, value: np.ndarray) -> None:
         if not isinstance(value, np.ndarray):
-            raise RuntimeError(f"the state '{name}' takes a numpy array; a {type(value).__name__} was given")
+            raise RuntimeError(f"the state '{name}' must be a numpy array, got {type(value).__name__}")
         with _as_runtime_error():
             self.state.write(name, value)
 
 
 class _MLModelAssetProxy:
-    """An opened model; where it lies in memory, this keeps it."""
+    """An opened model. Keeps an in-memory model alive."""
 
     def __init__(self, asset: Asset) -> None:
         self.asset = asset
@@ -199,14 +199,14 @@ class _MLGPUComputeDeviceProxy:
 
 
 class _MLNeuralEngineComputeDeviceProxy:
-    """A Neural Engine: an NPU. How many cores it has, no engine tells."""
+    """A Neural Engine (NPU). The core count is 0, since no engine reports it."""
 
     def get_total_core_count(self) -> int:
         return 0
 
 
 class _MLComputePlanProxy:
-    """A compute plan. coremltools derives a class of its own from it, for plans of remote devices."""
+    """A compute plan. coremltools subclasses it for plans of remote devices."""
 
     def __init__(self, plan: Any = None) -> None:
         self._plan = plan
@@ -228,10 +228,10 @@ class _MLComputePlanProxy:
 def _configuration(
     compute_units: str, function_name: str, optimization_hints: Mapping[str, str] | None = None
 ) -> Configuration:
-    """coremltools has no words for the threads of a prediction and for the engine: the environment may say them."""
+    """The configuration. Threads and engine come from the environment, since coremltools has no options for them."""
     threads = os.environ.get("PIPPIN_THREADS")
     if threads is not None and not threads.isdecimal():
-        raise ConfigurationError(f"the environment variable PIPPIN_THREADS is {threads!r}; a number is needed")
+        raise ConfigurationError(f"the environment variable PIPPIN_THREADS must be a number, got {threads!r}")
     return Configuration(
         function_name=function_name or None,
         compute_units=ComputeUnits[compute_units],
@@ -242,10 +242,10 @@ def _configuration(
 
 
 def _hints(given: Mapping[str, str]) -> Hints:
-    """coremltools' names for the hints; PIPPIN_SPECIALIZATION says the strategy where the script does not.
+    """Hints from coremltools' names; PIPPIN_SPECIALIZATION sets the strategy if the script does not.
 
-    Scripts of coremltools check conversions: each model is loaded once, and its numbers are looked at. So by default
-    nothing is measured, and everything is computed in float32.
+    The default strategy is `fast_load`, which measures nothing and computes in float32: coremltools scripts mostly
+    check conversions, so they load each model once and compare its numbers.
     """
     strategy = os.environ.get("PIPPIN_SPECIALIZATION") or "fast_load"
     strategy = {"FastPrediction": "fast_prediction", "Default": strategy}.get(
@@ -271,7 +271,7 @@ def _path(path: str) -> Path:
 
 
 def _compile(asset: Asset) -> Path:
-    """The compiled model in a new temporary folder."""
+    """Compile to a new temporary folder and return its path."""
     path = Path(tempfile.gettempdir()) / f"{Path(asset.name).stem}-{uuid4().hex}{_COMPILED}"
     save_compiled(asset, path)
     return path

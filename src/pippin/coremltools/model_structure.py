@@ -1,4 +1,4 @@
-"""Structure: a model's operations or layers in coremltools' own classes, and the plan of what runs where."""
+"""Model structure: converts operations, layers and the compute plan of a model to coremltools' classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..runtime.model import load
 _PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 _NETWORKS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 
-# Core ML's structure names layers as its network runtime does: one word for whole families.
+# Core ML's structure uses the layer names of its network runtime: one name for a whole family.
 _ELEMENTWISE = "elementwise"
 _LAYER_TYPES = {
     "add": _ELEMENTWISE,
@@ -34,18 +34,18 @@ _LAYER_TYPES = {
 
 
 class _MLModelStructureProgramOperationProxy:
-    """Identifies an operation to the plan; `share` is its part of the whole model's estimated cost."""
+    """Identifies an operation in the plan. `share` is its share of the model's estimated cost; None for a constant."""
 
     def __init__(self, share: float | None) -> None:
         self.share = share
 
 
 class _MLModelStructureNeuralNetworkLayerProxy:
-    """Identifies a layer to the plan."""
+    """Identifies a layer in the plan."""
 
 
 def model_structure(asset: Asset) -> Any:
-    """`MLModelStructure` of a model. Raises UnsupportedModelError for a kind that has none."""
+    """The `MLModelStructure` of a model. Raises UnsupportedModelError for a kind without one."""
     from coremltools.models import compute_plan as c
 
     kind = asset.specification.WhichOneof("Type")
@@ -119,7 +119,7 @@ def _layer(layer: Any) -> Any:
 
 
 class Plan:
-    """The compute plan of a model, as coremltools asks for it: its default function's, and the CPU for the others."""
+    """A model's compute plan in coremltools' classes. It covers the default function; others report the CPU."""
 
     def __init__(self, asset: Asset, configuration: Configuration, device: Callable[[str], Any]) -> None:
         self._asset = asset
@@ -132,7 +132,7 @@ class Plan:
         return model_structure(self._asset)
 
     def usage(self, part: Any) -> Any:
-        """The devices for an operation or a layer; None where nothing is computed, as for a constant."""
+        """The devices for an operation or layer; None for a constant."""
         from coremltools.models.compute_plan import MLComputePlanDeviceUsage
 
         is_operation = isinstance(part.__proxy__, _MLModelStructureProgramOperationProxy)
@@ -146,7 +146,7 @@ class Plan:
         )
 
     def cost(self, operation: Any) -> Any:
-        """The estimated share of an operation; None for a constant."""
+        """The estimated cost share of an operation; None for a constant."""
         from coremltools.models.compute_plan import MLComputePlanCost
 
         share = operation.__proxy__.share

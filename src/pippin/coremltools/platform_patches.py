@@ -1,12 +1,12 @@
-"""Gates: where coremltools asks for macOS or for its native module, and how it is given an answer.
+"""Platform patches: makes coremltools' checks for macOS and for its native module succeed.
 
-coremltools copies these names from module to module when it is imported, so each way in has to reach every copy:
+coremltools copies these names between modules at import, so every copy must be patched:
 
-    coremltools.models.utils._is_macos, _macos_version    functions: given other code in place
-    coremltools._deps._IS_MACOS                           a flag: set before its copies are made, and in each copy
-    <module>._MLModelProxy, ...                           None without the native module: bound again where it stands
+    coremltools.models.utils._is_macos, _macos_version    functions: code object replaced in place
+    coremltools._deps._IS_MACOS                           flag: set before it is copied, and in each copy
+    <module>._MLModelProxy, ...                           None without the native module: rebound in each module
 
-A module that is not imported yet is prepared by a finder that runs right after its import.
+A module that is not imported yet is patched right after its import, by a meta path finder.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _FLAG = "_IS_MACOS"
 _UTILS = "coremltools.models.utils"
 _DEPS = "coremltools._deps"
 
-_closed: dict[str, CodeType] = {}
-"""The code that coremltools' own functions had, by name."""
+_original_code: dict[str, CodeType] = {}
+"""The original code objects of coremltools' functions, by name."""
 _module: ModuleType | None = None
 
 
 def needed() -> bool:
-    """Whether coremltools lacks its native half here: everywhere but on a Mac."""
+    """Whether coremltools lacks its native module: on every platform except macOS."""
     return sys.platform != "darwin"
 
 
 def install_module(name: str, module: ModuleType) -> None:
-    """Make `module` importable as `name`, and give it to what has tried to import it before."""
+    """Make `module` importable as `name`, and rebind its proxies in modules that failed to import it."""
     global _module
     sys.modules[name] = _module = module
     parent, _, child = name.rpartition(".")
@@ -60,7 +60,7 @@ def remove_module(name: str) -> None:
 
 
 def open_gates() -> None:
-    """Answer the questions of what is imported, and of what will be."""
+    """Patch the platform checks of imported modules, and of modules imported later."""
     for name, prepare in _PREPARED.items():
         if name in sys.modules:
             prepare(sys.modules[name])
@@ -70,22 +70,22 @@ def open_gates() -> None:
 
 
 def close_gates() -> None:
-    """Take the answers back."""
+    """Restore the platform checks."""
     if _FINDER in sys.meta_path:
         sys.meta_path.remove(_FINDER)
     _set_flag(False)
-    if _closed:
+    if _original_code:
         utils: Any = sys.modules[_UTILS]
-        utils._is_macos.__code__ = _closed.pop("_is_macos")
-        utils._macos_version.__wrapped__.__code__ = _closed.pop("_macos_version")
+        utils._is_macos.__code__ = _original_code.pop("_is_macos")
+        utils._macos_version.__wrapped__.__code__ = _original_code.pop("_macos_version")
         utils._macos_version.cache_clear()
 
 
 def _prepare_utils(utils: Any) -> None:
-    if _closed:
+    if _original_code:
         return
-    version = utils._macos_version.__wrapped__  # inside its cache
-    _closed.update(_is_macos=utils._is_macos.__code__, _macos_version=version.__code__)
+    version = utils._macos_version.__wrapped__  # below its lru_cache
+    _original_code.update(_is_macos=utils._is_macos.__code__, _macos_version=version.__code__)
     utils._is_macos.__code__ = _is_macos.__code__
     version.__code__ = _macos_version.__code__
     utils._macos_version.cache_clear()
@@ -98,13 +98,13 @@ def _prepare_deps(deps: Any) -> None:
 _PREPARED: dict[str, Callable[[Any], None]] = {_UTILS: _prepare_utils, _DEPS: _prepare_deps}
 
 
-# The code of these two runs in coremltools' module: it may use nothing of this one.
+# The code of these two functions runs in coremltools' module, so it must not use any global of this one.
 def _is_macos() -> bool:
     return True
 
 
 def _macos_version() -> tuple[int, ...]:
-    """The release whose Core ML reads specification version 10, the newest that is known."""
+    """The macOS release whose Core ML reads specification version 10, the newest known."""
     return (26, 0)
 
 
@@ -124,7 +124,7 @@ def _proxies(module: ModuleType) -> list[str]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of _PREPARED where everyone finds them, and prepares them once they have run."""
+    """Finds the modules in _PREPARED on the regular path, and patches them after they have run."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -1,9 +1,9 @@
-"""Versions: the lowest specification version that has everything a model uses.
+"""Specification version: finds the lowest version that supports everything a model uses.
 
-Source of the facts: `Model.proto` and the version constants of coremltools' public sources: 2 custom layers and
-float16 weights; 3 flexible shapes, quantized weights, custom models, sequences, the first of Apple's own feature
-models; 4 arrays of any rank and the layers for them, updatable, nearest neighbours, linked models; 5 more layers,
-default values; 6 ML Programs; 7 to 10 their operation sets, float16 features, states, int8 arrays.
+Source: `Model.proto` and the version constants in coremltools' public sources. 2: custom layers, float16 weights. 3:
+flexible shapes, quantized weights, custom models, sequences, the first of Apple's feature models. 4: arrays of any rank
+and layers for them, updatable models, nearest neighbors, linked models. 5: more layers, default values. 6: ML Programs.
+7 to 10: their operation sets, float16 features, states, int8 arrays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FLOAT16_ARRAY = 65552
 _INT8_ARRAY = 131080
 _GRAYSCALE_FLOAT16 = 40
 
-# The version that brought a kind of model; 1 for those that are not here.
+# The version that introduced a kind of model; 1 for all others.
 _KINDS = {
     "customModel": 3,
     "textClassifier": 3,
@@ -36,7 +36,7 @@ _KINDS = {
     "audioFeaturePrint": 8,
     "classConfidenceThresholding": 8,
 }
-# Every layer up to this field of the oneof was there in iOS 11; the rest came with iOS 13, and these with iOS 14.
+# Layers up to this field of the oneof exist since iOS 11; the others since iOS 13, except for the two sets below.
 _LAST_OF_IOS11 = "custom"
 _IOS14_LAYERS = frozenset(
     {"oneHot", "cumSum", "clampedReLU", "argSort", "pooling3d", "globalPooling3d", "sliceBySize", "convolution3d"}
@@ -45,7 +45,7 @@ _IOS12_LAYERS = frozenset({"resizeBilinear", "cropResize"})
 
 
 def with_lowest_version(specification: Any) -> Any:
-    """A Model message, or the bytes of one, with the lowest version; in the form it was given in."""
+    """A Model message or its bytes with the lowest version, in the same form as the argument."""
     if isinstance(specification, bytes):
         model = messages("Model").Model.FromString(specification)
         _set(model)
@@ -61,7 +61,7 @@ def _set(model: Any) -> None:
 
 
 def lowest_version(model: Any) -> int:
-    """The lowest specification version that has everything in a Model message, its parts included."""
+    """The lowest specification version that supports a Model message, including its parts."""
     return max(_needs(model), default=_BASE)
 
 
@@ -74,7 +74,7 @@ def _needs(model: Any) -> Iterator[int]:
         yield 4
     if kind == "mlProgram":
         digits = ["".join(filter(str.isdigit, f.opset)) for f in model.mlProgram.functions.values()]
-        yield from (int(d) + 1 for d in digits if d)  # CoreML5 came with version 6
+        yield from (int(d) + 1 for d in digits if d)  # CoreML5 is version 6
     elif kind.startswith("neuralNetwork"):
         yield from _of_network(getattr(model, kind))
 
@@ -131,7 +131,7 @@ def _of_network(network: Any) -> Iterator[int]:
 
 
 def _of_weights(message: Any) -> Iterator[int]:
-    """The versions that weights anywhere below a message need."""
+    """The versions that weights anywhere inside a message need."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue

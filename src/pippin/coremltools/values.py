@@ -1,4 +1,4 @@
-"""Values: what crosses between coremltools and Pippin, in the forms that Apple's own extension takes and gives."""
+"""Values: converts inputs and outputs between coremltools and Pippin, in the forms that Apple's extension uses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..runtime.model import Model
 
 
 def to_features(model: Model, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What `MLModel.predict` was given, as features of the model.
+    """Convert the inputs of `MLModel.predict` to features of the model.
 
-    Core ML converts the element type of an array to the declared one without asking, fractions cut off; Pippin
-    itself would refuse that.
+    Core ML silently converts an array to the declared element type and truncates fractions; Pippin itself raises an
+    error.
     """
     described = {f.name: f for f in model.description.function(model.function_name).inputs}
     return {name: _to_feature(described.get(name), value) for name, value in data.items()}
@@ -32,7 +32,7 @@ def _to_feature(feature: FeatureDescription | None, value: Any) -> Any:
 
 
 def _check_shape(kind: MultiArray, shape: tuple[int, ...]) -> None:
-    """Flexible shapes, in the words of Core ML's own errors, which programs look for."""
+    """Check flexible shapes, with Core ML's error texts, since programs match on them."""
     if isinstance(kind.flexibility, EnumeratedShapes) and not kind.allows(shape):
         given = " x ".join(map(str, shape))
         raise FeatureShapeError(
@@ -45,7 +45,7 @@ def _check_shape(kind: MultiArray, shape: tuple[int, ...]) -> None:
 
 
 def from_outputs(model: Model, outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What `MLModel.predict` returns: float16 arrays as float32, colour images with an alpha channel."""
+    """Convert outputs to what `MLModel.predict` returns: float32 for float16 arrays, RGBA for color images."""
     colors = {
         f.name: f.type.color
         for f in model.description.function(model.function_name).outputs
@@ -61,6 +61,6 @@ def _from_output(value: Any, image: bool) -> Any:
 
 
 def from_array(array: np.ndarray) -> np.ndarray:
-    """An array as Apple's extension returns it: there is no float16, and no array without an axis."""
+    """An array as Apple's extension returns it: float16 as float32, a scalar as an array of one element."""
     array = array.reshape(1) if array.ndim == 0 else array
     return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -1,4 +1,7 @@
-"""Devices: the compute devices of this machine, and for what is absent the reason."""
+"""Devices: the compute devices of this machine, and the reason for each absent one.
+
+In: `ComputeUnits`. Out: `ComputeDevice`s, with the engines that reach them.
+"""
 
 from .detect import all_compute_devices as all_compute_devices
 from .detect import available_compute_devices as available_compute_devices

@@ -1,4 +1,4 @@
-"""Cpu: its name, the cores this process may use, and the instruction sets that decide which kernels are fast."""
+"""CPU: its name, the cores available to this process, and the instruction sets that decide which kernels are fast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 
 _CPUINFO = "/proc/cpuinfo"
 
-# What people call an instruction set, and the flags of /proc/cpuinfo that must all be there (x86, then ARM).
+# Common name of each instruction set, and the /proc/cpuinfo flags it requires (x86, then ARM).
 _INSTRUCTION_SETS = (
     ("AVX2", {"avx2", "fma"}),
     ("AVX-512", {"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
@@ -25,7 +25,7 @@ _INSTRUCTION_SETS = (
 
 
 def cores() -> int:
-    """The cores that this process may run on."""
+    """The number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -48,7 +48,7 @@ def instruction_sets() -> tuple[str, ...]:
 def _fields() -> dict[str, str]:
     """The fields of the first processor."""
     try:
-        from pathlib import Path  # `import pippin` has this file, and is light
+        from pathlib import Path  # local: `import pippin` loads this file and must stay light
 
         text = Path(_CPUINFO).read_text(encoding="utf-8", errors="replace")
     except OSError:

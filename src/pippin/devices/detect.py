@@ -1,4 +1,4 @@
-"""Detect: which devices there are, by asking the engines. Nothing is detected before somebody asks."""
+"""Detect: finds the available devices by asking the engines. Detection is lazy."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _NVIDIA_DRIVER = "/proc/driver/nvidia/version"
 
 @cache
 def all_compute_devices() -> tuple[ComputeDevice, ...]:
-    """The CPU, a GPU and a Neural Engine, whether they are there or not."""
+    """The CPU, the GPU and the Neural Engine, whether available or not."""
     return (_cpu(), _other("gpu", "GPU"), _other("neuralEngine", "Neural Engine (NPU)"))
 
 
 def available_compute_devices() -> tuple[ComputeDevice, ...]:
-    """The devices that a model can be run on here."""
+    """The devices of this machine that can run a model."""
     return tuple(device for device in all_compute_devices() if device.available)
 
 
 def devices_of(units: ComputeUnits) -> tuple[ComputeDevice, ...]:
-    """The devices that compute units allow. Asks no engine for devices that are not allowed."""
+    """The available devices that `units` allows. Engines are not asked about any others."""
     if units is ComputeUnits.CPU_ONLY:
         return (_cpu(),)
     return tuple(device for device in available_compute_devices() if device.kind in _ALLOWED[units])
 
 
 def _engines() -> Mapping[str, Engine]:
-    from ..engines import all_engines  # `import pippin` has these functions, and is light
+    from ..engines import all_engines  # local: `import pippin` loads this file and must stay light
 
     return all_engines()
 
@@ -56,8 +56,8 @@ def _cpu() -> ComputeDevice:
     )
 
 
-def _other(kind: DeviceKind, called: str) -> ComputeDevice:
-    reached, absent, name = {}, {}, called
+def _other(kind: DeviceKind, default_name: str) -> ComputeDevice:
+    reached, absent, name = {}, {}, default_name
     for engine in _engines().values():
         found = engine.device_name(kind) if engine.installed else None
         if found is None:

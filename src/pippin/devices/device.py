@@ -1,4 +1,4 @@
-"""Device: a compute device as it is described to people, to the cache's key and to the compute plan."""
+"""Device: describes a compute device to users, the cache key and the compute plan."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ DeviceKind = Literal["cpu", "gpu", "neuralEngine"]
 
 @dataclass(frozen=True, slots=True)
 class ComputeDevice:
-    """A device of one kind. It can be used where `engines` is not empty; else `absent` tells why not."""
+    """A device of one kind. It is available if `engines` is not empty; otherwise `absent` has the reasons."""
 
     kind: DeviceKind
     name: str
     engines: Mapping[str, str] = field(default_factory=dict)
     """The engines that reach it, with their versions."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """For each engine that does not reach it the reason, and what to install."""
+    """For each engine that does not reach it, the reason and what to install."""
     cores: int = 0
     instruction_sets: tuple[str, ...] = ()
     driver: str = ""

@@ -1,4 +1,7 @@
-"""Engines: what compiles a lowered model for a compute device and runs it."""
+"""Engines: libraries that compile a lowered model for a compute device and run it.
+
+In: an ONNX model and `Settings` (device, precision, threads). Out: a `Compiled` model that maps arrays to arrays.
+"""
 
 from .base import Compiled as Compiled
 from .base import Engine as Engine

@@ -1,4 +1,4 @@
-"""Base: the one small interface of every engine."""
+"""Base: the interface that every engine implements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..lowering.lowered_model import Lowered
 from ..support.cancellation import Stop
 
-if TYPE_CHECKING:  # a load from the cache needs no ONNX
+if TYPE_CHECKING:  # loading from the cache does not need onnx
     from onnx import ModelProto
 
 FloatPrecision = Literal["float32", "bfloat16", "float16"]
@@ -20,17 +20,17 @@ FloatPrecision = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an engine compiles for."""
+    """Compilation target: device, precision, threads and streams."""
 
     device: str = "cpu"
     """ "cpu", "gpu" or "neuralEngine"."""
     precision: FloatPrecision = "float32"
-    """What the engine computes float32 values of the graph in."""
+    """The type in which the engine computes the float32 values of the graph."""
     threads: int | None = None
-    """Threads of one prediction on the CPU; None: the engine's own choice, usually one for each core."""
+    """CPU threads of one prediction; None: the engine's default, usually one per core."""
 
     streams: int | None = None
-    """Predictions that are computed side by side, each by some of the threads; None: it is made for one at a time."""
+    """Concurrent predictions, which share the threads; None: compiled for one prediction at a time."""
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
@@ -42,15 +42,15 @@ PLAIN = Settings()
 
 
 class Compiled(Protocol):
-    """A model compiled by an engine. `run` may be called from several threads at once."""
+    """A model compiled by an engine. `run` may be called from several threads concurrently."""
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
-        """Every output by its ONNX name. The arrays belong to the caller. Raises PredictionError.
+        """Return every output by its ONNX name. The arrays belong to the caller. Raises PredictionError.
 
-        `stop` may ask it to end early, with PredictionCancelled. `into` are arrays of the outputs' shapes and dtypes,
-        in C order, that are to be filled in place of new ones; an engine that cannot leaves them alone.
+        `stop` ends the run early with PredictionCancelled. `into` holds C-order arrays of the outputs' shapes and
+        dtypes to fill instead of new ones; an engine without support for this ignores them.
         """
         ...
 
@@ -60,67 +60,66 @@ class Engine(Protocol):
 
     name: str
     package: str
-    """What to install for it."""
+    """The package to install."""
     load_rank: int
-    """Of two engines, the one with the lower rank loads faster from the cache (`bench/load.py`)."""
+    """Engines with a lower rank load faster from the cache (`bench/load.py`)."""
     thorough: bool
-    """Whether it is only tried for fast predictions, since it compiles slowly, and its results are checked."""
+    """Whether it is tried only for fast predictions, because it compiles slowly, and has its results checked."""
     spins: bool
-    """Whether its threads go on spinning for a while after a run, and take the cores from whoever runs next."""
+    """Whether its threads keep spinning for a while after a run and take cores from the next one."""
 
     @property
     def installed(self) -> bool: ...
 
     @property
     def version(self) -> str:
-        """The version of the installed package; asking does not import it."""
+        """The version of the installed package, found without importing it."""
         ...
 
     def device_name(self, kind: str) -> str | None:
-        """What this engine calls its device of a kind ("cpu", "gpu", "neuralEngine"); None where it reaches none."""
+        """The engine's name for its device of a kind ("cpu", "gpu", "neuralEngine"); None if it cannot use one."""
         ...
 
     def absence(self, kind: str) -> str:
-        """Why it reaches no device of this kind, and what would help."""
+        """Why the engine reaches no device of this kind, and what to do about it."""
         ...
 
     def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
-        """What it can compute in on a device, faster than in float32; float32 itself is not named."""
+        """The precisions that are faster than float32 on a device; float32 itself is not listed."""
         ...
 
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
-        """The operations that it must not run, as far as a look at the graph tells: {node name: reason}.
+        """The operations that this engine must not run, as far as the graph shows: {node name: reason}.
 
-        The name is "" for what concerns the model as a whole.
+        The name "" refers to the model as a whole.
         """
         ...
 
     def prepared(self, model: ModelProto) -> ModelProto:
-        """The graph as this engine runs it best: what of `passes` it needs. The same object where it needs nothing."""
+        """The graph after the `passes` that this engine needs; the same object if it needs none."""
         ...
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> Compiled:
-        """Compile an ONNX model: its bytes, or a file with its weights beside it. Raises CompilationError.
+        """Compile an ONNX model: its bytes, or a file with its weights next to it. Raises CompilationError.
 
-        `artifact` is the folder that `save` may be called with later, for an engine that writes while it compiles.
+        `artifact` is the folder that a later `save` may use, for engines that write it while compiling.
         """
         ...
 
     def save(self, source: bytes | Path, compiled: Compiled, settings: Settings, folder: Path) -> None:
-        """Write what was compiled of `source` into a folder, for `load` by the same version on the same machine."""
+        """Write the compiled model to a folder, for `load` by the same version on the same machine."""
         ...
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> Compiled:
-        """What `save` wrote. Raises CompilationError where it is not that."""
+        """Load what `save` wrote. Raises CompilationError if the folder holds anything else."""
         ...
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
-        """Other settings, for the same artifact, that many predictions at once may be computed faster with; those for
-        fewer at once come first."""
+        """Other settings for the same artifact that may be faster under concurrency, lower concurrency first."""
         ...
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, float] | None:
-        """Seconds of each node in one prediction, by name; what was fused stands under one of the names."""
+        """Seconds of each node in one prediction, by name; fused nodes are listed under one of their names."""
         ...

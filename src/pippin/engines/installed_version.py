@@ -1,4 +1,4 @@
-"""Distribution: which version of a package is installed, without importing it."""
+"""Installed version: finds the version of a package without importing it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import cache
 
 
 def installed_version(*packages: str) -> str:
-    """The version of the first of the packages that is installed; "" where none is.
+    """The version of the first installed one of `packages`; "" if none is.
 
-    Every load asks. The folders of metadata say it in their names; `importlib.metadata` takes 20 ms to import.
+    Every load calls this. It reads the names of the metadata folders: importing `importlib.metadata` takes 20 ms.
     """
     found = (_versions().get(package.replace("-", "_").lower()) for package in packages)
     return next((version for version in found if version), "")
@@ -21,7 +21,7 @@ def _versions() -> dict[str, str]:
     versions: dict[str, str] = {}
     for folder in sys.path:
         try:
-            names = os.listdir(folder)  # noqa: PTH208  only the names
+            names = os.listdir(folder)  # noqa: PTH208  only names are needed
         except OSError:
             continue
         for entry in names:

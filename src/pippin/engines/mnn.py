@@ -1,9 +1,9 @@
-"""MNN: an optional CPU engine; its Winograd convolutions halve the time of float32 networks of 3 x 3 convolutions.
+"""MNN: optional CPU engine. Its Winograd convolutions halve the time of float32 networks with 3 x 3 convolutions.
 
-Its Python packages are not imported: they look for the network, and install a package while they are imported. The two
-extension modules behind them are used alone: the converter in a process of its own, since it prints and may end the
-process; the engine with the standard output held back, since it prints too. It reads ONNX, and compiles for one shape.
-What only a compilation needs is imported there: every load from the cache imports this module.
+MNN's Python packages are not imported: on import they access the network and install a package. Only their two
+extension modules are used. The converter runs in a separate process, because it prints and may exit. The engine runs
+with standard output muted, because it prints too. MNN reads ONNX and compiles for one shape.
+Imports that only compilation needs are local: every load from the cache imports this module.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 _ARTIFACT = "model.mnn"
 _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
-_CONVERTING = 300  # seconds
-# Its shape inference is for one shape, its subgraphs and its 64-bit types are incomplete.
+_CONVERT_TIMEOUT = 300  # seconds
+# MNN infers shapes for one input shape only; its support for subgraphs and 64-bit types is incomplete.
 _SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
-_quiet = RLock()
+_stdout_lock = RLock()
 
 
 class MNN:
@@ -58,7 +58,7 @@ class MNN:
     def absence(self, kind: str) -> str:
         if kind == "cpu":
             return "not installed (pip install 'pippin[mnn]')"
-        return "its wheels are for the CPU alone"
+        return "its wheels support only the CPU"
 
     def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
         return ()
@@ -66,16 +66,18 @@ class MNN:
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
         graph = lowered.model.graph
         if lowered.states or any(port.dtype not in _DTYPES for port in (*lowered.inputs, *lowered.outputs)):
-            return {"": "only stateless models of float32 and int32 are given to it"}
+            return {"": "only used for stateless models with float32 and int32 inputs and outputs"}
         for info in graph.input:
             dims = info.type.tensor_type.shape.dim
             if not dims or any(dim.WhichOneof("value") != "dim_value" or dim.dim_value < 1 for dim in dims):
-                return {"": f"'{info.name}' has no fixed shape; it compiles for one"}
+                return {"": f"'{info.name}' has no fixed shape, which MNN requires"}
         declined = {
-            n.name: f"{n.op_type}: subgraphs are not given to it" for n in graph.node if n.op_type in _SUBGRAPHS
+            n.name: f"{n.op_type}: MNN's support for subgraphs is incomplete"
+            for n in graph.node
+            if n.op_type in _SUBGRAPHS
         }
         return declined | {
-            n.name: f"{n.domain}: only ONNX's own operators are given to it" for n in graph.node if n.domain
+            n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
         }
 
     def prepared(self, model: ModelProto) -> ModelProto:
@@ -102,7 +104,7 @@ class MNN:
         return self._open(data, settings)
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
-        return ()  # predictions of a session wait for each other, each with all cores
+        return ()  # a session runs one prediction at a time, on all cores
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
@@ -116,22 +118,24 @@ class MNN:
         try:
             done = subprocess.run(
                 [sys.executable, "-c", _CONVERT, *arguments],
-                capture_output=True, text=True, check=False, timeout=_CONVERTING, stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, check=False, timeout=_CONVERT_TIMEOUT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CompilationError(f"MNN {self.version} cannot convert the model: {error}") from error
         if done.returncode or not target.is_file():
-            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            raise CompilationError(f"MNN {self.version} cannot convert the model: {said[-1] if said else 'no reason'}")
+            printed = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            raise CompilationError(
+                f"MNN {self.version} cannot convert the model: {printed[-1] if printed else 'no output'}"
+            )
 
     def _open(self, data: bytes, settings: Settings) -> CompiledMNN:
         import tempfile
 
         threads = settings.threads or len(os.sched_getaffinity(0))
         try:
-            with _held_back():
+            with _muted_stdout():
                 engine = importlib.import_module("_mnncengine")
-                # From a file: what is given in memory would have to outlive the call.
+                # From a file: a buffer in memory would have to outlive the call.
                 with tempfile.NamedTemporaryFile(prefix="pippin-", suffix=".mnn") as file:
                     file.write(data)
                     file.flush()
@@ -146,7 +150,7 @@ class MNN:
 
 
 class CompiledMNN:
-    """One session: predictions of several threads wait for each other."""
+    """One session. A lock serializes predictions from several threads."""
 
     def __init__(self, engine: Any, interpreter: Any, session: Any, data: bytes) -> None:
         self.data = data
@@ -164,45 +168,47 @@ class CompiledMNN:
             try:
                 for name, array in inputs.items():
                     if name in self._inputs:
-                        self._give(name, array)
+                        self._set_input(name, array)
                 self._interpreter.runSession(self._session)
-                return {name: self._take(tensor) for name, tensor in self._outputs.items()}
+                return {name: self._get_output(tensor) for name, tensor in self._outputs.items()}
             except PredictionError:
                 raise
             except Exception as error:
                 raise PredictionError(f"MNN failed: {error}") from error
 
-    def _give(self, name: str, array: np.ndarray) -> None:
+    def _set_input(self, name: str, array: np.ndarray) -> None:
         tensor = self._inputs[name]
         if tuple(tensor.getShape()) != array.shape:
-            raise PredictionError(f"MNN failed: '{name}' has the shape {array.shape}, not {tuple(tensor.getShape())}")
+            raise PredictionError(
+                f"MNN failed: '{name}' must have the shape {tuple(tensor.getShape())}, got {array.shape}"
+            )
         tensor.copyFrom(self._host(array.shape, tensor.getDataType(), np.ascontiguousarray(array)))
 
-    def _take(self, tensor: Any) -> np.ndarray:
+    def _get_output(self, tensor: Any) -> np.ndarray:
         dtype = np.int32 if tensor.getDataType() == self._engine.Halide_Type_Int else np.float32
         array = np.empty(tuple(tensor.getShape()), dtype)
         host = self._host(array.shape, tensor.getDataType(), array)
         tensor.copyToHostTensor(host)
-        return np.array(host.getNumpyData(), dtype)  # a copy: the memory is the host tensor's
+        return np.array(host.getNumpyData(), dtype)  # a copy: the host tensor owns the memory
 
     def _host(self, shape: tuple[int, ...], kind: Any, array: np.ndarray) -> Any:
         return self._engine.Tensor(shape, kind, array, self._engine.Tensor_DimensionType_Caffe)
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
-    """What is written to the standard output meanwhile is dropped: MNN's C++ prints there, past Python."""
+def _muted_stdout() -> Iterator[None]:
+    """Discard standard output inside the block, at file descriptor level: MNN prints from C++, bypassing Python."""
     import ctypes
 
     libc = ctypes.CDLL(None)
-    with _quiet:
+    with _stdout_lock:
         libc.fflush(None)
-        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        saved, devnull = os.dup(1), os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, 1)
+            os.dup2(devnull, 1)
             yield
         finally:
             libc.fflush(None)
-            os.dup2(kept, 1)
-            os.close(kept)
-            os.close(nowhere)
+            os.dup2(saved, 1)
+            os.close(saved)
+            os.close(devnull)

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the CPU engine with the lightest dispatch and every ONNX operator; CUDA and NPUs by its providers."""
+"""ONNX Runtime: CPU engine with the lightest dispatch and every ONNX operator; CUDA and NPUs through its providers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
-_SEVERITY_FATAL = 4  # warnings of the optimizer say nothing to a user, and errors are raised
+_SEVERITY_FATAL = 4  # optimizer warnings do not help users, and errors are raised
 _ARTIFACT = "model.onnx"
 _WEIGHTS = "weights.bin"
-_SMALLEST_IN_WEIGHTS = "1024"  # bytes; the rest stays in the model file
+_SMALLEST_IN_WEIGHTS = "1024"  # bytes; smaller tensors stay in the model file
 
 
 class OnnxRuntime:
@@ -48,7 +48,7 @@ class OnnxRuntime:
         if kind == "cpu":
             return "CPU"
         if not NVIDIA.exists() and not installed_version(*_PACKAGES[1:]):
-            return None  # the plain package has the CPU alone: not worth an import
+            return None  # the plain package supports only the CPU: skip the import
         found = provider(kind)
         return None if found is None or failure(found) else device_name(found)
 
@@ -60,15 +60,15 @@ class OnnxRuntime:
             return f"{found} does not start: {failure(found)}"
         if kind == "gpu":
             if not NVIDIA.exists():
-                return f"no NVIDIA driver: there is no {NVIDIA}"
-            return "its CUDA provider is not installed (pip install onnxruntime-gpu, in place of onnxruntime)"
-        return "no NPU provider is installed (for Qualcomm's: pip install onnxruntime-qnn, in place of onnxruntime)"
+                return f"no NVIDIA driver: {NVIDIA} does not exist"
+            return "its CUDA provider is not installed (pip install onnxruntime-gpu instead of onnxruntime)"
+        return "no NPU provider is installed (for Qualcomm: pip install onnxruntime-qnn instead of onnxruntime)"
 
     def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
-        return ()  # its CPU kernels for 16-bit floats are slower than those for float32
+        return ()  # its 16-bit float CPU kernels are slower than float32
 
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
-        # Every operator that the lowering emits has a CPU kernel; a test holds it to that.
+        # The lowering emits only operators with a CPU kernel; a test checks this.
         return {n.name: f"{n.op_type} runs in Python" for n in lowered.model.graph.node if n.domain == PYTHON}
 
     def prepared(self, model: ModelProto) -> ModelProto:
@@ -85,12 +85,12 @@ class OnnxRuntime:
         return self._session(source, options, settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
-        """The model after its own optimizations; the weights in a file of their own, which is then mapped."""
+        """Write the optimized model, with its weights in a separate file that `load` maps into memory."""
         if (folder / _ARTIFACT).is_file():
-            return  # written by `compile`
+            return  # already written by `compile`
         options = _options(settings)
         _write_into(folder, options)
-        options.add_session_config_entry("session.disable_prepacking", "1")  # nothing is run in this session
+        options.add_session_config_entry("session.disable_prepacking", "1")  # this session never runs
         self._session(source, options, settings.device)
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
@@ -99,7 +99,7 @@ class OnnxRuntime:
         return self._session(folder / _ARTIFACT, options, settings.device)
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
-        """The threads of a session are shared by all that run in it: with one, each prediction has its caller's."""
+        """All runs of a session share its threads. With one thread, each prediction runs on its caller's thread."""
         if settings.device != "cpu" or settings.threads == 1:
             return ()
         return (replace(settings, threads=1, streams=cores),)
@@ -115,7 +115,7 @@ class OnnxRuntime:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             compiled = self._session(source, options, settings.device)
-            compiled.run(inputs)  # the first one is slower
+            compiled.run(inputs)  # warm-up
             compiled.run(inputs)
             events = json.loads(Path(compiled.session.end_profiling()).read_text(encoding="utf-8"))
         runs = [event for event in events if event.get("name") == "model_run"]
@@ -130,13 +130,13 @@ class OnnxRuntime:
         try:
             model = source if isinstance(source, bytes) else str(source)
             session = library().InferenceSession(model, options, providers=chain(device))
-        except Exception as error:  # the library's exceptions share no base but Exception
+        except Exception as error:  # its exceptions have no common base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
         return CompiledOnnxRuntime(session, device)
 
 
 def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool:
-    """Whether it fuses the two: products with weights in blocks, and layers whose other side is quantized as well."""
+    """Whether one kernel covers both nodes: MatMul with block-quantized weights, or a layer with quantized input."""
     if reader.op_type == "MatMul" and any(attribute.name == "block_size" for attribute in dequantize.attribute):
         return bool(reader.input[1] == dequantize.output[0])
     others = [makers.get(name) for name in reader.input[:1]]
@@ -144,7 +144,7 @@ def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool
 
 
 def _write_into(folder: Path, options: Any) -> None:
-    """A session with these options writes its optimized model."""
+    """Make sessions with these options write their optimized model to `folder`."""
     options.optimized_model_filepath = str(folder / _ARTIFACT)
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
     options.add_session_config_entry(
@@ -155,7 +155,7 @@ def _write_into(folder: Path, options: Any) -> None:
 def _options(settings: Settings) -> Any:
     options = library().SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
-    # float32 is a promise: by default products with 4- and 8-bit weights quantize their other side as well.
+    # float32 is guaranteed: by default, products with 4- and 8-bit weights quantize their other operand too.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if settings.threads is not None:
         options.intra_op_num_threads = settings.threads
@@ -166,10 +166,10 @@ class CompiledOnnxRuntime:
     def __init__(self, session: Any, device: str) -> None:
         self.session = session
         self.output_names = [output.name for output in session.get_outputs()]
-        # Without the checks of the Python class around it, which the library's core makes again: 2 of 16 us.
+        # Bypasses the Python wrapper, whose checks the C++ core repeats: saves 2 of 16 us.
         self._run = partial(getattr(session, "_sess", session).run, self.output_names)
         self._bound = BoundRuns.of(session) if device == "cpu" else None
-        # Nothing changes these: any thread may use them, and without any the library makes new ones, 0.7 us a run.
+        # Never modified, so threads can share it. Without it the library creates new options: 0.7 us a run.
         self._options = library().RunOptions()
 
     def run(
@@ -188,7 +188,7 @@ class CompiledOnnxRuntime:
                     stop.check()
                 if not bound.trusted:
                     self._bound = None
-                # The other way says what is wrong, or does not mind.
+                # The unbound run below succeeds, or raises the error to report.
         try:
             if into:
                 return self._run_into(inputs, into, stop)
@@ -209,7 +209,7 @@ class CompiledOnnxRuntime:
     def _run_into(
         self, inputs: Mapping[str, np.ndarray], into: Mapping[str, np.ndarray], stop: Stop | None
     ) -> dict[str, np.ndarray]:
-        """The outputs are bound to the caller's memory."""
+        """Run with the outputs bound to the caller's arrays."""
         binding, options = self.session.io_binding(), self._options if stop is None else library().RunOptions()
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)

@@ -1,6 +1,6 @@
-"""ONNX Runtime, bound: small inputs and outputs in memory that is named to the library once, not at each prediction.
+"""ONNX Runtime I/O binding: binds memory for small inputs and outputs once, instead of at each prediction.
 
-A small network takes 5 us in place of 6 (`bench/predict_overhead.py`).
+A small network takes 5 us instead of 6 (`bench/predict_overhead.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# Up to so many bytes of inputs and outputs, copying them costs less than naming them anew.
+# Bytes of inputs and outputs up to which copying costs less than binding anew.
 _SMALL = 32 << 10
 _DTYPES = {
     f"tensor({name})": np.dtype(dtype)
@@ -23,22 +23,22 @@ _DTYPES = {
 }  # fmt: skip
 
 _Fixed = tuple[str, tuple[int, ...], np.dtype[Any]]
-# What the library runs, its inputs, and its outputs.
+# (binding, inputs, outputs)
 _Bound = tuple[Any, list[tuple[str, np.ndarray, tuple[int, ...], np.dtype[Any]]], list[tuple[str, np.ndarray]]]
 
 
 class NotBound(Exception):
-    """An output did not come into the memory that was named for it."""
+    """An output was not written to the memory bound for it."""
 
 
 def written(value: Any, own: np.ndarray) -> bool:
-    """Whether an output of a run lies in this memory: one that is an input of the graph does not, whatever is bound."""
+    """Whether a run wrote this output to `own`. An output that is also a graph input ignores its binding."""
     return bool(value.data_ptr() == own.ctypes.data)
 
 
 class BoundRuns:
-    """Runs of one session whose inputs and outputs all have fixed shapes. Any thread may run it: what is bound serves
-    one prediction at a time, and idle ones wait in a pool, which grows when all are busy."""
+    """Runs one session whose inputs and outputs all have fixed shapes. Thread-safe: a binding serves one prediction at
+    a time; idle bindings are kept in a pool, which grows when all are busy."""
 
     def __init__(self, session: Any, inputs: list[_Fixed], outputs: list[_Fixed]) -> None:
         self._session = session
@@ -46,11 +46,11 @@ class BoundRuns:
         self._inputs, self._outputs = inputs, outputs
         self._idle: deque[_Bound] = deque()  # append and pop are atomic
         self.trusted = False
-        """It has worked: what fails from now on is for the inputs' sake."""
+        """Whether a run has succeeded. Later failures are caused by the inputs."""
 
     @classmethod
     def of(cls, session: Any) -> BoundRuns | None:
-        """None where there is nothing to gain: large or flexible shapes, strings and sequences."""
+        """None if there is nothing to gain: large or flexible shapes, strings and sequences."""
         inputs, outputs = _fixed(session.get_inputs()), _fixed(session.get_outputs())
         if inputs is None or outputs is None:
             return None
@@ -58,16 +58,16 @@ class BoundRuns:
         return cls(session, inputs, outputs) if 0 < size <= _SMALL else None
 
     def run(self, inputs: Mapping[str, np.ndarray], options: Any) -> dict[str, np.ndarray] | None:
-        """New arrays; None where the inputs are not of the declared dtypes and shapes.
+        """Return new arrays, or None if the inputs do not have the declared dtypes and shapes.
 
-        Raises NotBound where the library leaves outputs elsewhere.
+        Raises NotBound if the library puts an output elsewhere.
         """
         try:
             bound = self._idle.pop()
         except IndexError:
-            bound = self._made()
-        binding, takes, gives = bound
-        for name, own, shape, dtype in takes:
+            bound = self._new_binding()
+        binding, own_inputs, own_outputs = bound
+        for name, own, shape, dtype in own_inputs:
             array = inputs[name]
             if array.shape != shape or array.dtype != dtype:
                 self._idle.append(bound)
@@ -75,24 +75,24 @@ class BoundRuns:
             own[...] = array
         self._run(binding, options)
         if not self.trusted:
-            if not all(map(written, binding.get_outputs(), (own for _, own in gives))):
+            if not all(map(written, binding.get_outputs(), (own for _, own in own_outputs))):
                 raise NotBound
-            self.trusted = True  # it is the graph that decides this
+            self.trusted = True  # depends only on the graph
         values = {}
-        for name, own in gives:  # a comprehension is a call more
+        for name, own in own_outputs:  # a comprehension costs one more call
             values[name] = own.copy()
         self._idle.append(bound)
         return values
 
-    def _made(self) -> _Bound:
+    def _new_binding(self) -> _Bound:
         binding = self._session.io_binding()
-        takes = [(name, np.empty(shape, dtype), shape, dtype) for name, shape, dtype in self._inputs]
-        gives = [(name, np.empty(shape, dtype)) for name, shape, dtype in self._outputs]
-        for name, own, _, _ in takes:
+        own_inputs = [(name, np.empty(shape, dtype), shape, dtype) for name, shape, dtype in self._inputs]
+        own_outputs = [(name, np.empty(shape, dtype)) for name, shape, dtype in self._outputs]
+        for name, own, _, _ in own_inputs:
             binding.bind_input(name, "cpu", 0, own.dtype, own.shape, own.ctypes.data)
-        for name, own in gives:
+        for name, own in own_outputs:
             binding.bind_output(name, "cpu", 0, own.dtype, own.shape, own.ctypes.data)
-        return getattr(binding, "_iobinding", binding), takes, gives
+        return getattr(binding, "_iobinding", binding), own_inputs, own_outputs
 
 
 def _fixed(values: list[Any]) -> list[_Fixed] | None:

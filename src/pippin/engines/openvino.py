@@ -1,4 +1,4 @@
-"""OpenVINO: the CPU engine with the fastest convolution, matrix product, 16-bit and 8-bit kernels; Intel GPU, NPU."""
+"""OpenVINO: CPU engine with the fastest convolution, matrix product, 16-bit and 8-bit kernels; Intel GPU and NPU."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..lowering.lowered_model import Lowered
 from ..support.cancellation import Stop
 from .base import PLAIN, FloatPrecision, Settings
 from .installed_version import installed_version
-from .openvino_extension_module import openvino
+from .openvino_lean_import import openvino
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
-# Without these device files there is no such device: asking the library takes 50 ms.
+# Without its file a device is absent. Asking the library instead takes 50 ms.
 _DEVICE_FILES = {"gpu": Path("/dev/dri"), "neuralEngine": Path("/dev/accel")}
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _ARTIFACT = "openvino.blob"
@@ -64,9 +64,9 @@ class OpenVINO:
             return "not installed (pip install openvino)"
         file = _DEVICE_FILES.get(kind)
         if file is not None and not file.exists():
-            return f"no Intel {'GPU' if kind == 'gpu' else 'NPU'}: there is no {file}"
+            return f"no Intel {'GPU' if kind == 'gpu' else 'NPU'}: {file} does not exist"
         driver = "intel-opencl-icd" if kind == "gpu" else "the Intel NPU driver"
-        return f"{file} is there, but no Intel device that OpenVINO knows; for Intel hardware install {driver}"
+        return f"{file} exists, but OpenVINO finds no device; for Intel hardware install {driver}"
 
     def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
         offered = self.core.get_property(_DEVICES[device], "OPTIMIZATION_CAPABILITIES")
@@ -78,7 +78,7 @@ class OpenVINO:
         return refused(lowered)
 
     def prepared(self, model: ModelProto) -> ModelProto:
-        return model  # it folds constants itself, compressed ones too
+        return model  # it folds constants itself, including compressed ones
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
@@ -86,27 +86,27 @@ class OpenVINO:
         return self._compile(source, _properties(settings), settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
-        """OpenVINO's own compiled blob."""
+        """Write OpenVINO's compiled blob."""
         stream = io.BytesIO()
         compiled.compiled.export_model(stream)
         (folder / _ARTIFACT).write_bytes(stream.getbuffer())
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOpenVINO:
-        """The weights stay in the mapped file."""
+        """Load the blob. The weights stay in the memory-mapped file."""
         try:
             with (folder / _ARTIFACT).open("rb") as file:
-                # Private: the library wants memory that it could write.
+                # Private: the library requires writable memory.
                 mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
             tensor = openvino().Tensor(np.frombuffer(mapped, np.uint8), shared_memory=True)
             compiled = self.core.import_model(tensor, _DEVICES[settings.device], _properties(settings))
         except Exception as error:
-            raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_first_line(error)}") from error
+            raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_cause(error)}") from error
         return CompiledOpenVINO(compiled, mapped)
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
-        """A stream for each core; on larger machines one for each four as well, for some at once.
+        """One stream per core; with 8 or more, also one per four cores, for moderate concurrency.
 
-        Its own hint for throughput would pin threads, so that two models share the first cores.
+        OpenVINO's throughput hint would pin threads, so that two models share the first cores.
         """
         if settings.device != "cpu":
             return ()
@@ -137,7 +137,7 @@ class OpenVINO:
             model = self.core.read_model(source if isinstance(source, bytes) else str(source))
             compiled = self.core.compile_model(model, _DEVICES[device], properties)
         except Exception as error:
-            raise CompilationError(f"OpenVINO {self.version} cannot compile the model: {_first_line(error)}") from error
+            raise CompilationError(f"OpenVINO {self.version} cannot compile the model: {_cause(error)}") from error
         return CompiledOpenVINO(compiled)
 
 
@@ -145,38 +145,38 @@ _CAPABILITIES: tuple[tuple[FloatPrecision, str], ...] = (("bfloat16", "BF16"), (
 
 
 def _properties(settings: Settings) -> dict[str, Any]:
-    # float32 is a promise: by default the plugin computes in bfloat16 where the machine has it, and quantizes
-    # what it multiplies with compressed weights.
+    # float32 is guaranteed: by default, the plugin computes in bfloat16 if the machine supports it, and quantizes
+    # the other operand of products with compressed weights.
     properties: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": _PRECISIONS[settings.precision],
         "PERFORMANCE_HINT": "LATENCY",
     }
     if settings.device == "cpu":
         properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
-        # Pinned, the threads of two models share the first cores while the others idle.
+        # With pinning, the threads of two models share the first cores while the others idle.
         properties["ENABLE_CPU_PINNING"] = False
         if settings.threads is not None:
-            properties["INFERENCE_NUM_THREADS"] = settings.threads * (settings.streams or 1)  # of all streams
+            properties["INFERENCE_NUM_THREADS"] = settings.threads * (settings.streams or 1)  # total of all streams
         if settings.streams is not None:
             properties["NUM_STREAMS"] = settings.streams
     return properties
 
 
-def _first_line(error: Exception) -> str:
-    """OpenVINO's messages carry source positions and several paragraphs; the last line is the cause."""
+def _cause(error: Exception) -> str:
+    """The last line of an OpenVINO message; source positions and several paragraphs precede it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 class CompiledOpenVINO:
-    """An infer request serves one prediction at a time: idle ones wait in a pool, which grows when all are busy."""
+    """Keeps a pool of idle infer requests, which grows on demand. A request serves one prediction at a time."""
 
     def __init__(self, compiled: Any, mapped: Any = None) -> None:
         self.compiled = compiled
-        self._mapped = mapped  # the memory that the weights lie in
-        # Outputs that are one tensor share their names.
+        self._mapped = mapped  # keeps the memory of the weights alive
+        # Outputs that are the same tensor share one port, which has all their names.
         self._outputs = [tuple(port.names) for port in compiled.outputs]
-        # An input that nothing depends on is not an input any more.
+        # OpenVINO removes inputs that nothing depends on.
         self._inputs = {name: index for index, port in enumerate(compiled.inputs) for name in port.names}
         self._tensor = openvino().Tensor
         self._idle: deque[Any] = deque()  # append and pop are atomic
@@ -194,7 +194,7 @@ class CompiledOpenVINO:
         return values
 
     def take(self) -> Any:
-        """An infer request that nobody else has."""
+        """An infer request for exclusive use."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -203,7 +203,7 @@ class CompiledOpenVINO:
     def infer(
         self, request: Any, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, copied: bool = True
     ) -> dict[str, np.ndarray]:
-        """The outputs; not `copied`, they are the request's own buffers, which its next prediction overwrites."""
+        """Return the outputs. If not `copied`, they are the request's buffers, which its next prediction overwrites."""
         try:
             for name, array in inputs.items():
                 index = self._inputs.get(name)
@@ -216,13 +216,13 @@ class CompiledOpenVINO:
         except Exception as error:
             if stop is not None:
                 stop.check()
-            raise PredictionError(f"OpenVINO failed: {_first_line(error)}") from error
+            raise PredictionError(f"OpenVINO failed: {_cause(error)}") from error
         return {name: value for names, value in zip(self._outputs, values, strict=True) for name in names}
 
     def _infer_into(
         self, request: Any, inputs: Mapping[str, np.ndarray], into: Mapping[str, np.ndarray], stop: Stop | None
     ) -> dict[str, np.ndarray]:
-        """The outputs lie in the caller's memory for this one prediction."""
+        """Run one prediction with the outputs bound to the caller's arrays."""
         own, given = [], {}
         for index, names in enumerate(self._outputs):
             array = next((into[name] for name in names if name in into), None)

@@ -1,4 +1,4 @@
-"""Openvino defects: what OpenVINO 2026.4 would take, and get wrong. Each has a test; such a model goes elsewhere."""
+"""OpenVINO defects: what OpenVINO 2026.4 accepts but gets wrong, so that another engine runs it. Each has a test."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..lowering.lowered_model import Lowered
 
 
 def refused(lowered: Lowered) -> dict[str, str]:
-    """What must not be given to OpenVINO: {node name: reason}, "" for the model as a whole."""
+    """What OpenVINO must not run: {node name: reason}, with the name "" for the model as a whole."""
     ports = (*lowered.inputs, *lowered.outputs)
     if any(port.dtype == np.float64 for port in ports):
-        return {"": "float64: it computes that in float32"}
+        return {"": "float64: OpenVINO computes it in float32"}
     if any(port.dtype == object for port in ports):
-        return {"": "strings: it has no such tensors"}
+        return {"": "strings: OpenVINO has no string tensors"}
     graph = lowered.model.graph
     if any(tensor.data_type in (_DOUBLE, _STRING) for tensor in graph.initializer):
-        return {"": "float64 or strings inside: it computes the one in float32, and does not know the other"}
+        return {"": "float64 or string constants: OpenVINO computes float64 in float32 and has no string tensors"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
-        return {"": "an output that is an input: it loses its name"}
+        return {"": "an output that is also an input: OpenVINO loses its name"}
     return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer}))
 
 
@@ -43,7 +43,7 @@ def _refused(graph: Any, constants: Mapping[str, Any]) -> Iterator[tuple[str, st
         check = _CHECKS.get(node.op_type)
         reason = check(node, around) if check else None
         if node.domain and reason is None:
-            reason = f"{node.domain}.{node.op_type}: only ONNX's own operators are given to it"
+            reason = f"{node.domain}.{node.op_type}: only standard ONNX operators are supported"
         for attribute in node.attribute:
             if reason is None and attribute.HasField("g"):
                 reason = next((inner for _, inner in _refused(attribute.g, constants)), None)
@@ -55,7 +55,7 @@ _MOVES = frozenset({"Expand", "Reshape", "Transpose", "Unsqueeze"})
 
 
 def _indices(node: Any, around: _Surroundings) -> str | None:
-    """Indices must be constants, or what the lowering has brought between two bounds (`scatter_gather.bounded`)."""
+    """Indices must be constants, or clamped by the lowering (`scatter_gather.bounded`)."""
     name = node.input[1]
     while name in around.makers and around.makers[name].op_type in _MOVES:
         name = around.makers[name].input[0]
@@ -65,26 +65,26 @@ def _indices(node: Any, around: _Surroundings) -> str | None:
     inner = around.makers.get(maker.input[0]) if maker is not None and maker.op_type == "Max" else None
     if inner is not None and inner.op_type == "Min":
         return None
-    return f"{node.op_type} with computed indices: it does not check them, and leaves its memory"
+    return f"{node.op_type} with computed indices: OpenVINO does not check them and accesses memory out of bounds"
 
 
 def _recurrent(node: Any, around: _Surroundings) -> str | None:
     if len(node.input) > 7 and node.input[7]:
-        return "LSTM with peepholes: its results are wrong"
+        return "LSTM with peepholes: OpenVINO's results are wrong"
     for name in node.input[5:7]:
         while name in around.makers and around.makers[name].op_type in _MOVES | {"Cast", "Squeeze"}:
             maker = around.makers[name]
             if maker.op_type == "Expand" and _by_values(maker.input[1], around):
                 return (
-                    f"{node.op_type} with an initial state whose size depends on values: where it is not that of the "
-                    "input, it fails, gives an empty result, or crashes"
+                    f"{node.op_type} with an initial state whose size depends on values: if it differs from the "
+                    "input's, OpenVINO fails, returns an empty result or crashes"
                 )
             name = maker.input[0]
     return None
 
 
 def _by_values(name: str, around: _Surroundings) -> bool:
-    """Whether a shape is computed from the values of an input of the graph, not from its shape."""
+    """Whether a shape is computed from the values of a graph input, not from its shape."""
     todo, seen = [name], set()
     while todo:
         name = todo.pop()
@@ -100,17 +100,17 @@ def _by_values(name: str, around: _Surroundings) -> bool:
 
 
 def _test_for_nan(node: Any, around: _Surroundings) -> str | None:
-    return "a test for NaN (x == x): it does not find one" if node.input[0] == node.input[1] else None
+    return "a test for NaN (x == x): OpenVINO does not detect NaN" if node.input[0] == node.input[1] else None
 
 
 def _repeats(node: Any, around: _Surroundings) -> str | None:
     if node.input[1] in around.constants:
         return None
-    return "Tile with computed repeats: with three or more of them it leaves the result unwritten"
+    return "Tile with computed repeats: OpenVINO leaves the result unwritten for three or more repeats"
 
 
 def _product(node: Any, around: _Surroundings) -> str | None:
-    """Weights with a scale for each element of the sum: it takes the scales for those of the results."""
+    """Weights with a scale per summed element: OpenVINO applies the scales per result element."""
     flipped = {a.name: a.i for a in node.attribute} if node.op_type == "Gemm" else {}
     for side, (name, flag) in enumerate(zip(node.input[:2], ("transA", "transB"), strict=True)):
         maker = around.makers.get(name)
@@ -125,7 +125,7 @@ def _product(node: Any, around: _Surroundings) -> str | None:
             continue
         summed = len(data.dims) - (1 if (side == 0) != turned else 2)
         if scale.dims and attributes["axis"] % len(data.dims) == summed:
-            return "a product with weights that have a scale for each element of the sum: it mixes up the scales"
+            return "a product with weights that have a scale per summed element: OpenVINO mixes up the scales"
     return None
 
 

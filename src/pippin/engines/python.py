@@ -1,8 +1,8 @@
-"""Python: runs what no other engine can: nodes whose computation is Python code that the user registered.
+"""Python: engine for nodes that no other engine can run, computed by Python code that the user registered.
 
-Such a node has the domain `PYTHON`. Its operator says where the code is registered, its attributes by which
-name and with which parameters; its weights are initializers. It is never chosen: where a model has such nodes, it is
-cut at them, and they come here.
+Such a node has the domain `PYTHON`. Its operator names the registry, its attributes hold the code's name and
+parameters, and its weights are initializers. This engine is never chosen by measurement: a model is cut at such nodes,
+and they run here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NODES, _WEIGHTS = "nodes.json", "weights.npz"
 
 
 class Code(Protocol):
-    """Registered code, made for one node."""
+    """Registered code, instantiated for one node."""
 
     def output_shapes(self, shapes: Sequence[Shape], outputs: int) -> list[Shape]: ...
 
@@ -39,22 +39,22 @@ class Code(Protocol):
 
 
 OPERATORS: dict[str, Any] = {"CustomLayer": CustomLayer, "FeatureModel": FeatureModel}
-"""What makes the code of a node, by its operator. `specialization/custom_model_operator.py` adds one, when it is imported."""
+"""Factories of a node's code, by operator. Importing `specialization/custom_model_operator.py` adds one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An input or output of a node. `shape` is what was known when the model was lowered."""
+    """An input or output of a node. `shape` is what the lowering knew."""
 
     name: str
     shape: Shape | None
     dtype: str = "float32"
-    """numpy's name of the element type; "object" for strings."""
+    """numpy's name for the element type; "object" for strings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What is kept of a node in a cache entry; the weights, of which it has `weights`, lie beside it."""
+    """The description of a node in a cache entry. `weights` is the number of its weights, stored separately."""
 
     name: str
     operator: str
@@ -82,7 +82,7 @@ class Python:
         return "CPU" if kind == "cpu" else None
 
     def absence(self, kind: str) -> str:
-        return "it runs on the CPU"
+        return "it runs only on the CPU"
 
     def precisions(self, device: str) -> tuple[FloatPrecision, ...]:
         return ()
@@ -113,7 +113,7 @@ class Python:
         return CompiledPython(steps)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
-        """What the nodes are, and their weights; the code is looked up again by its name."""
+        """Write the nodes and their weights. `load` looks the code up again by name."""
         nodes = json.dumps([asdict(node) for node, _ in compiled.steps])
         (folder / _NODES).write_text(nodes, encoding="utf-8")
         arrays = {f"{i}.{k}": w for i, (_, own) in enumerate(compiled.steps) for k, w in enumerate(own)}
@@ -121,14 +121,14 @@ class Python:
             np.savez(file, **arrays)
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledPython:
-        """Raises CompilationError where the code now gives other shapes than the other segments were compiled for,
-        and UnsupportedOperationError where it is not registered."""
+        """Load what `save` wrote. Raises CompilationError if the code's output shapes no longer match those that the
+        other segments were compiled for, and UnsupportedOperationError if the code is not registered."""
         try:
             found = json.loads((folder / _NODES).read_text(encoding="utf-8"))
             with np.load(folder / _WEIGHTS, allow_pickle=False) as arrays:
                 steps = [(_node(n), [arrays[f"{i}.{k}"] for k in range(n["weights"])]) for i, n in enumerate(found)]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CompilationError(f"what was kept of a Python segment cannot be read: {error}") from error
+            raise CompilationError(f"cannot read the cached Python segment: {error}") from error
         return CompiledPython(steps)
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
@@ -158,8 +158,7 @@ def _node(found: Mapping[str, Any]) -> Node:
 
 
 class CompiledPython:
-    """The code of the nodes in order. Nothing in it changes; whether the code takes several calls at once is its own
-    promise."""
+    """Runs the nodes' code in order. Immutable; whether concurrent calls are safe is up to the registered code."""
 
     def __init__(self, steps: Sequence[tuple[Node, list[np.ndarray]]]) -> None:
         self.steps = tuple(steps)
@@ -171,7 +170,7 @@ class CompiledPython:
             wanted = [value.shape for value in node.outputs]
             if not all(w is None or _fits(shape, w) for shape, w in zip(shapes, wanted, strict=True)):
                 raise CompilationError(
-                    f"[{node.code}] '{node.name}': gives {shapes}, but the model was cut for {wanted}"
+                    f"[{node.code}] '{node.name}': returns the shapes {shapes}, but the model was compiled for {wanted}"
                 )
 
     def run(
@@ -187,7 +186,7 @@ class CompiledPython:
                 raise PredictionError(f"[{node.code}] '{node.name}': {error}") from error.__cause__
             if len(found) != len(node.outputs):
                 raise PredictionError(
-                    f"[{node.code}] '{node.name}': {len(found)} outputs were given, {len(node.outputs)} are named"
+                    f"[{node.code}] '{node.name}': returned {len(found)} outputs, expected {len(node.outputs)}"
                 )
             for value, array in zip(node.outputs, found, strict=True):
                 made[value.name] = _checked(node, value, array)
@@ -197,10 +196,10 @@ class CompiledPython:
 
 def _checked(node: Node, value: Value, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "fiubO":
-        raise PredictionError(f"[{node.code}] '{node.name}': an array of {array.dtype} was given; numbers are needed")
+        raise PredictionError(f"[{node.code}] '{node.name}': returned an array of {array.dtype}, expected numbers")
     if value.shape is not None and not _fits(array.shape, value.shape):
         raise PredictionError(
-            f"[{node.code}] '{node.name}': an output of shape {array.shape} was given; declared is {value.shape}"
+            f"[{node.code}] '{node.name}': returned an output of shape {array.shape}, expected {value.shape}"
         )
     return array if array.dtype == object else np.ascontiguousarray(array, np.dtype(value.dtype))
 

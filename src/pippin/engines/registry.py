@@ -1,4 +1,4 @@
-"""All: the engines there are."""
+"""Registry: all engines by name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PYTHON_ENGINE = "python"
 
 @cache
 def all_engines() -> Mapping[str, Engine]:
-    """Every engine by name, installed or not; where nothing is measured, the first that can run a model does."""
+    """Every engine by name, installed or not. Without measurements, the first that can run a model is used."""
     return {engine.name: engine for engine in (OpenVINO(), OnnxRuntime(), MNN())}
 
 
 def engine_named(name: str) -> Engine:
-    """One of them, or the one for Python code, which is not to be chosen."""
+    """An engine by name, including the Python engine, which cannot be chosen."""
     return python_engine() if name == PYTHON_ENGINE else all_engines()[name]
 
 

@@ -1,1 +1,1 @@
-"""Extend: user code and replacement models go in, by name; the registries that lowering and engines look them up in."""
+"""Extend: user code and replacement models enter, registered by name; lowering and engines look them up here."""

@@ -1,7 +1,7 @@
-"""Custom models: the classes that stand for the custom models inside files.
+"""Custom models: a registry, by class name, of Python classes for custom models in model files.
 
-A class is registered by the decorator, or, so that it need not be imported first, as an entry point of the group
-"pippin.custom_models" whose name is the class's name in the file.
+Register a class with the decorator, or as an entry point in the group "pippin.custom_models", named after the class in
+the file; then it need not be imported first.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ GROUP = "pippin.custom_models"
 
 
 class CustomModel(Protocol):
-    """What a registered class is called with; the Python form of Core ML's `MLCustomModel`.
+    """Interface of a registered class; the Python form of Core ML's `MLCustomModel`.
 
-    `parameters` holds the numbers, strings, booleans and bytes that the file gives the model; `description` tells its
+    `parameters` contains the numbers, strings, booleans and bytes stored in the file; `description` describes the
     inputs and outputs.
     """
 
     def __init__(self, parameters: Mapping[str, Any], description: Any) -> None: ...
 
     def predict(self, features: dict[str, Any]) -> Mapping[str, Any]:
-        """A value for each described output. Several threads may call at once.
+        """Return a value for each described output. Called concurrently from several threads.
 
-        Features are what a prediction takes and gives: arrays of the declared dtype, images (Pillow), numbers, strings,
-        dictionaries and lists. An exception ends the prediction with a PredictionError.
+        Features are as in a prediction: arrays of the declared dtype, images (Pillow), numbers, strings, dictionaries
+        and lists. An exception fails the prediction with a PredictionError.
         """
         ...
 
@@ -37,7 +37,7 @@ _Class = TypeVar("_Class", bound=type[Any])
 
 
 def custom_model(name: str) -> Callable[[_Class], _Class]:
-    """Register a class for the custom models of this class name; a later registration takes its place.
+    """Register a class for custom models of this class name, replacing an earlier registration.
 
     @pippin.custom_model("WordCounter")
     class WordCounter:
@@ -45,15 +45,15 @@ def custom_model(name: str) -> Callable[[_Class], _Class]:
         def predict(self, features): return {"count": len(features["text"].split())}
     """
 
-    def register(made: _Class) -> _Class:
-        _registered[name] = made
-        return made
+    def register(cls: _Class) -> _Class:
+        _registered[name] = cls
+        return cls
 
     return register
 
 
 def class_of(name: str) -> type[Any]:
-    """The class that is registered under a name. Raises UnsupportedModelError where there is none."""
+    """The class registered under a name. Raises UnsupportedModelError if there is none."""
     if name not in _registered:
         from importlib.metadata import entry_points  # takes 20 ms
 
@@ -62,7 +62,7 @@ def class_of(name: str) -> type[Any]:
     if name not in _registered:
         known = ", ".join(sorted(_registered)) or "none"
         raise UnsupportedModelError(
-            f"the custom model of the class '{name}' is not there (registered: {known}): register one with"
-            f" @pippin.custom_model({name!r}), or as an entry point of the group {GROUP}"
+            f"custom model class '{name}' is not registered (registered: {known}): register it with"
+            f" @pippin.custom_model({name!r}) or as an entry point in the group '{GROUP}'"
         )
     return _registered[name]

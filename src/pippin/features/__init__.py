@@ -1,5 +1,5 @@
-"""Features: between what people hold (arrays, tensors, images, numbers) and what an engine computes with.
+"""Features: converts user values (arrays, tensors, images, numbers) to engine arrays and back.
 
-An encoder or a decoder is a function made at load from the feature's description, so that a prediction only
-calls it.
+In: feature values and their descriptions. Out: arrays for the engine; for outputs, the reverse. Encoders and decoders
+are functions built from the descriptions at load, so that a prediction only calls them.
 """

@@ -1,4 +1,4 @@
-"""Arrays: whatever holds numbers, as the contiguous array of one element type that an engine takes."""
+"""Arrays: converts numeric values to the contiguous, typed arrays that engines take."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..types import DataType
 
 
 def to_array(name: str, value: Any, declared: DataType, computed: np.dtype[Any]) -> np.ndarray:
-    """`value` as a C-contiguous array of dtype `computed`; not copied where it is one already.
+    """Return `value` as a C-contiguous array of dtype `computed`, without a copy if it already is one.
 
-    Takes numpy arrays of any layout, anything with `__array__` or DLPack on the CPU, numbers, nested lists.
-    Raises FeatureTypeError for what holds no numbers or would lose its fraction, FeatureValueError for a
-    number that the element type cannot hold.
+    Accepts numpy arrays of any layout, CPU objects with `__array__` or DLPack, numbers and nested lists.
+    Raises FeatureTypeError for non-numeric values and for floats where integers are declared, FeatureValueError for
+    numbers out of range.
     """
     array = value if isinstance(value, np.ndarray) else _from_object(name, value)
     if array.dtype == computed:
         return np.ascontiguousarray(array).reshape(array.shape)
     kind = array.dtype.kind
     if kind not in "fiub" and not str(array.dtype).startswith(("bfloat", "float8")):
-        raise FeatureTypeError(f"'{name}': an array of {array.dtype} was given; {declared.value} numbers are needed")
+        raise FeatureTypeError(f"'{name}' must hold {declared.value} numbers, got an array of {array.dtype}")
     if computed.kind in "iu":
         _check_integers(name, array, declared)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -39,16 +39,14 @@ def _from_object(name: str, value: Any) -> np.ndarray:
         if hasattr(detached, "__dlpack__"):
             return np.from_dlpack(detached)
         return np.asarray(detached)
-    except Exception as error:  # whatever the other library raises for a device or a type numpy cannot hold
-        raise FeatureTypeError(
-            f"'{name}': a {type(value).__name__} was given that numpy cannot read: {error}"
-        ) from None
+    except Exception as error:  # other libraries raise anything for devices and types that numpy cannot hold
+        raise FeatureTypeError(f"'{name}': numpy cannot read {type(value).__name__}: {error}") from None
 
 
 def _check_integers(name: str, array: np.ndarray, declared: DataType) -> None:
     if array.dtype.kind == "f":
         raise FeatureTypeError(
-            f"'{name}': an array of {array.dtype} was given; {declared.value} is needed (round and cast it first)"
+            f"'{name}' must hold {declared.value} numbers, got an array of {array.dtype} (round and cast it first)"
         )
     if array.dtype.kind == "b" or not array.size:
         return
@@ -60,7 +58,7 @@ def _check_integers(name: str, array: np.ndarray, declared: DataType) -> None:
 
 
 def check_shape(name: str, shape: tuple[int, ...], kind: MultiArray) -> None:
-    """Raises FeatureShapeError with what was given and what the model allows."""
+    """Raise FeatureShapeError, with the actual and the allowed shape, if the model does not allow it."""
     if kind.shape is not None and not kind.allows(shape):
-        given = " x ".join(map(str, shape)) or "a scalar"
-        raise FeatureShapeError(f"'{name}': the shape {given} was given; allowed is {kind.allowed}")
+        actual = " x ".join(map(str, shape)) or "a scalar"
+        raise FeatureShapeError(f"'{name}' must have the shape {kind.allowed}, got {actual}")

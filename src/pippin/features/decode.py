@@ -1,4 +1,4 @@
-"""Decode: from an engine's arrays to the features that the model declares."""
+"""Decode: converts an engine's arrays to the output features that the model declares."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..format.description import Sequence as SequenceType
 from ..lowering.lowered_model import Labels, Port
 from .images import decode_image
 
-# Up to so many classes, Python finds the most probable one sooner than numpy.
+# Number of classes up to which Python finds the most probable one faster than numpy.
 _FEW = 32
 
 Decode: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
-"""From all of an engine's arrays to the outputs of a model."""
+"""Converts all of an engine's arrays to the outputs of a model."""
 _Decoder: TypeAlias = Callable[[Mapping[str, np.ndarray]], Any]
 _Fill: TypeAlias = Callable[[Mapping[str, np.ndarray], dict[str, Any]], None]
 
 
 def make_decode(features: Many[FeatureDescription], ports: Many[Port], labels: Labels | None) -> Decode:
-    """A function that gives the values of `features`, in this order.
+    """Return a function that decodes the values of `features`, in this order.
 
-    Raises SpecificationError where the description names an output that the program does not have; the function raises
-    PredictionError where the classes have no probabilities.
+    Raises SpecificationError if the description names an output that the program does not have. The function raises
+    PredictionError if there are too few probabilities, or NaN among them.
     """
     names = [feature.name for feature in features]
     of_labels = {labels.label_output, labels.probabilities_output}.intersection(names) if labels else set()
@@ -55,7 +55,7 @@ def make_decode(features: Many[FeatureDescription], ports: Many[Port], labels: L
 def _each(decoders: Many[tuple[str, _Decoder]]) -> Decode:
     def decode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         outputs = {}
-        for name, one in decoders:  # a comprehension is a call more
+        for name, one in decoders:  # a comprehension costs one more call
             outputs[name] = one(arrays)
         return outputs
 
@@ -78,7 +78,7 @@ def _decoder(feature: FeatureDescription, port: Port) -> _Decoder:
             keys = port.key_tensor
             return lambda arrays: dict(zip(arrays[keys].tolist(), arrays[tensor].tolist(), strict=True))
         case MultiArray(dtype=dtype, shape=shape):
-            # Core ML has no scalar multiarray: a program's scalar is described with the shape (1).
+            # Core ML has no scalar multiarray: it describes a program's scalar with the shape (1).
             one = shape == (1,) and port.type.shape == ()
             if port.sequence:
                 return _sequence_decoder(tensor, dtype.numpy, shape)
@@ -90,7 +90,7 @@ def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | N
     def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         array = arrays[tensor]
         if array.dtype != dtype:
-            with np.errstate(over="ignore"):  # beyond float16 is infinity, as it would be on the device
+            with np.errstate(over="ignore"):  # out of float16 range becomes infinity, as on the device
                 array = array.astype(dtype)
         return array if shape is None else array.reshape(shape)
 
@@ -98,7 +98,7 @@ def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | N
 
 
 def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> _Decoder:
-    """A sequence of one step as it is described, or as [channel] or [channel, height, width]; a longer one as it is."""
+    """Reshape a sequence of one step as described, or to [channel] or [channel, height, width]; keep longer ones."""
 
     def decode(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         array = arrays[tensor].astype(dtype, copy=False)
@@ -112,7 +112,7 @@ def _sequence_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] 
 
 
 def _classification(labels: Labels, described: set[str | None]) -> _Fill:
-    """The label, the probabilities, or both, of one look at them."""
+    """Decode the label, the probabilities or both in one pass."""
     classes, port, count = labels.classes, labels.probabilities, len(labels.classes)
     label = labels.label_output if labels.label_output in described else None
     probabilities = labels.probabilities_output if labels.probabilities_output in described else None
@@ -125,10 +125,10 @@ def _classification(labels: Labels, described: set[str | None]) -> _Fill:
             array = _first(array, count)
         values = array.tolist() if few or probabilities is not None else []
         if probabilities is not None:
-            outputs[probabilities] = dict(zip(classes, values))  # noqa: B905  (`strict` takes half as long again)
+            outputs[probabilities] = dict(zip(classes, values))  # noqa: B905  (`strict` takes 50 % longer)
         if label is not None:
             total = sum(values) if few else np.nan
-            # Where the sum is NaN, one of them is, or there are infinities of both signs.
+            # The sum is NaN if one value is, or if there are infinities of both signs.
             most = values.index(max(values)) if total == total else _most(label, array)
             outputs[label] = classes[most]
 
@@ -137,12 +137,12 @@ def _classification(labels: Labels, described: set[str | None]) -> _Fill:
 
 def _first(probabilities: np.ndarray, count: int) -> np.ndarray:
     if len(probabilities) < count:
-        raise PredictionError(f"the program gave {len(probabilities)} probabilities for {count} classes")
+        raise PredictionError(f"the program returned {len(probabilities)} probabilities for {count} classes")
     return probabilities[:count]
 
 
 def _most(label: str, probabilities: np.ndarray) -> int:
-    most = int(probabilities.argmax())  # of a NaN where there is one
+    most = int(probabilities.argmax())  # the index of a NaN, if there is one
     if probabilities[most] != probabilities[most]:
-        raise PredictionError(f"'{label}': the probabilities contain NaN, so that no class is the most probable")
+        raise PredictionError(f"'{label}': the probabilities contain NaN, so no class is the most probable")
     return most

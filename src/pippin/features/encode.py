@@ -1,4 +1,4 @@
-"""Encode: from a feature value to the array that an engine takes."""
+"""Encode: converts a feature value to the array that an engine takes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .categories import encode_dictionary, encode_integer, encode_sequence, enco
 from .images import encode_image
 
 Encoder: TypeAlias = Callable[[Any], Any]
-"""From a value to an array; of a dictionary to two, its values and its keys."""
+"""Converts a value to an array, or a dictionary to two: its values and its keys."""
 
 
 def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
-    """A function from a value of this feature to an array of the port's dtype.
+    """Return a function that converts values of this feature to arrays of the port's dtype.
 
-    Raises UnsupportedModelError for a kind of feature that the model does not take. The function raises
-    the errors of `FeatureError`.
+    Raises UnsupportedModelError for a kind of feature that the model does not accept. The function raises subclasses
+    of FeatureError.
     """
     match feature.type:
         case MultiArray() as kind:
@@ -41,7 +41,9 @@ def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
             return lambda value: encode_dictionary(feature.name, value, keyed)
         case Sequence() as sequence:
             return lambda value: encode_sequence(feature.name, value, sequence)
-    raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which this model does not take")
+    raise UnsupportedModelError(
+        f"the input '{feature.name}' has the type {feature.type}, which this model does not accept"
+    )
 
 
 def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
@@ -53,7 +55,7 @@ def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
         if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
             array = value
         elif isinstance(value, str | bytes | dict) or value is None:
-            raise FeatureTypeError(f"'{name}': a {type(value).__name__} was given; it is a {kind}")
+            raise FeatureTypeError(f"'{name}' must be a {kind}, got {type(value).__name__}")
         else:
             array = to_array(name, value, declared, dtype)
         if sequence is not None:
@@ -68,13 +70,13 @@ def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
 
 
 def _as_sequence(name: str, array: np.ndarray, kind: MultiArray, shape: Shape) -> np.ndarray:
-    """[sequence, batch, channel, height, width], of that or of one step as it is described."""
+    """Convert a sequence, or one step in its described shape, to [sequence, batch, channel, height, width]."""
     if array.ndim == len(shape) and array.shape[0] > 0 and array.shape[1:] == shape[1:]:
         return array
     if array.ndim == len(shape):
         raise FeatureShapeError(
-            f"'{name}': the shape {' x '.join(map(str, array.shape))} was given; a sequence has the shape"
-            f" [sequence] x {' x '.join(map(str, shape[1:]))}"
+            f"'{name}': a sequence must have the shape [sequence] x {' x '.join(map(str, shape[1:]))},"
+            f" got {' x '.join(map(str, array.shape))}"
         )
     check_shape(name, array.shape, kind)
     return array.reshape(1, *(size or 1 for size in shape[1:]))
@@ -89,14 +91,14 @@ def _number_encoder(name: str, port: Port) -> Encoder:
             return np.array(value).reshape(shape)
         array = to_array(name, value, port.type.dtype, port.dtype)
         if array.size != 1:
-            raise FeatureTypeError(f"'{name}': an array of {array.size} numbers was given; it is one number")
+            raise FeatureTypeError(f"'{name}' must be one number, got an array of {array.size}")
         return array.reshape(shape)
 
     return encode
 
 
 def default_value(feature: FeatureDescription, port: Port) -> Any:
-    """What an optional input is when it is not given (zeros where the model names no default); None if required."""
+    """The default of an optional input (zeros if the model declares none); None if the input is required."""
     if feature.optional and isinstance(feature.type, Dictionary):
         return np.zeros(0), np.zeros(0, port.keys)
     if feature.optional and isinstance(feature.type, Sequence):

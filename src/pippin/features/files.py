@@ -1,4 +1,4 @@
-"""Files: what a file of numbers, sound or a picture holds, as an array."""
+"""Files: reads arrays, sound and images from files as numpy arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import FeatureValueError
 from ..format.description import MultiArray
 
 _PCM = {1: np.uint8, 2: np.int16, 4: np.int32}
-_INTEGERS = 10  # random ones are below, since they are often indices
+_INTEGERS = 10  # bound of random integers: they are often indices
 
 
 def is_read(path: Path) -> bool:
@@ -23,10 +23,10 @@ def is_read(path: Path) -> bool:
 
 
 def read_array(path: Path, name: str, key: str = "") -> np.ndarray:
-    """The array in a file .npy, .npz (its array `key`, else `name`, else the only one), .json, .csv, .wav (samples from
-    -1 to 1, channels averaged), .png or .jpg (1 x 3 x height x width, 0 to 255).
+    """Read the array in a .npy, .npz (array `key`, else `name`, else its only one), .json, .csv, .wav (samples from
+    -1 to 1, channels averaged), .png or .jpg file (1 x 3 x height x width, 0 to 255).
 
-    Raises FeatureValueError, which names the feature, where it cannot be read.
+    Raises FeatureValueError with the name of the feature if the file cannot be read.
     """
     try:
         return _READERS[path.suffix.lower()](path, key or name)
@@ -35,7 +35,7 @@ def read_array(path: Path, name: str, key: str = "") -> np.ndarray:
 
 
 def fitted(array: np.ndarray, kind: MultiArray) -> np.ndarray:
-    """With the axes of size 1 that a model declares, and for which a file of numbers has no place."""
+    """Reshape to the declared shape if the size matches: some file formats cannot express axes of size 1."""
     if kind.shape is not None and not kind.allows(array.shape) and array.size == math.prod(kind.shape):
         return array.reshape(kind.shape)
     return array
@@ -44,10 +44,10 @@ def fitted(array: np.ndarray, kind: MultiArray) -> np.ndarray:
 def filled(word: str, name: str, kind: MultiArray, seed: int = 0) -> np.ndarray:
     """`zeros`, `ones` or `random` in the default shape and the declared dtype. Random floats are normally distributed.
 
-    Raises FeatureValueError where the model declares no shape.
+    Raises FeatureValueError if the model declares no shape.
     """
     if kind.shape is None:
-        raise FeatureValueError(f"'{name}': '{word}' needs a shape, and the model declares none")
+        raise FeatureValueError(f"'{name}': '{word}' needs a shape, but the model declares none")
     if word != "random":
         return np.full(kind.shape, float(word == "ones")).astype(kind.dtype.numpy)
     generator = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def _npz(path: Path, key: str) -> np.ndarray:
     with np.load(path) as arrays:
         names = arrays.files
         if key not in names and len(names) != 1:
-            raise ValueError(f"it has no array '{key}' (it has: {', '.join(names)})")
+            raise ValueError(f"no array '{key}' in the file (it has: {', '.join(names)})")
         return np.asarray(arrays[key if key in names else names[0]])
 
 
@@ -70,8 +70,8 @@ def _wav(path: Path, _key: str) -> np.ndarray:
         width, channels = file.getsampwidth(), file.getnchannels()
         frames = file.readframes(file.getnframes())
     if width not in _PCM:
-        raise ValueError(f"samples of {8 * width} bits are not known (8, 16 and 32 are)")
-    middle = 128.0 if width == 1 else 0.0  # 8-bit samples have no sign
+        raise ValueError(f"{8 * width}-bit samples are not supported (8, 16 and 32 are)")
+    middle = 128.0 if width == 1 else 0.0  # 8-bit samples are unsigned
     samples = (np.frombuffer(frames, _PCM[width]) - middle) / float(1 << (8 * width - 1))
     mono: np.ndarray = samples.reshape(-1, channels).mean(1).astype(np.float32)
     return mono

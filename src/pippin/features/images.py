@@ -1,4 +1,4 @@
-"""Images: pictures in and out, in Core ML's four colour layouts."""
+"""Images: converts images to tensors and back, in Core ML's four color layouts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import FeatureShapeError, FeatureTypeError, FeatureValueError
 from ..format.description import ColorSpace, Image
 from .image_input import ImageInput, Resize
 
-# Pillow's mode for each colour space, and the order of its channels in the tensor.
+# Pillow's mode for each color space, and the channel order in the tensor.
 _MODES = {
     ColorSpace.RGB: ("RGB", slice(None)),
     ColorSpace.BGR: ("RGB", slice(None, None, -1)),
@@ -21,10 +21,10 @@ _MODES = {
 
 
 def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np.ndarray:
-    """An image as a tensor (1, channels, height, width), values 0 to 255 (any for GRAYSCALE_FLOAT16).
+    """Convert an image to a tensor (1, channels, height, width), values 0 to 255 (any for GRAYSCALE_FLOAT16).
 
-    Raises FeatureTypeError for what is not an image, FeatureShapeError for a size that the model does not
-    take, FeatureValueError for a file that cannot be read.
+    Raises FeatureTypeError for a value that is not an image, FeatureShapeError for a size that the model does not
+    accept, FeatureValueError for a file that cannot be read.
     """
     mode, order = _MODES[kind.color]
     if type(value) is np.ndarray and _are_pixels(value, mode, kind):
@@ -37,33 +37,33 @@ def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np
         picture = _resized(picture, kind, resize)
     if not kind.allows((picture.width, picture.height)):
         raise FeatureShapeError(
-            f"'{name}': an image of {picture.width} x {picture.height} was given; allowed is {kind.allowed}"
-            " (width x height; pippin.ImageInput(image, resize=...) resizes)"
+            f"'{name}' must be {kind.allowed} pixels, got {picture.width} x {picture.height}"
+            " (width x height; to resize, pass pippin.ImageInput(image, resize=...))"
         )
     return _tensor(np.asarray(picture), order, dtype)
 
 
 def _are_pixels(array: np.ndarray, mode: str, kind: Image) -> bool:
-    """Whether a picture made of an array would have just these pixels."""
+    """Whether the array already holds the pixels that Pillow would return for it."""
     colors = mode == "RGB" and array.dtype == np.uint8 and array.shape[2:] == (3,)
     return colors and kind.allows((array.shape[1], array.shape[0]))
 
 
 def _tensor(pixels: np.ndarray, order: slice, dtype: np.dtype[Any]) -> np.ndarray:
-    """(height, width[, channels]) as (1, channels, height, width)."""
+    """Transpose (height, width[, channels]) to (1, channels, height, width)."""
     channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[order]
-    return np.ascontiguousarray(channels[None]).astype(dtype)  # to convert while the bytes are sorted takes longer
+    return np.ascontiguousarray(channels[None]).astype(dtype)  # converting while transposing would be slower
 
 
 def _picture(name: str, value: Any, kind: Image) -> Any:
-    """The value as a Pillow image of the mode that the colour space needs."""
+    """Return the value as a Pillow image in the mode of the color space."""
     import PIL.Image
 
     mode = _MODES[kind.color][0]
     if isinstance(value, str | os.PathLike):
         try:
             with PIL.Image.open(value) as opened:
-                return _converted(opened, mode).copy()  # the file is closed
+                return _converted(opened, mode).copy()  # the file closes here
         except (OSError, PIL.Image.DecompressionBombError) as error:
             raise FeatureValueError(f"'{name}': {os.fspath(value)!r} cannot be read as an image: {error}") from None
     if not isinstance(value, PIL.Image.Image):
@@ -79,25 +79,25 @@ def _from_pixels(name: str, value: Any, kind: Image) -> Any:
     if pixels.dtype == object or not (pixels.dtype == np.uint8 or (floats and pixels.dtype.kind == "f")):
         wanted = "float or uint8" if floats else "uint8"
         raise FeatureTypeError(
-            f"'{name}': {type(value).__name__} of {pixels.dtype} was given; an image is needed: a Pillow image, a file"
-            f" path, or a {wanted} array"
+            f"'{name}' must be an image (a Pillow image, a file path, or a {wanted} array),"
+            f" got {type(value).__name__} of {pixels.dtype}"
         )
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))) or not pixels.size:
         raise FeatureShapeError(
-            f"'{name}': an array of shape {pixels.shape} was given; an image is (height, width) or (height, width, 3)"
+            f"'{name}': an image must have the shape (height, width) or (height, width, 3), got {pixels.shape}"
         )
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.dtype.kind == "f":
         if pixels.ndim != 2:
-            raise FeatureShapeError(f"'{name}': a float image has the shape (height, width), not {pixels.shape}")
+            raise FeatureShapeError(f"'{name}': a float image must have the shape (height, width), got {pixels.shape}")
         pixels = pixels.astype(np.float32)
     return PIL.Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _converted(picture: Any, mode: str) -> Any:
     if picture.mode in ("I;16", "I") and mode in ("L", "RGB"):
-        # Pillow clips 16-bit gray at 255; the picture is meant to be scaled.
+        # Pillow would clip 16-bit gray at 255 instead of scaling it.
         picture = picture.point(lambda v: v / 256).convert("L")
     return picture if picture.mode == mode else picture.convert(mode)
 
@@ -112,9 +112,9 @@ def _resized(picture: Any, kind: Image, resize: Resize) -> Any:
 
 
 def decode_image(name: str, array: np.ndarray, color: ColorSpace) -> Any:
-    """A tensor ([1,] channels, height, width) as a Pillow image: RGB, L, or F for GRAYSCALE_FLOAT16.
+    """Convert a tensor ([1,] channels, height, width) to a Pillow image: RGB, L, or F for GRAYSCALE_FLOAT16.
 
-    8-bit values are rounded and limited to 0 to 255; NaN becomes 0.
+    8-bit values are rounded and clamped to 0 to 255; NaN becomes 0.
     """
     import PIL.Image
 

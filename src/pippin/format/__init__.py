@@ -1,1 +1,4 @@
-"""Format: bytes on disk or in memory become an Asset; weights are mapped, never copied."""
+"""Format: reads and writes Core ML model files.
+
+In: a path, bytes or a `Model` message. Out: an `Asset`: specification, description and memory-mapped weights.
+"""

@@ -1,4 +1,4 @@
-"""Asset: a model's specification and its weights, wherever they lie."""
+"""Asset: opens a model from a path or from memory; provides its specification and weight files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .schema import messages
 from .weight_blob import BlobFile
 
 NEWEST_SPECIFICATION = 10
-"""The newest specification version that is known: iOS 26."""
+"""Newest known specification version (iOS 26)."""
 
 Weights: TypeAlias = Mapping[str, bytes] | os.PathLike[str] | str | None
-_LINKS = 64  # more linked models than this in one are a circle
+_LINKS = 64  # a longer chain of linked models is a cycle
 _MODEL_PATH = "@model_path/"
 
-# What people also call a model, by the end of its file name.
+# Models of other tools, by file extension.
 _OTHER_KINDS = {
     ".onnx": "an ONNX model",
     ".pt": "a PyTorch model",
@@ -41,17 +41,17 @@ _OTHER_KINDS = {
     ".tflite": "a TensorFlow Lite model",
     ".h5": "a Keras model",
     ".keras": "a Keras model",
-    ".safetensors": "a file of weights without a model",
+    ".safetensors": "a weight file without a model",
     ".gguf": "a GGUF model",
 }
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A model that is opened, not yet read: `specification` is a `Model` message of coremltools' schema.
+    """An opened model, not yet parsed. `specification` is a `Model` message of coremltools' schema.
 
-    Where the program is text, `text` is its file, and the specification has no program until `program.open_model` has
-    put it there. `submodels` are the models of a pipeline that each have a folder of their own.
+    If the program is MIL text, `text` is its file and the specification has no program until `program.open_model`
+    adds it. `submodels` are the models of a pipeline that have their own folders.
     """
 
     name: str
@@ -69,39 +69,42 @@ class Asset:
         return read_description(self.specification)
 
     def weights(self, file_name: str) -> BlobFile:
-        """The weight file that a program calls `file_name`, e.g. "@model_path/weights/weight.bin".
+        """The weight file that programs refer to as `file_name`, e.g. "@model_path/weights/weight.bin".
 
-        Raises WeightError where it is missing or unsound, PackageError where the name leads out of the package.
+        Raises WeightError if it is missing or invalid, PackageError if the path points outside the package.
         """
-        if file_name not in self._opened:  # two threads may both open it; one mapping is then dropped
+        if file_name not in self._opened:  # two threads may both open it; one of the mappings is dropped
             self._opened[file_name] = self._open(weight_path(file_name))
         return self._opened[file_name]
 
     def opened(self) -> list[str]:
-        """The names of the weight files and linked models that were opened so far: paths, where they lie in files."""
+        """Names of the weight files and linked models opened so far; paths for those on disk."""
         own = [*(blob.name for blob in list(self._opened.values())), *self._linked]
         return own + [name for part in self.submodels for name in part.opened()]
 
     def linked(self) -> Asset:
-        """The model that a linked model stands for. Raises PackageError, with where it was looked for."""
+        """The target of a linked model. Raises PackageError with the searched folders if it is not found."""
         link = self.specification.linkedModel.linkedModelFile
         name, where = link.linkedModelFileName.defaultValue, link.linkedModelSearchPath.defaultValue
         if not name or self.path is None:
-            raise PackageError(f"{self.name}: links to the model '{name}', which needs a name and a place of its own")
+            raise PackageError(
+                f"{self.name}: cannot resolve the linked model '{name}': the link needs a file name, and this"
+                " model must be opened from a path"
+            )
         looked = [self.path.parent / folder for folder in (where or ".").split(":")]
         for folder in looked:
-            # The link names the compiled model; the package or file that it was made from does as well.
+            # The link names the compiled model; the package or file it was compiled from works too.
             for path in [folder / name, *((folder / name).with_suffix(s) for s in (".mlpackage", ".mlmodel"))]:
                 if path.exists():
                     self._linked.append(str(path))
                     if len(self._linked) > _LINKS:
-                        raise PackageError(f"{self.name}: links to '{name}' in a circle")
+                        raise PackageError(f"{self.name}: cyclic link to the model '{name}'")
                     return replace(open_asset(path), _linked=self._linked)
         folders = ", ".join(map(str, looked))
-        raise PackageError(f"{self.name}: links to the model '{name}', which is not in {folders}")
+        raise PackageError(f"{self.name}: the linked model '{name}' was not found in {folders}")
 
     def parts(self) -> list[Asset]:
-        """The models of a pipeline, in order; they share its weight files."""
+        """The models of a pipeline, in order. They share its weight files."""
         if self.submodels:
             return list(self.submodels)
         models = pipeline_models(self.specification)
@@ -120,34 +123,34 @@ class Asset:
             for candidate in (folder / relative, folder / Path(relative).name):
                 if inside(folder, candidate).is_file():
                     return BlobFile.open(candidate)
-        raise WeightError(f"{self.name}: the weight file '{relative}' is missing{self._where()}")
+        raise WeightError(f"{self.name}: weight file '{relative}' is missing{self._where()}")
 
     def _where(self) -> str:
         if self._package is not None:
             return " from the package"
         if self._weights is None:
-            return ": give `weights` with the specification"
+            return ": pass `weights` with the specification"
         if isinstance(self._weights, Mapping):
-            return f" from `weights` (which has: {', '.join(sorted(self._weights)) or 'none'})"
+            return f" from `weights` (it has: {', '.join(sorted(self._weights)) or 'none'})"
         return f" from {os.fspath(self._weights)}"
 
 
 def weight_path(file_name: str) -> str:
-    """The path inside the model of what a program calls "@model_path/weights/weight.bin"."""
+    """The path inside the model for a program's file name, e.g. "@model_path/weights/weight.bin"."""
     return file_name.removeprefix(_MODEL_PATH)
 
 
 def open_asset(source: Any, weights: Weights = None) -> Asset:
     """Open a model: the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.mil`, or a specification in memory.
 
-    A specification in memory is bytes or a `Model` message; its weight files are given as `weights`, either
-    {"weights/weight.bin": bytes} or the folder that holds them. An Asset is returned as it is.
-    Raises PackageError, SpecificationError, UnsupportedVersionError; UnsupportedModelError for a model that is not
-    Core ML's, or compiled to what is not known; ConfigurationError for `weights` beside a package or an Asset, which
-    have their own.
+    A specification in memory is bytes or a `Model` message. Pass its weight files as `weights`: either
+    {"weights/weight.bin": bytes} or the folder that contains them. An Asset is returned unchanged.
+    Raises PackageError, SpecificationError, UnsupportedVersionError; UnsupportedModelError if the model is not a
+    Core ML model or uses an unknown compiled format; ConfigurationError if `weights` is passed with a package or an
+    Asset, which have their own.
     """
     if isinstance(source, Asset):
-        _refuse(weights, source.name)
+        _reject_weights(weights, source.name)
         return source
     if isinstance(source, bytes | bytearray | memoryview):
         return Asset("model in memory", None, _parse(bytes(source), "model in memory"), None, weights)
@@ -155,52 +158,52 @@ def open_asset(source: Any, weights: Weights = None) -> Asset:
         return _open_path(Path(source), weights)
     if hasattr(source, "SerializeToString") and hasattr(source, "specificationVersion"):
         return Asset("model in memory", None, _checked(source, "model in memory"), None, weights)
-    raise PackageError(f"a model is a path, bytes, or a Model message; a {type(source).__name__} was given")
+    raise PackageError(f"a model must be a path, bytes or a Model message, got {type(source).__name__}")
 
 
-def _refuse(weights: Weights, name: str) -> None:
+def _reject_weights(weights: Weights, name: str) -> None:
     if weights is not None:
-        raise ConfigurationError(f"{name}: has weights of its own; leave `weights` out")
+        raise ConfigurationError(f"{name} has its own weights; omit `weights`")
 
 
 def _open_path(path: Path, weights: Weights) -> Asset:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise PackageError(f"{path}: there is no such file or folder") from None
+        raise PackageError(f"{path}: no such file or folder") from None
     except (OSError, ValueError) as error:
-        raise PackageError(f"{str(path)!r}: cannot be opened: {error}") from None
+        raise PackageError(f"{str(path)!r} cannot be opened: {error}") from None
     if path.suffix.lower() in _OTHER_KINDS:
         raise UnsupportedModelError(
-            f"{path}: is {_OTHER_KINDS[path.suffix.lower()]}; an .mlpackage or .mlmodel can be opened"
-            " (coremltools converts to it)"
+            f"{path} is {_OTHER_KINDS[path.suffix.lower()]}; expected an .mlpackage or .mlmodel"
+            " (coremltools converts models to these)"
         )
     if path.is_dir():
         own = own_specification(path)
         if own is not None:
-            _refuse(weights, str(path))
-            return _own(path, own)
+            _reject_weights(weights, str(path))
+            return _open_own(path, own)
         if is_compiled(path):
-            _refuse(weights, str(path))
+            _reject_weights(weights, str(path))
             return _compiled(open_compiled(path), path.name)
         package = open_package(path)
-        _refuse(weights, str(path))
+        _reject_weights(weights, str(path))
         specification = _parse(_read(package.specification), str(package.specification))
         return Asset(path.name, path, specification, package)
     if path.suffix == ".mil":
-        return _text(path, weights)
+        return _open_text(path, weights)
     data = _read(path)
     if is_pointer(data):
-        raise PackageError(f"{path}: {POINTER}")
+        raise PackageError(f"{path} {POINTER}")
     if data[:4] == b"PK\x03\x04":
-        raise PackageError(f"{path}: is a zip archive; unpack it and open the .mlpackage inside")
+        raise PackageError(f"{path} is a zip archive; unpack it and open the .mlpackage inside")
     if path.name == "Manifest.json":
-        raise PackageError(f"{path}: is the manifest of a package; open the folder {path.parent}")
+        raise PackageError(f"{path} is the manifest of a package; open the folder {path.parent}")
     return Asset(path.name, path, _parse(data, str(path)), None, path.parent if weights is None else weights)
 
 
-def _own(path: Path, file: Path) -> Asset:
-    """A folder that Pippin wrote."""
+def _open_own(path: Path, file: Path) -> Asset:
+    """Open a folder written by Pippin."""
     specification = _parse(_read(file), str(file))
     is_program = specification.WhichOneof("Type") == "mlProgram"
     text = path / PROGRAM if is_program and not specification.mlProgram.functions else None
@@ -208,17 +211,17 @@ def _own(path: Path, file: Path) -> Asset:
 
 
 def _compiled(compiled: Compiled, name: str) -> Asset:
-    """A folder that Apple's compiler wrote."""
+    """Open a folder written by Apple's compiler."""
     specification = compiled.specification
     if specification is None:
-        return Asset(name, compiled.folder, _nothing(), None, compiled.folder, compiled.text)
+        return Asset(name, compiled.folder, _empty_program(), None, compiled.folder, compiled.text)
     parts = tuple(_compiled(part, f"{name} {part.folder.name}") for part in compiled.parts)
     _checked(specification, str(compiled.folder))
     return Asset(name, compiled.folder, specification, None, compiled.folder, compiled.text, parts)
 
 
-def _text(path: Path, weights: Weights) -> Asset:
-    """A program as text: with the description that lies beside it, else with none."""
+def _open_text(path: Path, weights: Weights) -> Asset:
+    """Open MIL text, with the description from the same folder if there is one."""
     folder = path.parent
     beside = path.parent if weights is None else weights
     if (folder / FILE).is_file():
@@ -226,14 +229,16 @@ def _text(path: Path, weights: Weights) -> Asset:
     elif (folder / SPECIFICATION).is_file():
         specification = _parse(_read(folder / SPECIFICATION), str(folder / SPECIFICATION))
     else:
-        return Asset(path.name, path, _nothing(), None, beside, path)
+        return Asset(path.name, path, _empty_program(), None, beside, path)
     if specification.WhichOneof("Type") != "mlProgram":
-        raise PackageError(f"{path}: lies beside the description of a {specification.WhichOneof('Type')} model")
+        raise PackageError(
+            f"{path}: its folder describes a {specification.WhichOneof('Type')} model, not an ML Program"
+        )
     return Asset(path.name, path, specification, None, beside, path)
 
 
-def _nothing() -> Any:
-    """The specification of a text that stands alone, until it has described itself."""
+def _empty_program() -> Any:
+    """The placeholder specification of MIL text without a description; `program` infers one later."""
     model = messages("Model").Model()
     model.mlProgram.SetInParent()
     return model
@@ -243,7 +248,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise PackageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _parse(data: bytes, name: str) -> Any:
@@ -254,7 +259,7 @@ def _parse(data: bytes, name: str) -> Any:
     try:
         return _checked(messages("Model").Model.FromString(data), name)
     except DecodeError as error:
-        raise SpecificationError(f"{name}: is no model specification, or a damaged one: {error}") from None
+        raise SpecificationError(f"{name} is not a model specification, or is damaged: {error}") from None
 
 
 def _checked(specification: Any, name: str) -> Any:
@@ -262,9 +267,9 @@ def _checked(specification: Any, name: str) -> Any:
     if not 1 <= version <= NEWEST_SPECIFICATION:
         if version > NEWEST_SPECIFICATION:
             raise UnsupportedVersionError(
-                f"{name}: has the specification version {version}; this version reads up to {NEWEST_SPECIFICATION}"
+                f"{name}: specification version {version} is too new; supported up to {NEWEST_SPECIFICATION}"
             )
-        raise SpecificationError(f"{name}: has the specification version {version}: it is no model, or a damaged one")
+        raise SpecificationError(f"{name}: invalid specification version {version}; not a model, or damaged")
     if specification.WhichOneof("Type") is None:
-        raise SpecificationError(f"{name}: has no model in it (of a kind that is known): it may be truncated")
+        raise SpecificationError(f"{name}: no model of a known kind in the specification; it may be truncated")
     return specification

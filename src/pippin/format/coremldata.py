@@ -1,13 +1,13 @@
-"""Coremldata: `coremldata.bin`, what Apple's compiler keeps of a model beside its program: kind and description.
+"""Coremldata: reads `coremldata.bin` of a compiled model: its kind and description as a `Model` message.
 
-Little-endian; a string is uint64 length and bytes. Two layouts were seen, in models compiled from 2017 to 2026:
+Little-endian; a string is a uint64 length and bytes. Models compiled from 2017 to 2026 use two layouts:
 
     A (2017)    uint32 kind | uint64 specification version | 3 x uint64 0 | 3 x uint64 version | class | payload
     B           uint32 kind | 3 x uint64 version | class | uint64 specification version | 3 x uint64 0 | payload
 
-The kind is the number of the field in the oneof `Type` of `Model.proto`. The class says what the payload is: "spec",
-the whole `Model` message; "generic", uint64 length and a `ModelDescription`, then a tail by the kind. A pipeline's
-class goes on with those of its parts.
+The kind is the field number in the oneof `Type` of `Model.proto`. The class defines the payload. "spec": the whole
+`Model` message. "generic": uint64 length, a `ModelDescription`, then a tail that depends on the kind. The class of a
+pipeline continues with those of its parts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ZEROS = 24
 
 
 class _Reader:
-    """Takes the fields of the file in order; an error says where."""
+    """Reads the fields of the file in order. Errors name the offset."""
 
     def __init__(self, data: bytes, path: Path) -> None:
         self.data = data
@@ -41,7 +41,7 @@ class _Reader:
     def bytes(self, count: int, what: str) -> bytes:
         left = len(self.data) - self.at
         if count > left:
-            self.refuse(f"found {left} bytes, but {count} of {what} were expected: it is truncated or damaged")
+            self.refuse(f"expected {count} bytes for {what}, found {left}: the file is truncated or damaged")
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -50,27 +50,27 @@ class _Reader:
 
 
 def read_coremldata(path: Path) -> Any:
-    """The `Model` message that the file describes; its program, layers or parts are left empty for "generic" ones.
+    """The `Model` message described by the file. For class "generic" its program, layers or parts are empty.
 
-    Raises PackageError where the file cannot be read, SpecificationError naming the offset where it is damaged.
+    Raises PackageError if the file cannot be read, SpecificationError with the offset if it is damaged.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise PackageError(f"{path} cannot be read: {error.strerror}") from None
     if is_pointer(data):
-        raise SpecificationError(f"{path}: {POINTER}")
+        raise SpecificationError(f"{path} {POINTER}")
     reader = _Reader(data, path)
-    number = reader.number("the kind of the model", 4)
+    number = reader.number("the model kind", 4)
     model = messages("Model").Model()
     fields = {field.number: field.name for field in model.DESCRIPTOR.oneofs_by_name["Type"].fields}
     if number not in fields:
         reader.at = 0
-        reader.refuse(f"found the kind of model {number}, but a field number of Model.proto was expected")
+        reader.refuse(f"unknown model kind {number}; expected a field number of Model.proto")
     layout = next((name for name, at in _CLASS_AT.items() if _class(reader, at) is not None), None)
     if layout is None:
         reader.at = _CLASS_AT["B"]
-        reader.refuse("found no class of an archive, but 'generic' or 'spec' was expected")
+        reader.refuse("expected the archive class 'generic' or 'spec'")
     name = _class(reader, _CLASS_AT[layout]) or ""
     if layout == "A":
         reader.at = _VERSION_AT_A
@@ -79,16 +79,16 @@ def read_coremldata(path: Path) -> Any:
     else:
         reader.at = _CLASS_AT["B"] + 8 + len(name)
         version = reader.number("the specification version")
-        if any(reader.bytes(_ZEROS, "zeros")):
+        if any(reader.bytes(_ZEROS, "three zeros")):
             reader.at -= _ZEROS
-            reader.refuse("found other numbers, but three zeros were expected")
+            reader.refuse("expected three zeros, found other values")
     if name == "spec":
         return _whole(reader, fields[number])
     return _described(reader, number, fields[number], version)
 
 
 def _class(reader: _Reader, at: int) -> str | None:
-    """The class that is written at an offset; None where none is."""
+    """The class string at an offset, or None."""
     if at + 8 > len(reader.data):
         return None
     (length,) = struct.unpack_from("<Q", reader.data, at)
@@ -104,13 +104,13 @@ def _whole(reader: _Reader, kind: str) -> Any:
     model = _parsed(reader, messages("Model").Model, len(reader.data) - reader.at, "a Model message")
     if model.WhichOneof("Type") != kind:
         reader.at = start
-        reader.refuse(f"found a {model.WhichOneof('Type')} model, but a {kind} was expected")
+        reader.refuse(f"expected a {kind} model, found {model.WhichOneof('Type')}")
     return model
 
 
 def _described(reader: _Reader, number: int, kind: str, version: int) -> Any:
     description = messages("Model").ModelDescription
-    length = reader.number("the length of the description")
+    length = reader.number("the description length")
     model = messages("Model").Model(specificationVersion=_version(reader, version))
     model.description.CopyFrom(_parsed(reader, description, length, "a ModelDescription message"))
     getattr(model, kind).SetInParent()
@@ -119,21 +119,21 @@ def _described(reader: _Reader, number: int, kind: str, version: int) -> Any:
         count = reader.number("the number of models")
         if count > 1 << 16:
             reader.at = tail
-            reader.refuse(f"found {count} models, but a pipeline of fewer was expected")
+            reader.refuse(f"expected at most 65536 models in a pipeline, found {count}")
         parts = model.pipeline if kind == "pipeline" else getattr(model, kind).pipeline
         for _ in range(count):
             parts.models.add()
         tail = reader.at
-    again = reader.number("the kind of the model")
+    again = reader.number("the model kind")
     if again != number:
         reader.at = tail
-        reader.refuse(f"found the kind of model {again}, but {number} was expected, as at its beginning")
+        reader.refuse(f"expected model kind {number} as in the header, found {again}")
     return model
 
 
 def _version(reader: _Reader, version: int) -> int:
     if version >= 1 << 31:
-        reader.refuse(f"found the specification version {version}, but a small number was expected")
+        reader.refuse(f"invalid specification version {version}")
     return version
 
 
@@ -146,4 +146,4 @@ def _parsed(reader: _Reader, message: Any, length: int, what: str) -> Any:
         return message.FromString(data)
     except DecodeError as error:
         reader.at = start
-        reader.refuse(f"found {length} bytes that are not {what}, which was expected ({error})")
+        reader.refuse(f"expected {what}, but these {length} bytes cannot be parsed: {error}")

@@ -1,4 +1,7 @@
-"""Description: what a model takes and gives, in Core ML's words. Source: `Model.proto`, `FeatureTypes.proto`."""
+"""Description: inputs, outputs, states and metadata of a model, read from its `Model` message.
+
+Source: `Model.proto`, `FeatureTypes.proto`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ..types import DataType
 
 
 class ColorSpace(enum.Enum):
-    """The colour layout of an image. The value is the protobuf's number."""
+    """The colour layout of an image. Values are the protobuf numbers."""
 
     GRAYSCALE = 10
     RGB = 20
@@ -22,7 +25,7 @@ class ColorSpace(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SizeRange:
-    """Sizes from `lower` to `upper`; `upper` None: no limit."""
+    """Sizes from `lower` to `upper`, inclusive; `upper` None: no limit."""
 
     lower: int
     upper: int | None
@@ -48,7 +51,7 @@ class ShapeRange:
 
 @dataclass(frozen=True, slots=True)
 class MultiArray:
-    """An array. `shape` is the default one, None where the model does not say (an output may not)."""
+    """An array. `shape` is the default shape, or None if the model declares none (only outputs may)."""
 
     dtype: DataType
     shape: tuple[int, ...] | None = None
@@ -65,7 +68,7 @@ class MultiArray:
 
     @property
     def sizes(self) -> tuple[int | None, ...] | None:
-        """The sizes that are the same at every prediction, None for the others; None where the rank is not told."""
+        """The fixed size of each axis, None for a flexible one; None if the rank is unknown."""
         match self.flexibility:
             case ShapeRange(ranges):
                 return tuple(r.lower if r.lower == r.upper else None for r in ranges)
@@ -76,7 +79,7 @@ class MultiArray:
 
     @property
     def allowed(self) -> str:
-        """The shapes that are allowed, for people."""
+        """The allowed shapes, human-readable."""
         match self.flexibility:
             case EnumeratedShapes(shapes):
                 return " or ".join(_times(shape) for shape in shapes)
@@ -90,9 +93,9 @@ class MultiArray:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of `width` x `height` pixels (by default, where the size is flexible).
+    """An image of `width` x `height` pixels; the default size if the size is flexible.
 
-    `sizes` are the enumerated (width, height) pairs, or the range of each; None where the size is fixed.
+    `sizes` are the enumerated (width, height) pairs, or the ranges of width and height; None if the size is fixed.
     """
 
     width: int
@@ -101,7 +104,7 @@ class Image:
     sizes: tuple[tuple[int, int], ...] | tuple[SizeRange, SizeRange] | None = None
 
     def allows(self, size: tuple[int, int]) -> bool:
-        """Whether an image of this (width, height) can be given."""
+        """Whether an image of this (width, height) is accepted."""
         if not self.sizes:
             return size == (self.width, self.height)
         if isinstance(self.sizes[0], SizeRange):
@@ -110,7 +113,7 @@ class Image:
 
     @property
     def allowed(self) -> str:
-        """The sizes that are allowed, for people."""
+        """The allowed sizes, human-readable."""
         if not self.sizes:
             return f"{self.width} x {self.height}"
         if isinstance(self.sizes[0], SizeRange):
@@ -141,7 +144,7 @@ class String:
 
 @dataclass(frozen=True, slots=True)
 class Dictionary:
-    """Numbers by key; `key` is "string" or "int64"."""
+    """A dictionary of numbers; `key` is the key type, "string" or "int64"."""
 
     key: str
 
@@ -151,7 +154,7 @@ class Dictionary:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Strings or integers in a row; `element` is "string" or "int64"."""
+    """A sequence; `element` is the element type, "string" or "int64"."""
 
     element: str
     length: SizeRange
@@ -181,7 +184,7 @@ class FeatureDescription:
 
 @dataclass(frozen=True, slots=True)
 class FunctionDescription:
-    """The inputs, outputs and states of one function; a model of another kind has one, called "main"."""
+    """Inputs, outputs and states of one function. Models other than ML Programs have one, called "main"."""
 
     name: str
     inputs: tuple[FeatureDescription, ...] = ()
@@ -207,11 +210,11 @@ class ModelDescription:
     metadata: Metadata
     specification_version: int
     kind: str
-    """The name in the protobuf's `Type`: "mlProgram", "neuralNetwork", "pipeline", ..."""
+    """Name of the field in the oneof `Type`: "mlProgram", "neuralNetwork", "pipeline", ..."""
     class_labels: tuple[str | int, ...] | None = None
 
     def function(self, name: str | None = None) -> FunctionDescription:
-        """A function by name, the default one for None. Raises ConfigurationError with the names there are."""
+        """A function by name; the default function for None. Raises ConfigurationError with the existing names."""
         wanted = self.default_function_name if name is None else name
         for function in self.functions:
             if function.name == wanted:
@@ -220,13 +223,13 @@ class ModelDescription:
 
 
 def read_description(model: Any) -> ModelDescription:
-    """The description of a `Model` message. Raises SpecificationError where it contradicts itself."""
+    """The description of a `Model` message. Raises SpecificationError if it is inconsistent."""
     proto = model.description
     if proto.functions:
         functions = tuple(_function(function, function.name) for function in proto.functions)
         default = proto.defaultFunctionName or functions[0].name
         if default not in {function.name for function in functions}:
-            raise SpecificationError(f"the default function '{default}' is not among the model's functions")
+            raise SpecificationError(f"default function '{default}' is not among the model's functions")
     else:
         functions = (_function(proto, "main"),)
         default = "main"
@@ -251,14 +254,13 @@ def _function(proto: Any, name: str) -> FunctionDescription:
     inputs, states = _features(proto.input), _features(proto.state)
     stray = next((feature for feature in states if not isinstance(feature.type, State)), None)
     if stray is not None:
-        raise SpecificationError(
-            f"the state '{stray.name}' of '{name}' is described as {stray.type}; a State is needed"
-        )
+        raise SpecificationError(f"state '{stray.name}' of function '{name}' must be a State, got {stray.type}")
     return FunctionDescription(
         name,
         tuple(feature for feature in inputs if not isinstance(feature.type, State)),
-        _features(_once(proto.output)),
-        states + tuple(feature for feature in inputs if isinstance(feature.type, State)),  # where they once stood
+        _features(_unique(proto.output)),
+        states
+        + tuple(feature for feature in inputs if isinstance(feature.type, State)),  # older models list states as inputs
         proto.predictedFeatureName,
         proto.predictedProbabilitiesName,
     )
@@ -271,15 +273,15 @@ def _features(protos: Iterable[Any]) -> tuple[FeatureDescription, ...]:
     )
     names = [feature.name for feature in features]
     if "" in names:
-        raise SpecificationError("a feature is described without a name")
+        raise SpecificationError("a feature has no name")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise SpecificationError(f"the feature '{twice}' is described twice")
+        raise SpecificationError(f"feature '{twice}' is described twice")
     return features
 
 
-def _once(protos: Iterable[Any]) -> Iterable[Any]:
-    """Without exact repetitions: a program may return one value twice."""
+def _unique(protos: Iterable[Any]) -> Iterable[Any]:
+    """Remove exact duplicates: a program may return one value twice."""
     found: list[Any] = []
     for proto in protos:
         if proto not in found:
@@ -291,8 +293,8 @@ def _type(feature: Any) -> FeatureType:
     proto = feature.type
     match proto.WhichOneof("Type"):
         case "multiArrayType":
-            # Files of 2017 leave it out between the models of a pipeline, which compute in float64.
-            return _multiarray(feature.name, proto.multiArrayType, unsaid=DataType.FLOAT64)
+            # Files from 2017 omit the type between the models of a pipeline, which compute in float64.
+            return _multiarray(feature.name, proto.multiArrayType, default_dtype=DataType.FLOAT64)
         case "imageType":
             return _image(feature.name, proto.imageType)
         case "stateType":
@@ -307,9 +309,11 @@ def _type(feature: Any) -> FeatureType:
             return Dictionary("int64" if proto.dictionaryType.HasField("int64KeyType") else "string")
         case "sequenceType":
             element = "int64" if proto.sequenceType.HasField("int64Type") else "string"
-            said = proto.sequenceType.HasField("sizeRange")
-            return Sequence(element, _range(feature.name, proto.sequenceType.sizeRange) if said else SizeRange(0, None))
-    raise SpecificationError(f"the feature '{feature.name}' has no type")
+            sized = proto.sequenceType.HasField("sizeRange")
+            return Sequence(
+                element, _range(feature.name, proto.sequenceType.sizeRange) if sized else SizeRange(0, None)
+            )
+    raise SpecificationError(f"feature '{feature.name}' has no type")
 
 
 _ARRAY_DTYPES = {
@@ -321,17 +325,17 @@ _ARRAY_DTYPES = {
 }
 
 
-def _multiarray(name: str, proto: Any, unsaid: DataType | None = None) -> MultiArray:
-    dtype = _ARRAY_DTYPES.get(proto.dataType) if proto.dataType else unsaid
+def _multiarray(name: str, proto: Any, default_dtype: DataType | None = None) -> MultiArray:
+    dtype = _ARRAY_DTYPES.get(proto.dataType) if proto.dataType else default_dtype
     if dtype is None:
-        raise SpecificationError(f"the feature '{name}' has the unknown element type {proto.dataType}")
+        raise SpecificationError(f"feature '{name}' has the unknown element type {proto.dataType}")
     shape: tuple[int, ...] | None = tuple(proto.shape) or None
     flexibility: EnumeratedShapes | ShapeRange | None = None
     match proto.WhichOneof("ShapeFlexibility"):
         case "enumeratedShapes":
             flexibility = EnumeratedShapes(tuple(tuple(s.shape) for s in proto.enumeratedShapes.shapes))
             if not flexibility.shapes:
-                raise SpecificationError(f"the feature '{name}' allows no shape: its enumerated shapes are empty")
+                raise SpecificationError(f"feature '{name}' allows no shape: its list of enumerated shapes is empty")
             shape = shape or flexibility.shapes[0]
         case "shapeRange":
             flexibility = ShapeRange(tuple(_range(name, r) for r in proto.shapeRange.sizeRanges))
@@ -344,14 +348,14 @@ def _image(name: str, proto: Any) -> Image:
     try:
         color = ColorSpace(proto.colorSpace)
     except ValueError:
-        raise SpecificationError(f"the image '{name}' has the unknown colour space {proto.colorSpace}") from None
+        raise SpecificationError(f"image '{name}' has the unknown colour space {proto.colorSpace}") from None
     default = int(proto.width), int(proto.height)
     sizes: tuple[tuple[int, int], ...] | tuple[SizeRange, SizeRange] | None = None
     match proto.WhichOneof("SizeFlexibility"):
         case "enumeratedSizes":
             sizes = tuple((int(s.width), int(s.height)) for s in proto.enumeratedSizes.sizes)
             if not sizes:
-                raise SpecificationError(f"the image '{name}' allows no size: its enumerated sizes are empty")
+                raise SpecificationError(f"image '{name}' allows no size: its list of enumerated sizes is empty")
             default = default if all(default) else sizes[0]
         case "imageSizeRange":
             sizes = _range(name, proto.imageSizeRange.widthRange), _range(name, proto.imageSizeRange.heightRange)
@@ -361,15 +365,15 @@ def _image(name: str, proto: Any) -> Image:
 
 def _range(name: str, proto: Any) -> SizeRange:
     lower, upper = int(proto.lowerBound), int(proto.upperBound)
-    if upper < 0 or (upper == 0 and lower > 0):  # 0 is also what protobuf has where nothing was written
+    if upper < 0 or (upper == 0 and lower > 0):  # protobuf reads an unset field as 0
         return SizeRange(lower, None)
     if lower > upper:
-        raise SpecificationError(f"the feature '{name}' has sizes from {lower} to {upper}: no size fits")
+        raise SpecificationError(f"feature '{name}' has an empty size range, from {lower} to {upper}")
     return SizeRange(lower, upper)
 
 
 def _class_labels(model: Any) -> tuple[str | int, ...] | None:
-    """The labels of a classifier: of an ML Program in its `classify` operation, else in the message itself."""
+    """The labels of a classifier: from the `classify` operation of an ML Program, else from the message."""
     kind = model.WhichOneof("Type")
     if kind == "mlProgram":
         return _program_labels(model.mlProgram, model.description.defaultFunctionName or "main")
@@ -392,7 +396,7 @@ def _program_labels(program: Any, default: str) -> tuple[str | int, ...] | None:
         function = program.functions[name]
         block = function.block_specializations.get(function.opset)
         for operation in block.operations if block is not None else ():
-            # Plain indexing would add what is missing to the caller's message.
+            # Indexing would add missing entries to the caller's message.
             classes = operation.inputs.get("classes") if operation.type == "classify" else None
             if classes is not None and classes.arguments:
                 return _bound_labels(classes.arguments[0], block)

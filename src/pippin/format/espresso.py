@@ -1,7 +1,7 @@
-"""Espresso: a neural network that Apple compiled, as the `NeuralNetwork` message that it was compiled from.
+"""Espresso: converts a neural network compiled by Apple back to the `NeuralNetwork` message of its source model.
 
-Only layers and parameters whose meaning is certain are taken: their weights were compared with those of the original
-models. Any other layer, mode or parameter is refused by its name; nothing is guessed.
+Supports only layers and parameters whose meaning is certain: their weights were compared with the original models.
+Any other layer, mode or parameter is rejected by name; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _LEGACY_VERSION = 1
 _LEAKY_RELU = 2
 _LABELS_OF = "neuralNetworkClassifier"
 
-# Parameters that say nothing at a prediction.
+# Parameters without effect on predictions.
 _SILENT = {"type", "name", "bottom", "top", "weights", "blob_weights", "blob_biases", "attributes", "debug_info"}
 
 
 class Layer:
-    """One layer of the file. What is not asked for by `get` must be 0, absent or silent."""
+    """One layer of the file. Parameters not read by `get` or `real` must be 0, absent or without effect."""
 
     def __init__(self, network: Network, row: Mapping[str, Any]) -> None:
         self.network = network
@@ -40,18 +40,18 @@ class Layer:
         self.known: set[str] = set()
 
     def get(self, key: str, default: int) -> int:
-        """A whole number, 0 to 2^31."""
+        """An integer parameter, from 0 to 2^31 - 1."""
         self.known.add(key)
         value = self.row.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
-            raise SpecificationError(f"{self}: found {key} = {value!r}, but a number from 0 up was expected")
+            raise SpecificationError(f"{self}: {key} must be an integer from 0 to 2^31 - 1, got {value!r}")
         return value
 
     def real(self, key: str) -> float:
         self.known.add(key)
         value = self.row.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SpecificationError(f"{self}: found {key} = {value!r}, but a number was expected")
+            raise SpecificationError(f"{self}: {key} must be a number, got {value!r}")
         return float(value)
 
     def blob(self, key: str, *shape: int) -> np.ndarray:
@@ -61,10 +61,10 @@ class Layer:
         raise UnsupportedModelError(f"{self}: {what}; open the .mlmodel or .mlpackage it was compiled from")
 
     def finish(self) -> None:
-        """Refuse what no one asked for, and what says something."""
+        """Reject parameters that were not read and have an effect."""
         for key, value in self.row.items():
             if key not in self.known and key not in _SILENT and value not in (0, {}, [], "", None):
-                self.refuse(f"the meaning of {key} = {value!r} is not known")
+                self.refuse(f"unknown parameter {key} = {value!r}")
 
     def __str__(self) -> str:
         return f"{self.network.path}: [{self.kind}] '{self.name}'"
@@ -72,50 +72,50 @@ class Layer:
     def _names(self, key: str) -> list[str]:
         names = self.row.get(key)
         if not isinstance(names, str) or not names:
-            raise SpecificationError(f"{self.network.path}: the layer '{self.name}' has no '{key}'")
+            raise SpecificationError(f"{self.network.path}: layer '{self.name}' has no '{key}'")
         return [name.strip() for name in names.split(",")]
 
 
 def read_espresso(folder: Path) -> Any:
     """The `Model` message of a compiled neural network, with its layers.
 
-    Raises UnsupportedModelError for what is not certain; PackageError, SpecificationError, WeightError where a file is
-    missing or damaged.
+    Raises UnsupportedModelError for unknown layers and parameters; PackageError, SpecificationError or WeightError if
+    a file is missing or damaged.
     """
     network = open_network(folder)
     if network.has_preprocessing:
         raise UnsupportedModelError(
-            f"{network.path}: the meaning of its image preprocessing (transform_params) is not known; open the .mlmodel"
-            " or .mlpackage it was compiled from"
+            f"{network.path}: compiled image preprocessing (transform_params) is not supported, its format is unknown;"
+            " open the .mlmodel or .mlpackage it was compiled from"
         )
     model = _described(folder, network)
     kind = model.WhichOneof("Type")
     if kind == _LABELS_OF:
         raise UnsupportedModelError(
-            f"{folder}: where a compiled classifier keeps its class labels is not known; open the .mlmodel or"
-            " .mlpackage it was compiled from"
+            f"{folder}: compiled classifiers are not supported, the location of their class labels is unknown;"
+            " open the .mlmodel or .mlpackage it was compiled from"
         )
     message = getattr(model, kind)
     for row in network.layers:
         layer = Layer(network, row)
         if layer.kind not in _LAYERS:
-            layer.refuse("this layer is not known")
+            layer.refuse("unknown layer type")
         _LAYERS[layer.kind](layer, message.layers)
         layer.finish()
     return model
 
 
 def _described(folder: Path, network: Network) -> Any:
-    """The description in coremldata.bin. Where Git LFS left a pointer of it, the network's own blobs are described."""
+    """The description in coremldata.bin; inferred from the layers if that file is a Git LFS pointer."""
     path = folder / FILE
     if not path.is_file() or not is_pointer(path.read_bytes()):
         model = read_coremldata(path)
         if not (model.WhichOneof("Type") or "").startswith("neuralNetwork"):
-            raise SpecificationError(f"{path}: describes a {model.WhichOneof('Type')} model, but has layers beside it")
+            raise SpecificationError(f"{path} describes a {model.WhichOneof('Type')} model, but its folder has layers")
         return model
     log = logging.getLogger("pippin.format")
     log.addHandler(logging.NullHandler())
-    log.warning("%s is a pointer of Git LFS: names and shapes are those of the layers", path)
+    log.warning("%s is a Git LFS pointer; names and shapes are taken from the layers", path)
     model = messages("Model").Model(specificationVersion=_LEGACY_VERSION)
     model.neuralNetwork.SetInParent()
     layers = [Layer(network, row) for row in network.layers]
@@ -130,25 +130,25 @@ def _described(folder: Path, network: Network) -> Any:
 
 
 def _shape(network: Network, name: str) -> list[int]:
-    """[channel, height, width]; of one sequence and one batch, which is all that was seen."""
+    """[channel, height, width]. Only a batch and sequence size of 1 has been observed."""
     sizes = network.shapes.get(name, {})
     found = [sizes.get(key, 1) for key in ("k", "h", "w", "n", "seq")]
     if not all(isinstance(size, int) and 0 < size < 1 << 31 for size in found):
-        raise SpecificationError(f"{network.path}: the blob '{name}' has the sizes {sizes}; numbers were expected")
+        raise SpecificationError(f"{network.path}: sizes of blob '{name}' must be positive integers, got {sizes}")
     if found[3:] != [1, 1]:
-        raise UnsupportedModelError(f"{network.path}: '{name}' is a batch or a sequence, whose layout is not known")
+        raise UnsupportedModelError(f"{network.path}: blob '{name}' is a batch or sequence; its layout is unknown")
     return found[:3]
 
 
 def _convolution(layer: Layer, layers: Any) -> None:
-    """[C][K / groups][Ny][Nx]; the transposed one [K][C / groups][Ny][Nx], both as in the message."""
+    """Weights are [C][K / groups][Ny][Nx], transposed [K][C / groups][Ny][Nx]; both as in the message."""
     transposed = layer.kind == "deconvolution"
     channels, kernels, groups = layer.get("C", 0), layer.get("K", 0), layer.get("n_groups", 1)
     size = layer.get("Ny", 0), layer.get("Nx", 0)
     if not all((channels, kernels, groups, *size)) or kernels % groups or channels % groups:
-        raise SpecificationError(f"{layer}: its sizes C, K, n_groups, Ny, Nx do not fit each other")
+        raise SpecificationError(f"{layer}: sizes C, K, n_groups, Ny, Nx are zero or inconsistent")
     if transposed and groups > 1:
-        layer.refuse("the order of its weights in several groups is not known")
+        layer.refuse("grouped deconvolution is not supported, its weight order is unknown")
     new, message = _add(layer, layers, "convolution", relu=layer.get("fused_relu", 0))
     message.outputChannels, message.kernelChannels, message.nGroups = channels, kernels // groups, groups
     message.kernelSize.extend(size)
@@ -161,7 +161,7 @@ def _convolution(layer: Layer, layers: Any) -> None:
     if layer.get("has_biases", 0):
         message.hasBias = True
         message.bias.floatValue.extend(layer.blob("blob_biases", channels))
-    layer.get("n_parallel", 1)  # how the work was shared out
+    layer.get("n_parallel", 1)  # parallelization hint, no effect on the result
     new()
 
 
@@ -172,7 +172,7 @@ def _padding(layer: Layer, message: Any) -> None:
         message.same.SetInParent()
         return
     if mode != 0:
-        layer.refuse(f"pad_mode {mode} is not known")
+        layer.refuse(f"unknown pad_mode {mode}")
     message.valid.SetInParent()
     if any(sides):
         for before, after in (sides[:2], sides[2:]):
@@ -180,10 +180,10 @@ def _padding(layer: Layer, message: Any) -> None:
 
 
 def _activation(layer: Layer, layers: Any) -> None:
-    """Mode 2 is the leaky rectifier: shown by a network whose source is public."""
+    """Mode 2 is leaky ReLU, as shown by a network whose source is public."""
     mode = layer.get("mode", -1) if "mode" in layer.row else -1
     if mode != _LEAKY_RELU:
-        layer.refuse(f"the activation of mode {mode} is not known")
+        layer.refuse(f"unknown activation mode {mode}")
     new, message = _add(layer, layers, "activation")
     message.leakyReLU.alpha = layer.real("alpha")
     new()
@@ -192,7 +192,7 @@ def _activation(layer: Layer, layers: Any) -> None:
 def _inner_product(layer: Layer, layers: Any) -> None:
     before, after = layer.get("nB", 0), layer.get("nC", 0)
     if not before or not after:
-        raise SpecificationError(f"{layer}: found nB = {before}, nC = {after}, but sizes were expected")
+        raise SpecificationError(f"{layer}: sizes must be positive, got nB = {before}, nC = {after}")
     new, message = _add(layer, layers, "innerProduct", relu=layer.get("has_relu", 0))
     message.inputChannels, message.outputChannels = before, after
     message.weights.floatValue.extend(layer.blob("blob_weights", after, before).reshape(-1))
@@ -204,12 +204,12 @@ def _inner_product(layer: Layer, layers: Any) -> None:
 
 def _pool(layer: Layer, layers: Any) -> None:
     if layer.get("avg_or_max", 0) != 1:
-        layer.refuse("how its mean counts the padding is not known")
+        layer.refuse("average pooling is not supported: it is unknown whether it counts the padding")
     if layer.get("is_global", 0):
-        layer.refuse("the meaning of is_global is not certain")
+        layer.refuse("global pooling is not supported: the meaning of is_global is not certain")
     sizes = [layer.get(f"{what}_{axis}", 0) for what in ("size", "stride") for axis in ("y", "x")]
     if not all(sizes):
-        raise SpecificationError(f"{layer}: found the sizes {sizes}, but numbers from 1 up were expected")
+        raise SpecificationError(f"{layer}: sizes must be positive, got {sizes}")
     new, message = _add(layer, layers, "pooling")
     message.kernelSize.extend(sizes[:2])
     message.stride.extend(sizes[2:])
@@ -218,9 +218,11 @@ def _pool(layer: Layer, layers: Any) -> None:
 
 
 def _add(layer: Layer, layers: Any, kind: str, relu: int = 0) -> tuple[Callable[[], None], Any]:
-    """A new layer of the network and its parameters; what is returned first adds the rectifier that is fused to it."""
+    """Add a layer. Returns a function that appends its fused ReLU, and the parameter message of the layer."""
     if len(layer.bottom) != 1 or len(layer.top) != 1:
-        raise SpecificationError(f"{layer}: has {len(layer.bottom)} bottoms and {len(layer.top)} tops, not one of each")
+        raise SpecificationError(
+            f"{layer}: expected one bottom and one top, found {len(layer.bottom)} and {len(layer.top)}"
+        )
     (top,) = layer.top
     inner = f"{top}/before_relu" if relu else top
     made = layers.add(name=layer.name or top)

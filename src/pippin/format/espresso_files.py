@@ -1,7 +1,7 @@
-"""Espresso files: the three files that hold a neural network in a compiled model, as they lie on disk.
+"""Espresso files: reads the three files of a compiled neural network: layers, shapes and weights.
 
 model.espresso.net      JSON: the layers in order, each with type, name, bottom, top (names joined by commas)
-model.espresso.shape    JSON: {"layer_shapes": {blob: {k, h, w, n}}}, k being the channels
+model.espresso.shape    JSON: {"layer_shapes": {blob: {k, h, w, n}}}; k is the number of channels
 model.espresso.weights  uint64 count, count x (uint64 id, uint64 bytes), then the blobs back to back, float32
 """
 
@@ -34,36 +34,36 @@ class Network:
 
 
 class Weights:
-    """The blobs by their identifiers; those with even ones only fill the space between."""
+    """Blobs by identifier. Blobs with even identifiers are padding."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.data = _bytes(path, WeightError)
         (count,) = self._numbers(0, 1)
         if count > len(self.data) // 16:
-            raise WeightError(f"{path}, offset 0: found {count} blobs, but fewer fit into its {len(self.data)} bytes")
+            raise WeightError(f"{path}, offset 0: {count} blobs do not fit into a file of {len(self.data)} bytes")
         table = self._numbers(8, 2 * count)
         at = 8 + 16 * count
         self.blobs: dict[int, tuple[int, int]] = {}
         for identifier, size in zip(table[::2], table[1::2], strict=True):
             if size > len(self.data) - at:
                 raise WeightError(
-                    f"{path}, offset {at}: found {len(self.data) - at} bytes, but {size} of the blob {identifier} were"
-                    " expected: it is truncated"
+                    f"{path}, offset {at}: expected {size} bytes for blob {identifier}, found {len(self.data) - at}:"
+                    " the file is truncated"
                 )
             self.blobs[identifier] = (at, size)
             at += size
 
     def read(self, identifier: Any, shape: tuple[int, ...], layer: str) -> np.ndarray:
-        """The first elements of a blob, float32; it may hold more, as alignment. Raises WeightError where it is not
-        there or too small."""
+        """The first elements of a blob as float32; the rest is alignment padding. Raises WeightError if the blob is
+        missing or too small."""
         if identifier not in self.blobs:
-            raise WeightError(f"{self.path}: has no blob {identifier!r}, which the layer '{layer}' takes")
+            raise WeightError(f"{self.path}: blob {identifier!r} of layer '{layer}' is missing")
         at, size = self.blobs[identifier]
         count = math.prod(shape)
         if size < 4 * count:
             raise WeightError(
-                f"{self.path}, offset {at}: the blob {identifier} of the layer '{layer}' has {size} bytes, but float32"
+                f"{self.path}, offset {at}: blob {identifier} of layer '{layer}' has {size} bytes, but float32"
                 f" of shape {shape} needs {4 * count}"
             )
         return np.frombuffer(self.data, "<f4", count, at).reshape(shape)
@@ -71,27 +71,24 @@ class Weights:
     def _numbers(self, at: int, count: int) -> tuple[int, ...]:
         if at + 8 * count > len(self.data):
             raise WeightError(
-                f"{self.path}, offset {at}: found {max(len(self.data) - at, 0)} bytes, but {8 * count} of the table of"
-                " blobs were expected: it is truncated"
+                f"{self.path}, offset {at}: expected {8 * count} bytes for the blob table, found"
+                f" {max(len(self.data) - at, 0)}: the file is truncated"
             )
         return struct.unpack_from(f"<{count}Q", self.data, at)
 
 
 def open_network(folder: Path) -> Network:
-    """Read the files. Raises PackageError where one is missing, SpecificationError and WeightError where one is
-    damaged."""
+    """Read the files. Raises PackageError if one is missing, SpecificationError or WeightError if one is damaged."""
     net = _json(folder / NETWORK)
     version = net.get("format_version")
     if version != _FORMAT_VERSION:
-        raise SpecificationError(
-            f"{folder / NETWORK}: found the format version {version!r}, but {_FORMAT_VERSION} was expected"
-        )
+        raise SpecificationError(f"{folder / NETWORK}: expected format version {_FORMAT_VERSION}, found {version!r}")
     layers = net.get("layers")
     if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
-        raise SpecificationError(f"{folder / NETWORK}: found no list of layers ('layers'), which was expected")
+        raise SpecificationError(f"{folder / NETWORK}: 'layers' must be a non-empty list of objects")
     shapes = _json(folder / SHAPES).get("layer_shapes")
     if not isinstance(shapes, dict) or not all(isinstance(shape, dict) for shape in shapes.values()):
-        raise SpecificationError(f"{folder / SHAPES}: found no shapes by name ('layer_shapes'), which were expected")
+        raise SpecificationError(f"{folder / SHAPES}: 'layer_shapes' must be an object of objects")
     weights = Weights(folder / _storage(net, folder))
     return Network(folder / NETWORK, tuple(layers), shapes, weights, bool(net.get("transform_params")))
 
@@ -99,7 +96,7 @@ def open_network(folder: Path) -> Network:
 def _storage(net: dict[str, Any], folder: Path) -> str:
     name = net.get("storage", WEIGHTS)
     if not isinstance(name, str) or Path(name).name != name:
-        raise SpecificationError(f"{folder / NETWORK}: found the weight file {name!r}, but a name was expected")
+        raise SpecificationError(f"{folder / NETWORK}: 'storage' must be a plain file name, got {name!r}")
     return name
 
 
@@ -107,9 +104,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_bytes(path, SpecificationError))
     except (ValueError, RecursionError) as error:
-        raise SpecificationError(f"{path}: is not valid JSON: {error}") from None
+        raise SpecificationError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(found, dict):
-        raise SpecificationError(f"{path}: found a {type(found).__name__}, but an object was expected")
+        raise SpecificationError(f"{path} must contain a JSON object, got {type(found).__name__}")
     return found
 
 
@@ -117,7 +114,7 @@ def _bytes(path: Path, error_class: type[PackageError] | type[SpecificationError
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise PackageError(f"{path} cannot be read: {error.strerror}") from None
     if is_pointer(data):
-        raise error_class(f"{path}: {POINTER}")
+        raise error_class(f"{path} {POINTER}")
     return data

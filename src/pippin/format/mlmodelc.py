@@ -1,4 +1,4 @@
-"""Compiled: the `.mlmodelc` folder: what a model needs to be loaded, without its package.
+"""Compiled model: reads `.mlmodelc` folders written by Apple's compiler or by Pippin; writes Pippin's own.
 
 Pippin writes                                     Apple's compiler writes
     model.mlmodel   the specification                 coremldata.bin          kind and description
@@ -7,8 +7,8 @@ Pippin writes                                     Apple's compiler writes
                                                       model.espresso.*        the layers of a neural network
                                                       model0/, model1/ ...    the models of a pipeline
 
-The program lies in `model.mil` alone, so that one that was edited as text is what is loaded; in folders that have it in
-`model.mlmodel` too, as earlier ones do, that one counts.
+Pippin stores the program only in `model.mil`, so that an edited text is what gets loaded. Older folders have it in
+`model.mlmodel` too; there `model.mlmodel` takes precedence.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ _DEEPEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A folder that Apple's compiler wrote. `specification` is a `Model` message without its program."""
+    """A folder written by Apple's compiler. `specification` is a `Model` message without its program."""
 
     folder: Path
     specification: Any
     text: Path | None
-    """The file that holds the program of an ML Program."""
+    """File of the program, for an ML Program."""
     parts: tuple[Compiled, ...] = ()
 
 
 def own_specification(path: Path) -> Path | None:
-    """The specification in a folder that `write_compiled` made; None for any other folder."""
+    """The specification file in a folder written by `write_compiled`; None for any other folder."""
     file = path / SPECIFICATION
     return file if path.suffix == ".mlmodelc" and file.is_file() else None
 
 
 def is_compiled(path: Path) -> bool:
-    """Whether a folder is one that Apple's compiler wrote, or looks as if it should be."""
+    """Whether a folder was, or claims to be, written by Apple's compiler."""
     return path.suffix == ".mlmodelc" or (path / FILE).is_file()
 
 
 def open_compiled(path: Path, depth: int = 0) -> Compiled:
-    """Read a folder that Apple's compiler wrote. Raises PackageError where a file of it is missing, SpecificationError
-    where one is damaged, UnsupportedModelError for a layer of a neural network that is not known."""
+    """Read a folder written by Apple's compiler. Raises PackageError if a file is missing, SpecificationError if one
+    is damaged, UnsupportedModelError for an unknown neural network layer."""
     if not (path / FILE).is_file():
         if (path / NETWORK).is_file() or not (path / PROGRAM).is_file():
-            raise PackageError(f"{path}: is no compiled model: it has no {FILE}")
+            raise PackageError(f"{path} is not a compiled model: {FILE} is missing")
         return Compiled(path, None, path / PROGRAM)
     network = path / NETWORK
     specification = read_espresso(path) if network.is_file() else read_coremldata(path / FILE)
@@ -67,15 +67,15 @@ def open_compiled(path: Path, depth: int = 0) -> Compiled:
     if kind == "mlProgram":
         text = path / PROGRAM
         if not text.is_file():
-            raise PackageError(f"{path}: the program {PROGRAM} is missing")
+            raise PackageError(f"{path}: program {PROGRAM} is missing")
         return Compiled(path, specification, text)
     if kind.startswith("neuralNetwork") and not getattr(specification, kind).layers:
-        raise PackageError(f"{path}: the layers of the neural network, {NETWORK}, are missing")
+        raise PackageError(f"{path}: neural network layers ({NETWORK}) are missing")
     models = pipeline_models(specification)
     if not models or all(model.WhichOneof("Type") for model in models):
         return Compiled(path, specification, None)
     if depth >= _DEEPEST:
-        raise PackageError(f"{path}: its pipelines are nested more than {_DEEPEST} times")
+        raise PackageError(f"{path}: pipelines are nested more than {_DEEPEST} levels deep")
     parts = tuple(_part(path / f"model{number}", depth) for number in range(len(models)))
     for model, part in zip(models, parts, strict=True):
         model.CopyFrom(part.specification)
@@ -83,7 +83,7 @@ def open_compiled(path: Path, depth: int = 0) -> Compiled:
 
 
 def pipeline_models(specification: Any) -> Any:
-    """The models of a pipeline, which can be added to; none for another kind."""
+    """The models of a pipeline, as a mutable list; empty for other kinds of model."""
     kind = specification.WhichOneof("Type") or ""
     if not kind.startswith("pipeline"):
         return ()
@@ -92,12 +92,12 @@ def pipeline_models(specification: Any) -> Any:
 
 def _part(path: Path, depth: int) -> Compiled:
     if not (path / FILE).is_file():
-        raise PackageError(f"{path.parent}: the model {path.name} of the pipeline is missing")
+        raise PackageError(f"{path.parent}: pipeline model {path.name} is missing")
     return open_compiled(path, depth + 1)
 
 
 def write_compiled(path: Path, specification: Any, weights: Mapping[str, BlobFile], text: str | None) -> None:
-    """Write the folder `path`, which must not exist yet; `weights` by their paths inside it."""
+    """Write the folder `path`, which must not exist yet. `weights` are weight files by path inside it."""
     with atomic_write(path) as temporary:
         temporary.mkdir(parents=True)
         (temporary / SPECIFICATION).write_bytes(specification.SerializeToString())

@@ -1,4 +1,4 @@
-"""Package: the layout of an `.mlpackage`: a Manifest.json that says which item lies where.
+"""Package: reads and writes the `.mlpackage` layout: Manifest.json and the files it lists.
 
 Source of the format: coremltools' `modelpackage` (public): keys `fileFormatVersion`, `itemInfoEntries` (identifier to
 {path, name, author, description}), `rootModelIdentifier`; paths are relative to the folder `Data`.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .weight_blob import BlobFile
 
 SPECIFICATION = "model.mlmodel"
-"""The file of a specification, in the packages and compiled models that are written here."""
+"""File name of the specification in the packages and compiled models that Pippin writes."""
 _MANIFEST = "Manifest.json"
 _DATA = "Data"
 _MAJOR = "1"
@@ -30,7 +30,7 @@ _AUTHOR = "com.apple.CoreML"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file or folder that the manifest lists; its name need not be the last part of its path."""
+    """A file or folder listed in the manifest. Its name may differ from the last part of its path."""
 
     name: str
     path: Path
@@ -38,22 +38,22 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An `.mlpackage` on disk: the specification file, and the items in which weight files may lie."""
+    """An `.mlpackage` on disk: the specification file and the items that may contain weight files."""
 
     path: Path
     specification: Path
     items: tuple[Item, ...]
 
     def find(self, relative: str) -> Path | None:
-        """The file `weights/weight.bin`, wherever the manifest put its item; None where it is missing.
+        """The file at a path such as `weights/weight.bin`, found through the manifest's items; None if it is missing.
 
-        Raises PackageError for a path that leaves the package.
+        Raises PackageError for a path that points outside the package.
         """
         parts = Path(relative).parts
         candidates = [self.specification.parent / relative]
         for item in self.items:
             candidates.append(item.path / relative)
-            # an item named "weights" holds "weights/weight.bin"
+            # an item named "weights" contains "weights/weight.bin"
             names = {item.name, item.path.name}.intersection(parts)
             candidates.extend(item.path.joinpath(*parts[parts.index(name) + 1 :]) for name in sorted(names))
         for candidate in candidates:
@@ -64,21 +64,21 @@ class Package:
 
 
 def open_package(path: Path) -> Package:
-    """Read the manifest. Raises PackageError for every defect of the layout."""
+    """Read the manifest. Raises PackageError if the layout is invalid."""
     manifest = _read_manifest(path)
     version = str(manifest.get("fileFormatVersion", ""))
     if version.split(".")[0] != _MAJOR:
-        raise PackageError(f"{path}: the manifest has the format version '{version}'; this version reads {_MAJOR}.x")
+        raise PackageError(f"{path}: unsupported manifest format version '{version}'; expected {_MAJOR}.x")
     entries = manifest.get("itemInfoEntries")
     root = manifest.get("rootModelIdentifier")
     if not isinstance(entries, dict) or not entries:
         raise PackageError(f"{path}: the manifest lists no items ('itemInfoEntries')")
     if not isinstance(root, str) or root not in entries:
-        raise PackageError(f"{path}: the manifest's 'rootModelIdentifier' {root!r} is not among its items")
+        raise PackageError(f"{path}: 'rootModelIdentifier' {root!r} is not among the manifest's items")
     items = {identifier: _item(path, identifier, entry) for identifier, entry in entries.items()}
     specification = items[root].path
     if not specification.is_file():
-        raise PackageError(f"{path}: the model specification {specification.relative_to(path)} is missing")
+        raise PackageError(f"{path}: model specification {specification.relative_to(path)} is missing")
     return Package(path, specification, tuple(item for key, item in items.items() if key != root))
 
 
@@ -87,34 +87,34 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_bytes())
     except FileNotFoundError:
-        raise PackageError(f"{path}: is no model package: it has no {_MANIFEST}") from None
+        raise PackageError(f"{path} is not a model package: {_MANIFEST} is missing") from None
     except (ValueError, RecursionError) as error:
-        raise PackageError(f"{file}: is not valid JSON: {error}") from None
+        raise PackageError(f"{file} is not valid JSON: {error}") from None
     except OSError as error:
-        raise PackageError(f"{file}: cannot be read: {error.strerror}") from None
+        raise PackageError(f"{file} cannot be read: {error.strerror}") from None
     if not isinstance(manifest, dict):
-        raise PackageError(f"{file}: holds a {type(manifest).__name__}; an object is needed")
+        raise PackageError(f"{file} must contain a JSON object, got {type(manifest).__name__}")
     return manifest
 
 
 def _item(path: Path, identifier: str, entry: Any) -> Item:
     relative = entry.get("path") if isinstance(entry, dict) else None
     if not isinstance(relative, str) or not relative or "\0" in relative:
-        raise PackageError(f"{path}: the manifest's item '{identifier}' has no path")
+        raise PackageError(f"{path}: manifest item '{identifier}' has no path")
     name = entry.get("name")
     return Item(name if isinstance(name, str) else "", inside(path, path / _DATA / relative))
 
 
 def inside(root: Path, path: Path) -> Path:
-    """`path`, as written, must not lead out of `root`. A link is followed: download caches keep the files elsewhere."""
+    """Check that `path`, as written, stays inside `root`. Links are followed: download caches store files elsewhere."""
     lexical = Path(os.path.normpath(path))
     if "\0" in str(path) or not lexical.is_relative_to(os.path.normpath(root)):
-        raise PackageError(f"{root}: the path {str(path)!r} leads out of the package")
+        raise PackageError(f"{root}: path {str(path)!r} points outside the package")
     return path
 
 
 def write_package(path: Path, specification: Any, weights: Mapping[str, BlobFile]) -> None:
-    """Write the folder `path`, which must not exist yet; `weights` by their paths inside the model."""
+    """Write the folder `path`, which must not exist yet. `weights` are weight files by path inside the model."""
     with atomic_write(path) as temporary:
         folder = temporary / _DATA / _AUTHOR
         folder.mkdir(parents=True)

@@ -1,2 +1,5 @@
-"""Lowering: a model becomes an ONNX graph; one short function per operation. Its parts are imported by name: what
-only reads a cached model needs `lowered` alone, and neither ONNX nor the table of operations."""
+"""Lowering: an opened model (`Asset`) in, an ONNX graph with named ports (`Lowered`) out.
+
+One short function lowers each operation. Nothing is imported here: reading a cached model needs `lowered_model` only,
+not ONNX or the operation table.
+"""

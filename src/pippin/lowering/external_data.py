@@ -1,4 +1,4 @@
-"""Storage: a lowered model as bytes, or as a file with its weights beside it where no message can hold them."""
+"""External data: an ONNX model in; its bytes, or a model file with a separate weights file, out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
-_LIMIT = 2**31 - 2**20  # a message has less than 2 GiB; some room for what is not weights
-_ALIGNMENT = 4096  # so that an engine can map each tensor
-_SMALL = 1024  # bytes of a tensor that stays in the message: shapes and axes must be known to those who read it
-_WORTH_A_FILE = 1 << 20  # bytes of weights from which on a file, which engines map, is faster than one message
+_LIMIT = 2**31 - 2**20  # a protobuf message is limited to 2 GiB; 1 MiB is left for everything but weights
+_ALIGNMENT = 4096  # bytes; lets an engine memory-map each tensor
+_SMALL = 1024  # bytes; smaller tensors stay in the message, since readers need shapes and axes
+_WORTH_A_FILE = 1 << 20  # bytes of weights; from here a file, which engines memory-map, is faster than one message
 
 
 def is_large(model: onnx.ModelProto) -> bool:
-    """Whether the model has more weights than one protobuf message can hold."""
+    """Whether the weights exceed what one protobuf message can hold."""
     return _weight_bytes(model) > _LIMIT
 
 
@@ -27,7 +27,7 @@ def _weight_bytes(model: onnx.ModelProto) -> int:
 
 @contextmanager
 def readable(model: onnx.ModelProto) -> Iterator[bytes | Path]:
-    """What an engine reads the model from: its bytes, or where it has many weights the path of a temporary file."""
+    """What an engine loads: the serialized model, or the path of a temporary file if the weights are large."""
     if _weight_bytes(model) < _WORTH_A_FILE:
         yield model.SerializeToString()
         return
@@ -38,7 +38,7 @@ def readable(model: onnx.ModelProto) -> Iterator[bytes | Path]:
 
 
 def write_weights(model: onnx.ModelProto, path: Path, location: str) -> onnx.ModelProto:
-    """Write the weights into a file; returns the model that refers to them at `location`, relative to itself."""
+    """Write the weights to `path`. Returns the model that refers to them at `location`, relative to the model file."""
     tensors = []
     with path.open("wb") as file:
         for tensor in model.graph.initializer:

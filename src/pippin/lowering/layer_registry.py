@@ -1,11 +1,11 @@
-"""Registry: which function lowers which layer of a neural network.
+"""Registry: maps each neural-network layer kind to the function that lowers it.
 
-A layer is a few calls of MIL operations, so that the one lowering of those serves both kinds of model:
+A layer calls the lowerings of a few MIL operations, so both kinds of model share them:
 
     @layer("batchedMatmul")
     def batched_matmul(n, p, x, y=None): ...n.mil.matmul(x=x, y=y)...
 
-`n` is the Network, `p` the layer's parameters (the protobuf message of the layer's kind), then come its inputs.
+`n` is the Network and `p` the layer's parameters (the protobuf message of its kind); its inputs follow.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ LAYERS: dict[str, Callable[..., Any]] = {}
 
 
 def layer(*kinds: str) -> Callable[[F], F]:
-    """Register a function as the lowering of these layers, by their names in the protobuf's oneof `layer`.
+    """Register a function as the lowering of these layers, named as in the protobuf's oneof `layer`.
 
-    It is called as `f(n, p, *inputs)` and returns the layer's output, or a tuple of them, as Tensors or constants.
+    Called as `f(n, p, *inputs)`. Returns the layer's output or a tuple of outputs, as Tensors or constants.
     """
 
     def register(function: F) -> F:
         for kind in kinds:
             if kind in LAYERS:
-                raise ValueError(f"{kind} is lowered twice")
+                raise ValueError(f"'{kind}' already has a lowering")
             LAYERS[kind] = function
         return function
 
@@ -35,6 +35,6 @@ def layer(*kinds: str) -> Callable[[F], F]:
 
 
 def layer_table(table: Mapping[str, Any], make: Callable[[Any], Callable[..., Any]]) -> None:
-    """Register a row of a table for each regular layer: `make(row)` gives its lowering."""
+    """Register one lowering per row of a table: `make(row)` returns the function."""
     for kind, row in table.items():
         layer(kind)(make(row))

@@ -1,4 +1,4 @@
-"""Builder: walks the blocks of a MIL function and lets each operation's lowering emit its ONNX nodes."""
+"""Builder: walks the blocks of a MIL function; each operation's lowering emits its ONNX nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .op_registry import LOWERINGS, Entry
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state as the value of a MIL name; its tensor of the moment is `Builder.states[name]`."""
+    """A state bound to a MIL name. Its current tensor is `Builder.states[name]`."""
 
     name: str
     type: TensorType
@@ -26,16 +26,16 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What `classify` leaves to the decoder: strings and dictionaries do not pass through an engine."""
+    """The result of `classify`, left to the decoder: strings and dictionaries do not pass through an engine."""
 
     probabilities: Tensor
     classes: tuple[Any, ...]
     outputs: tuple[str, ...]
-    """The MIL names of the class label and of the dictionary of probabilities."""
+    """MIL names of the class label and the probability dictionary."""
 
 
 class Builder(Graph):
-    """A Graph that knows the MIL function it is made from. `op` is the operation that is being lowered."""
+    """A Graph built from a MIL function. `op` is the operation being lowered."""
 
     def __init__(self, function: Function, float16: np.dtype[Any] | type = np.float32) -> None:
         super().__init__(float16)
@@ -45,26 +45,26 @@ class Builder(Graph):
         self.written: set[str] = set()
         self.classification: Classification | None = None
         self.computed: dict[str, Callable[[], np.ndarray]] = {}
-        """What Tensors made of constants alone hold, for operations that need it now."""
+        """Values, by name, of Tensors computed from constants only, for operations that need them now."""
         self._scope: dict[str, Any] = {}
 
     @property
     def opset(self) -> int:
-        """The iOS release of the function's operation set: 15 to 18 (and above)."""
+        """The iOS release of the function's operation set: 15 to 18 and above."""
         digits = "".join(filter(str.isdigit, self.function.opset)) or "0"
         return int(digits) if self.function.opset.lower().startswith("ios") else int(digits) + 10
 
     def dtype(self, dtype: DataType) -> np.dtype[Any]:
-        """The element type in which values of a MIL type are computed."""
+        """The element type used to compute values of a MIL type."""
         if dtype in (DataType.FLOAT16, DataType.BFLOAT16):
             return self.float16
         return dtype.numpy
 
     def input(self, value: Value) -> Tensor:
-        """A graph input for an input of the function."""
+        """The graph input for a function input."""
         kind = value.type.wrapped if isinstance(value.type, StateType) else value.type
         if not isinstance(kind, TensorType):
-            raise UnsupportedOperationError(f"the input '{value.name}' is a {value.type}; only tensors can be given")
+            raise UnsupportedOperationError(f"the input '{value.name}' must be a tensor, got {value.type}")
         tensor = Tensor(value.name, self.dtype(kind.dtype), kind.shape)
         if isinstance(value.type, StateType):
             self.states[value.name] = tensor
@@ -74,9 +74,9 @@ class Builder(Graph):
         return tensor
 
     def block(self, block: Block, *arguments: Any) -> tuple[Any, ...]:
-        """Lower a block here with these values for its inputs; returns the values of its outputs."""
+        """Lower a block inline with these input values. Returns the values of its outputs."""
         if len(arguments) != len(block.inputs):
-            raise ProgramError(f"a block takes {len(block.inputs)} values, but {len(arguments)} are given")
+            raise ProgramError(f"the block takes {len(block.inputs)} values, got {len(arguments)}")
         outer, around = self._scope, self.op
         self._scope = {**outer, **{v.name: a for v, a in zip(block.inputs, arguments, strict=True)}}
         try:
@@ -87,11 +87,11 @@ class Builder(Graph):
             self._scope, self.op = outer, around
 
     def lower(self, operation: Operation) -> None:
-        """Emit the nodes of one operation and give its results their MIL names."""
+        """Emit the nodes of one operation and bind its results to their MIL names."""
         self.op, self.label = operation, operation.name
         entry = LOWERINGS.get(operation.kind)
         if entry is None:
-            raise UnsupportedOperationError(f"{operation}: no such MIL operation is known ('pippin ops' lists all)")
+            raise UnsupportedOperationError(f"{operation}: unknown MIL operation ('pippin ops' lists the known ones)")
         try:
             results = entry.function(self, **self._arguments(entry, operation))
         except PippinError as error:
@@ -101,13 +101,13 @@ class Builder(Graph):
             located.__notes__ = getattr(error, "__notes__", [])
             raise located from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # A lowering trusts that the arguments are of the kinds that the operation declares.
-            raise ProgramError(f"{operation}: its arguments do not fit it: {error}") from error
+            # Lowerings do not check that arguments have the kinds the operation declares.
+            raise ProgramError(f"{operation}: invalid arguments: {error}") from error
         self.op, self.label = operation, operation.name
         self._bind(operation, results)
 
     def _arguments(self, entry: Entry, operation: Operation) -> dict[str, Any]:
-        # Constants and the operands of constexpr operations are written as attributes.
+        # Constants and the operands of constexpr operations are stored as attributes.
         attributes = {name: (value,) for name, value in operation.attributes.items() if name in entry.parameters}
         given: dict[str, tuple[Argument, ...]] = {**attributes, **operation.inputs}
         arguments: dict[str, Any] = {}
@@ -125,47 +125,49 @@ class Builder(Graph):
         return arguments
 
     def value_of(self, argument: Argument) -> Any:
-        """What a lowering sees of an argument: a Tensor, a constant, a State."""
+        """An argument as its lowering receives it: a Tensor, a constant or a State."""
         if isinstance(argument, Literal):
             return _scalar(argument.value)
         if argument.name not in self._scope:
-            raise ProgramError(f"'{argument.name}' is not defined here")
+            raise ProgramError(f"'{argument.name}' is not defined in this scope")
         return self._scope[argument.name]
 
     def _bind(self, operation: Operation, results: Any) -> None:
         values = results if isinstance(results, tuple | list) else () if results is None else (results,)
         if len(values) != len(operation.outputs):
-            raise ProgramError(f"{operation}: has {len(values)} results, but {len(operation.outputs)} are named")
+            raise ProgramError(
+                f"{operation}: returns {len(values)} results, but the program names {len(operation.outputs)}"
+            )
         for output, value in zip(operation.outputs, values, strict=True):
             self._scope[output.name] = self._declared(output, value)
 
     def _declared(self, output: Value, value: Any) -> Any:
-        """A result with its declared element type, and with the sizes that the declaration adds."""
+        """A result cast to its declared element type, with unknown sizes taken from the declaration."""
         if not isinstance(output.type, TensorType) or isinstance(value, str):
             return value
         if output.type.dtype is DataType.STRING or not isinstance(value, Tensor | np.ndarray | np.generic):
             return value
         if not isinstance(value, Tensor) and value.dtype == np.float16 and output.type.dtype.is_float:
-            return value  # a stored constant keeps its size; the graph casts it where it is computed with
+            return value  # a stored constant stays compact; the graph casts it where it is used
         value = self.cast(value, self.dtype(output.type.dtype))
         if isinstance(value, Tensor):
             return Tensor(value.name, value.dtype, _merge(value.shape, output.type.shape))
         return value
 
     def choose(self, condition: Any, a: Any, b: Any) -> Any:
-        """a where the condition holds, else b; ONNX Runtime has no Where for booleans."""
+        """a where the condition holds, else b. ONNX Runtime has no boolean Where."""
         if a.dtype != np.bool_:
             return self.Where(condition, a, b)
         return self.Or(self.And(condition, a), self.And(self.Not(condition), b))
 
 
 def _scalar(value: Any) -> Any:
-    """A constant of shape () as a numpy scalar, so that it reads as a number."""
+    """A constant of shape () as a numpy scalar, so that it behaves like a number."""
     return value[()] if isinstance(value, np.ndarray) and value.shape == () else value
 
 
 def _merge(found: Shape | None, declared: Shape | None) -> Shape | None:
-    """What inference found, completed by what the program declares."""
+    """The inferred shape, completed by the declared one."""
     if found is None or declared is None or len(found) != len(declared):
         return found if found is not None else declared
     return tuple(d if f is None else f for f, d in zip(found, declared, strict=True))

@@ -1,4 +1,4 @@
-"""Network: walks the layers of a neural network; each becomes a few MIL operations, and so ONNX nodes."""
+"""Network: walks the layers of a neural network; each calls a few MIL lowerings, which emit its ONNX nodes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .onnx_builder import Tensor, common_shape
 from .op_registry import LOWERINGS
 
 EXACT_MAPPING = 1
-"""`EXACT_ARRAY_MAPPING`, `RANK4_IMAGE_MAPPING`: tensors have the rank that is described; else all have rank 5."""
+"""`EXACT_ARRAY_MAPPING` and `RANK4_IMAGE_MAPPING`: tensors have the described rank; otherwise all have rank 5."""
 
 LEFT = "\0left"
-"""The value that says how a turn of a loop was left: 0, or one of `LEAVING`. No layer can have this name."""
+"""Name of the value that records how a loop iteration ended: 0, or one of `LEAVING`. No layer can use this name."""
 LEAVING = {"loopContinue": 1.0, "loopBreak": 2.0}
 
 
 class Network(Builder):
-    """A Builder that walks layers instead of MIL operations. `layer` is the message of the one being lowered.
+    """A Builder for layers instead of MIL operations. `layer` is the message of the layer being lowered.
 
-    `exact` is False for networks of before 2019, where each tensor is [sequence, batch, channel, height, width].
+    `exact` is False for networks from before 2019, where each tensor is [sequence, batch, channel, height, width].
     """
 
     def __init__(self, message: Any) -> None:
@@ -35,15 +35,15 @@ class Network(Builder):
         self.layer: Any = None
         self.exact = message.arrayInputShapeMapping == EXACT_MAPPING
         self.values: dict[str, Any] = {}
-        """The tensors (or constants) by the names that layers give them."""
+        """Tensors and constants by the names that layers give them."""
 
     def mil(self, kind: str, **arguments: Any) -> Any:
-        """What a MIL operation gives for these arguments: Tensors, numpy constants, plain numbers and strings."""
+        """Call a MIL lowering with these arguments: Tensors, numpy constants, plain numbers and strings."""
         return LOWERINGS[kind].function(self, **arguments)
 
     def layers(self, messages: Any) -> None:
-        """Lower layers in order; what they name is then in `values`. Where one may leave the turn of a loop, those
-        behind it are a branch."""
+        """Lower layers in order and store their outputs in `values`. If a layer may end the loop iteration, the layers
+        after it become a branch."""
         for number, message in enumerate(messages):
             before = self.values.get(LEFT)
             self.lower_layer(message)
@@ -53,7 +53,7 @@ class Network(Builder):
                 return
 
     def either(self, condition: Any, first: Any, second: Any) -> None:
-        """Lower the layers that run where a value is not 0, and those that run where it is."""
+        """Lower a branch: `first` runs if the condition is nonzero, `second` if it is 0."""
         if not isinstance(condition, Tensor):
             self.layers(first if np.any(condition) else second)
             return
@@ -79,7 +79,7 @@ class Network(Builder):
         self.values.update(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
 
     def flag(self, condition: Any) -> Tensor:
-        """Whether a value is not 0, as the scalar that ONNX takes; of an array, its first element."""
+        """Whether a value is nonzero, as the scalar ONNX expects. Only the first element of an array counts."""
         first = self.Slice(self.Reshape(condition, [-1]), [0], [1])
         flag: Tensor = self.Reshape(self.truth(first), np.zeros(0, np.int64))
         return flag
@@ -88,12 +88,12 @@ class Network(Builder):
         kind = message.WhichOneof("layer")
         where = f"[{kind}] '{message.name}'"
         if kind not in LAYERS:
-            raise UnsupportedOperationError(f"{where}: no such neural-network layer is known")
+            raise UnsupportedOperationError(f"{where}: unknown neural-network layer")
         missing = next((name for name in message.input if name not in self.values), None)
         if missing is not None:
-            raise ProgramError(f"{where}: its input '{missing}' is given by nothing before it")
+            raise ProgramError(f"{where}: no network input or earlier layer provides its input '{missing}'")
         around, self.layer, self.label = self.layer, message, message.name or kind
-        # What a MIL lowering asks of its operation: the number and the names of the results.
+        # MIL lowerings read the number and names of the results from their operation.
         outputs = tuple(Value(name, TensorType(DataType.FLOAT32, None)) for name in message.output)
         self.op = Operation(kind, {}, outputs)
         try:
@@ -103,11 +103,11 @@ class Network(Builder):
                 raise
             raise type(error)(f"{where}: {error}") from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ProgramError(f"{where}: its parameters do not fit its inputs: {error}") from error
+            raise ProgramError(f"{where}: parameters do not match the inputs: {error}") from error
         finally:
             self.layer = around
         if len(results) < len(message.output) and results:
-            raise ProgramError(f"{where}: has {len(results)} results, but {len(message.output)} are named")
+            raise ProgramError(f"{where}: returns {len(results)} results, but the network names {len(message.output)}")
         self.values.update(zip(message.output, results, strict=False))
 
     def _results(self, kind: str, parameters: Any, inputs: list[Any]) -> list[Any]:
@@ -118,7 +118,7 @@ class Network(Builder):
         return [self.cast(value, np.float32) for value in values]
 
     def _folded(self, kind: str, parameters: Any, inputs: list[Any]) -> list[np.ndarray]:
-        """The results of a layer of constants, as constants: shapes that are computed from shapes stay known."""
+        """Evaluate a layer of constants now, so that shapes computed from shapes stay known."""
         from onnx.reference import ReferenceEvaluator
 
         scratch = Network(self.message)
@@ -133,31 +133,31 @@ class Network(Builder):
         return [np.asarray(value, np.float32) for value in values]
 
     def truth(self, x: Any) -> Any:
-        """Where a value is not 0: networks have no booleans."""
+        """x != 0, by element: networks have no booleans."""
         return self.Not(self.Equal(x, 0.0)) if isinstance(x, Tensor) else np.asarray(x) != 0
 
     def integers(self, x: Any) -> Any:
-        """A value as int64: networks count in floats."""
+        """A value as int64: networks use floats for integers."""
         return self.cast(x if isinstance(x, Tensor) else np.rint(x), np.int64)
 
     def filled(self, shape: Any, value: float) -> Any:
-        """One number everywhere; a constant where the shape is known and small."""
+        """A tensor filled with one number; a constant if the shape is known and small."""
         if isinstance(shape, np.ndarray) and np.prod(shape, initial=1) <= _SMALL:
             return np.full(tuple(shape), value, np.float32)
         return self.Expand(np.float32(value), shape)
 
     def sizes(self, x: Tensor) -> list[Any]:
-        """Each size of x: an int where it is known, else a tensor of shape (1)."""
+        """Each size of x: an int if known, else a tensor of shape (1)."""
         return [self.Gather(self.Shape(x), [i]) if d is None else d for i, d in enumerate(x.shape or ())]
 
     def shape(self, *sizes: Any) -> Any:
-        """Sizes, as `sizes` gives them, as one shape."""
+        """Join sizes, as returned by `sizes`, into one shape."""
         if not any(isinstance(size, Tensor) for size in sizes):
             return np.array(sizes, np.int64)
         return self.Concat(*(s if isinstance(s, Tensor) else np.array([s], np.int64) for s in sizes), axis=0)
 
     def as_images(self, x: Any, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `compute` makes of [n, C, H, W], where x has more axes in front (or none)."""
+        """Apply `compute`, which takes [n, C, H, W], to x with any number of leading axes."""
         x = self.tensor(x)
         if x.rank == 4:
             return compute(x)
@@ -170,7 +170,7 @@ class Network(Builder):
 
 
 def written(layers: Any) -> Iterator[str]:
-    """Every name that layers give a value to, those of nested networks included."""
+    """Every name that layers assign, including in nested networks."""
     for message in layers:
         yield from message.output
         kind = message.WhichOneof("layer")
@@ -181,12 +181,12 @@ def written(layers: Any) -> Iterator[str]:
             yield from written(message.branch.elseBranch.layers)
         elif kind == "loop":
             inner = (*message.loop.bodyNetwork.layers, *message.loop.conditionNetwork.layers)
-            yield from (name for name in written(inner) if name != LEFT)  # a loop leaves only itself
+            yield from (name for name in written(inner) if name != LEFT)  # leaving a loop does not leave the outer one
 
 
-# Layers whose result is more than a function of their inputs.
+# Layers whose results depend on more than their inputs.
 _NOT_FOLDED = frozenset({"branch", "loop", "custom", "categoricalDistribution"}) | {
     f"random{kind}{how}" for kind in ("Normal", "Uniform", "Bernoulli") for how in ("Like", "Static", "Dynamic")
 }
-# Constants of more elements than this are left to the engine.
+# Elements; larger constants are left to the engine.
 _SMALL = 4096

@@ -1,4 +1,4 @@
-"""Model: which lowering serves which kind of model."""
+"""Model: selects the lowering for each kind of model; an asset and one of its functions in, a `Lowered` out."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from .pipeline import closed, join
 
 
 def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32) -> Lowered:
-    """The ONNX model of one function of a model. `float16` is the type in which float16 values are computed.
+    """Lower one function of a model to ONNX. `float16` is the type used to compute float16 values.
 
-    Raises UnsupportedModelError for a kind of model that is not executed here, and the errors of the lowering.
+    Raises UnsupportedModelError for an unsupported kind of model, and the errors of its lowering.
     """
     lowered = _lower(asset, function, float16, _tree_ensembles(asset))
     return closed(lowered, {feature.name for feature in function.inputs})
 
 
 def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
-    """`trees` is how many tree ensembles the whole model has."""
+    """`trees` is the number of tree ensembles in the whole model."""
     kind = asset.description.kind
     if kind == "mlProgram":
         return lower(read_program(asset), function.name, float16)
@@ -64,12 +64,12 @@ def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] |
     if kind == "treeEnsembleClassifier":
         return lower_tree_ensemble_classifier(asset, function, only=trees == 1)
     if kind not in _KINDS:
-        raise UnsupportedModelError(f"{asset.name} is a {kind} model, which this version does not execute")
+        raise UnsupportedModelError(f"{asset.name} is a {kind} model, which this version does not support")
     return _KINDS[kind](asset, function)
 
 
 def _tree_ensembles(asset: Asset) -> int:
-    """How many a model has, in pipelines too; a linked model, which may have any, counts as several."""
+    """Number of tree ensembles in a model or its pipeline parts. A linked model may have any number and counts as 2."""
     kind = asset.description.kind
     if kind in _PIPELINES:
         return sum(map(_tree_ensembles, asset.parts()))
@@ -80,7 +80,7 @@ def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | 
     try:
         return _lower(asset, function, float16, trees)
     except PippinError as error:
-        error.add_note(f"in {asset.name}, a {asset.description.kind}")
+        error.add_note(f"in {asset.name} ({asset.description.kind})")
         raise
 
 

@@ -1,4 +1,4 @@
-"""Lower network: a neural network becomes an ONNX model: its way in, its layers, its way out."""
+"""Neural networks: lowers the inputs, layers and outputs of a neural network to an ONNX model."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
 
 
 def _input(network: Network, feature: FeatureDescription) -> tuple[Port, Tensor]:
-    """The port of an input; the network sees it preprocessed, and in the rank that it works in."""
+    """The port and tensor of an input. The network sees the value preprocessed and at its working rank."""
     shape = _port_shape(feature)
     sequence = _is_sequence(network, feature)
     if sequence:
         shape = (None, 1, *shape, *(1,) * (3 - len(shape)))
-    # Element types are for the caller: a network computes in float32.
+    # Declared element types concern the caller only: a network computes in float32.
     port = Port(feature.name, TensorType(DataType.FLOAT32, shape), np.dtype(np.float32), sequence=sequence)
     tensor = Tensor(feature.name, port.dtype, shape)
     network.label = feature.name
@@ -65,8 +65,10 @@ _SEQUENTIAL = frozenset({"simpleRecurrent", "gru", "uniDirectionalLSTM", "biDire
 
 
 def _is_sequence(network: Network, feature: FeatureDescription) -> bool:
-    """Whether an array may also be given as a sequence: [sequence, 1, channel, 1, 1] where [channel] is described, to a
-    network of before 2019 that walks sequences. States are none."""
+    """Whether an array described as [channel] may also be passed as a sequence [sequence, 1, channel, 1, 1].
+
+    Only in networks from before 2019 with sequence layers, and not for states.
+    """
     if network.exact or not isinstance(feature.type, MultiArray) or feature.type.flexibility is not None:
         return False
     shape = feature.type.shape or ()
@@ -76,7 +78,7 @@ def _is_sequence(network: Network, feature: FeatureDescription) -> bool:
 
 
 def _port_shape(feature: FeatureDescription) -> Shape:
-    """The sizes that are the same at every prediction; None for the others."""
+    """The declared shape, with None for sizes that vary between predictions."""
     match feature.type:
         case MultiArray(shape=shape, flexibility=None) if shape is not None:
             return shape
@@ -90,19 +92,19 @@ def _port_shape(feature: FeatureDescription) -> Shape:
             return (1, channels, None, None) if sizes else (1, channels, height, width)
         case Int64() | Double():
             return (1,)
-    raise UnsupportedModelError(f"the input '{feature.name}' is a {feature.type}, which a neural network does not take")
+    raise UnsupportedModelError(f"the input '{feature.name}' is {feature.type}, which neural networks do not support")
 
 
 def _of_rank_5(network: Network, x: Tensor) -> Tensor:
-    """[sequence, batch, channel, height, width], from [channel] or [channel, height, width]."""
+    """Expand [channel] or [channel, height, width] to [sequence, batch, channel, height, width]."""
     axes = {1: [0, 1, 3, 4], 3: [0, 1], 2: [2, 3, 4], 4: [1], 5: []}.get(x.rank)
     if axes is None:
-        raise UnsupportedModelError(f"the input '{x.name}' has rank {x.rank}; 1, 3 or 5 is needed")
+        raise UnsupportedModelError(f"the input '{x.name}' must have rank 1 to 5, got {x.rank}")
     return network.Unsqueeze(x, axes) if axes else x
 
 
 def _preprocessed(network: Network, feature: FeatureDescription, x: Tensor) -> Tensor:
-    """x * scale + bias by channel, or less the mean image, as the network asks for this input."""
+    """The input after its declared preprocessing: x * scale + bias per channel, or x minus the mean image."""
     color = feature.type.color if isinstance(feature.type, Image) else None
     for message in network.message.preprocessing:
         if message.featureName not in ("", feature.name):
@@ -111,7 +113,7 @@ def _preprocessed(network: Network, feature: FeatureDescription, x: Tensor) -> T
             scaler = message.scaler
             bias = [scaler.redBias, scaler.greenBias, scaler.blueBias]
             bias = bias[::-1] if color is ColorSpace.BGR else bias if color is ColorSpace.RGB else [scaler.grayBias]
-            scale = scaler.channelScale or 1.0  # absent in files that only have a bias
+            scale = scaler.channelScale or 1.0  # unset in files that only have a bias
             x = network.Add(network.Mul(x, scale), np.array(bias, np.float32).reshape(-1, 1, 1))
         else:
             mean = np.array(message.meanImage.meanImage, np.float32)
@@ -132,7 +134,7 @@ def _outputs(
         if labels and feature.name in (labels.label_output, labels.probabilities_output):
             continue
         if feature.name not in network.values:
-            raise ProgramError(f"the output '{feature.name}' is described, but no layer gives it")
+            raise ProgramError(f"the output '{feature.name}' is described, but no layer produces it")
         value = network.tensor(network.values[feature.name], np.float32)
         found.append(_output(network, _declared(network, value, feature), feature.name, inputs))
     return labels, found
@@ -146,7 +148,7 @@ def _output(network: Network, value: Tensor, name: str, inputs: list[Port]) -> t
 
 
 def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
-    """An output of rank 5 as the array that is described: without leading axes, then trailing ones, of size 1."""
+    """A rank-5 output as the described array: drops leading, then trailing axes of size 1."""
     if network.exact:
         return _without_image_axes(network, value, feature)
     if isinstance(feature.type, Image):
@@ -164,7 +166,7 @@ def _declared(network: Network, value: Tensor, feature: FeatureDescription) -> T
 
 
 def _without_image_axes(network: Network, value: Tensor, feature: FeatureDescription) -> Tensor:
-    """A network of arrays that was changed to take images has one leading axis more than it describes."""
+    """Drop the extra leading axis of an array network that was converted to take images."""
     described = feature.type.shape if isinstance(feature.type, MultiArray) else None
     sizes = value.static_shape
     if not described or sizes is None or len(sizes) != len(described) + 1 or prod(sizes) != prod(described):
@@ -173,7 +175,7 @@ def _without_image_axes(network: Network, value: Tensor, feature: FeatureDescrip
 
 
 def _probabilities(network: Network) -> str:
-    """The value that holds a classifier's probabilities: the one that is named, else what the last layer gives."""
+    """Name of the value with a classifier's probabilities: the one the file names, else the last layer's output."""
     named = network.message.labelProbabilityLayerName
     if named in network.values:
         return str(named)

@@ -1,4 +1,4 @@
-"""Lower: a MIL function becomes an ONNX model; the waist of the engine."""
+"""Programs: lowers one MIL function to an ONNX model with ports, states and labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .onnx_builder import Tensor
 
 
 def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32) -> Lowered:
-    """Lower one function. `float16` is the type in which float16 values are computed.
+    """Lower one function. `float16` is the type used to compute float16 values.
 
-    Raises UnsupportedOperationError, naming the operation, its output, the function and the reason, before
-    anything is compiled.
+    Raises UnsupportedOperationError before anything is compiled, naming the operation, its output, the function and
+    the reason.
     """
     if function_name not in program.functions:
         raise ConfigurationError(f"no function '{function_name}' (it has: {', '.join(program.functions)})")
@@ -63,7 +63,7 @@ def _sources(function: Function) -> tuple[Source, ...]:
 
 
 def _computes(function: Function) -> frozenset[DataType]:
-    """The float types of all results; a cast only carries a value from one to the other."""
+    """Float types of all results except casts, which only convert between types."""
     return frozenset(
         output.type.dtype
         for operation in function.block.walk()
@@ -76,7 +76,7 @@ def _computes(function: Function) -> frozenset[DataType]:
 def _port(value: Value, dtype: np.dtype[Any]) -> Port:
     kind = value.type.wrapped if isinstance(value.type, StateType) else value.type
     if not isinstance(kind, TensorType):
-        raise UnsupportedOperationError(f"'{value.name}' is a {value.type}; a function takes and gives tensors")
+        raise UnsupportedOperationError(f"'{value.name}' is {value.type}; function inputs and outputs must be tensors")
     return Port(value.name, kind, dtype)
 
 
@@ -86,7 +86,7 @@ def _outputs(builder: Builder, values: tuple[Value, ...], results: tuple[Any, ..
     classified = builder.classification.outputs if builder.classification else ()
     for value, result in zip(values, results, strict=True):
         if value.name in classified or any(port.name == value.name for port in ports):
-            continue  # not a tensor, or a value that is returned twice
+            continue  # not a tensor, or a value returned twice
         tensor = builder.tensor(result)
         ports.append(_port(value, tensor.dtype))
         tensors.append(builder.named(tensor, value.name))
@@ -99,8 +99,8 @@ def _outputs(builder: Builder, values: tuple[Value, ...], results: tuple[Any, ..
 
 
 def _labels(builder: Builder) -> Labels | None:
-    found = builder.classification
-    if found is None:
+    classification = builder.classification
+    if classification is None:
         return None
-    label, *rest = found.outputs
-    return Labels(f"{label}/probabilities", found.classes, label, rest[0] if rest else None)
+    label, *rest = classification.outputs
+    return Labels(f"{label}/probabilities", classification.classes, label, rest[0] if rest else None)

@@ -1,4 +1,4 @@
-"""Lowered: what every kind of model becomes, and what the way in and the way out need to know of it."""
+"""Lowered models: the ONNX graph that every kind of model becomes, and the ports that encoders and decoders read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from ..types import DataType, TensorType
 
-if TYPE_CHECKING:  # a model from the cache needs its ports, and no ONNX
+if TYPE_CHECKING:  # a cached model needs its ports but not ONNX
     import onnx
 
 
 PYTHON = "pippin"
-"""The domain of the nodes that are no ONNX: they run in Python, between two segments."""
+"""Domain of nodes that are not ONNX operators; they run in Python, between two segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,18 @@ class Port:
 
     name: str
     type: TensorType
-    """What the program declares."""
+    """The type that the program declares."""
     dtype: np.dtype[Any]
-    """What the engine computes in."""
+    """The type that the engine computes in."""
     tensor: str = ""
-    """Its ONNX name: its own, but for an output with the name of an input, which ONNX cannot name twice."""
+    """Its ONNX name. Differs from `name` only for an output named like an input, since ONNX names are unique."""
     keys: np.dtype[Any] | None = None
-    """Of a dictionary the element type of its keys, which are a tensor of their own; its values are `tensor`."""
+    """Element type of a dictionary's keys, which are a separate tensor; `tensor` holds its values."""
     default: float | int | str | None = None
-    """What stands for an optional input that is not given, where the model knows better than its description."""
+    """Value of an omitted optional input, if the model knows better than its description."""
 
     sequence: bool = False
-    """Whether it is [sequence, batch, channel, height, width], of which the description tells the channels alone."""
+    """Whether it is [sequence, batch, channel, height, width]; the description has only the channels."""
 
     def __post_init__(self) -> None:
         if not self.tensor:
@@ -48,14 +48,14 @@ class Port:
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """The ONNX names of all that it consists of."""
+        """The ONNX names of all its tensors."""
         return (self.tensor,) if self.keys is None else (self.tensor, self.key_tensor)
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """How a classifier's outputs follow from the port `probabilities`, which has a value for each class; what comes
-    after them belongs to none."""
+    """How a classifier's outputs follow from the port `probabilities`: it has one value per class. Values after those
+    belong to no class."""
 
     probabilities: str
     classes: tuple[Any, ...]
@@ -65,17 +65,17 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a prediction must not do: the output `tensor` of the graph is empty where all is well, else it holds the
-    values that the model does not take."""
+    """A check on each prediction: the graph output `tensor` is empty if it passes, else it holds the values that the
+    model rejects."""
 
     tensor: str
     message: str
-    """For people; what was found follows it."""
+    """Human-readable; the rejected values are appended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One operation of the program, or layer of the network, that was lowered."""
+    """A lowered operation of the program or layer of the network."""
 
     name: str
     kind: str
@@ -87,33 +87,36 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """An ONNX model whose inputs are `inputs` then `states`, and whose outputs are `outputs` then `written`, each with
-    its keys where it is a dictionary; then `checks`."""
+    """An ONNX model and its ports.
+
+    Graph inputs are `inputs`, then `states`; graph outputs are `outputs`, `written`, then `checks`. The keys of a
+    dictionary follow its values.
+    """
 
     name: str
     model: onnx.ModelProto
-    """Empty where the model comes from the cache."""
+    """Empty if the model comes from the cache."""
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     states: tuple[Port, ...]
     written: tuple[str, ...]
-    """States that the function writes: the output `written_name(state)` is the new value."""
+    """States that the function writes; the output `written_name(state)` is the new value."""
     labels: Labels | None
     computes: frozenset[DataType] = frozenset({DataType.FLOAT32})
-    """The float types that the program declares for what it computes."""
+    """Float types that the program declares for its results."""
     sources: tuple[Source, ...] = ()
-    """What the nodes were lowered from: the names of nodes begin with theirs."""
+    """What the nodes were lowered from; node names start with the source's name."""
     threads: int | None = None
-    """So many threads its operations have work for, more would only wait for each other; None: any number."""
+    """Threads its operations can keep busy; more would only wait for each other. None: no limit."""
     checks: tuple[Check, ...] = ()
-    """Further outputs of the graph, which are looked at after each prediction."""
+    """Extra graph outputs, checked after each prediction."""
 
 
 def output_name(name: str, inputs: Iterable[Port]) -> str:
-    """The ONNX output that carries an output of the model."""
+    """The ONNX output that carries a model output."""
     return f"{name}/output" if any(port.name == name for port in inputs) else name
 
 
 def written_name(state: str) -> str:
-    """The ONNX output that carries what a prediction leaves in a state."""
+    """The ONNX output that carries the new value of a state."""
     return f"{state}/written"

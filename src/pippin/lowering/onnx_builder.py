@@ -1,9 +1,9 @@
-"""Graph: emits ONNX nodes as if they were calls, and knows the type and shape of every result.
+"""Graph: method calls in, an ONNX graph out; the type and shape of every result are known.
 
-g.LeakyRelu(x, alpha=0.1)        one node; positional arguments are inputs, named ones attributes
-g.Add(x, 1)                      a Python number takes the element type of the tensor beside it
-g.Reshape(x, shape)              an int32 tensor is cast where ONNX only takes int64
-values, indices = g.TopK(x, k)   as many results as the operator requires (`outputs=` asks for more)
+g.LeakyRelu(x, alpha=0.1)        one node: positional arguments are inputs, keyword arguments attributes
+g.Add(x, 1)                      a Python number takes the element type of the other operand
+g.Reshape(x, shape)              an int32 tensor is cast if ONNX only takes int64
+values, indices = g.TopK(x, k)   as many results as the operator requires (`outputs=` requests more)
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .lowered_model import PYTHON
 OPSET = 21
 IR_VERSION = 10
 DOMAINS = {"ai.onnx.ml": 5, PYTHON: 1}
-"""The other operator sets: ONNX's for classical models, and what runs in Python. Their versions are those of a graph
-that does not need an earlier one."""
+"""The other operator sets, for classical models and for Python nodes, with the versions that a graph uses unless it
+needs an earlier one."""
 _OPSET_IMPORTS = [helper.make_opsetid("", OPSET)]
 
-# Above this many elements a float16 constant stays float16 in the model, with a Cast that the engine folds.
+# Elements; a larger float16 constant stays float16 in the model, with a Cast that the engine folds.
 _KEEP_FLOAT16_ABOVE = 1024
-# Constants up to this many bytes are given to shape inference and shared when they are equal.
+# Bytes; constants up to this size are passed to shape inference and shared if equal.
 _SMALL = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A value that is known when the model runs. `shape` is None where not even the rank is known."""
+    """A value computed at run time. `shape` is None if not even the rank is known."""
 
     name: str
     dtype: np.dtype[Any]
@@ -46,19 +46,21 @@ class Tensor:
     @property
     def rank(self) -> int:
         if self.shape is None:
-            raise UnsupportedOperationError(f"the rank of '{self.name}' is not known before the prediction")
+            raise UnsupportedOperationError(f"the rank of '{self.name}' must be known before the prediction")
         return len(self.shape)
 
     def static_size(self, axis: int) -> int:
-        """The size of one axis, which must be known."""
+        """The size of one axis. Raises UnsupportedOperationError if it is unknown."""
         size = None if self.shape is None else self.shape[axis]
         if size is None:
-            raise UnsupportedOperationError(f"axis {axis} of '{self.name}' must have a size that is known")
+            raise UnsupportedOperationError(
+                f"the size of axis {axis} of '{self.name}' must be known before the prediction"
+            )
         return size
 
     @property
     def static_shape(self) -> tuple[int, ...] | None:
-        """The shape where every size is known, else None."""
+        """The shape if every size is known, else None."""
         if self.shape is None or None in self.shape:
             return None
         return tuple(d for d in self.shape if d is not None)
@@ -74,7 +76,7 @@ def _schema(kind: str) -> defs.OpSchema:
 
 @cache
 def _allowed(kind: str) -> dict[str, frozenset[np.dtype[Any]]]:
-    """The element types that each type parameter of an operator may stand for."""
+    """Element types allowed for each type parameter of an operator."""
     constraints = {c.type_param_str: c.allowed_type_strs for c in _schema(kind).type_constraints}
     return {name: frozenset(_dtypes(strings)) for name, strings in constraints.items()}
 
@@ -88,12 +90,12 @@ def _dtypes(strings: Iterable[str]) -> Iterable[np.dtype[Any]]:
 
 
 def element_type(dtype: np.dtype[Any]) -> int:
-    """The number of `TensorProto.DataType` for a numpy dtype."""
+    """The `TensorProto.DataType` number of a numpy dtype."""
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
 class Graph:
-    """An ONNX graph under construction. `float16` is the type in which float16 values are computed."""
+    """An ONNX graph under construction. `float16` is the type used to compute float16 values."""
 
     def __init__(self, float16: np.dtype[Any] | type = np.float32) -> None:
         self.float16 = np.dtype(float16)
@@ -102,10 +104,10 @@ class Graph:
         self.label = "value"
         self._constants: dict[Any, Tensor] = {}
         self._values: dict[str, np.ndarray] = {}  # small constants, for shape inference
-        self._unpacked: list[onnx.NodeProto] = []  # casts of stored constants, ahead of everything else
-        self._kept: list[np.ndarray] = []  # keeps alive what _constants identifies by address
+        self._unpacked: list[onnx.NodeProto] = []  # casts of stored constants, before all other nodes
+        self._kept: list[np.ndarray] = []  # keeps arrays alive that _constants identifies by address
         self._counter = 0
-        self._foreign: list[Tensor] = []  # results of Python code, whose types nothing infers
+        self._foreign: list[Tensor] = []  # results of Python nodes, whose types ONNX cannot infer
         self._depth = 0
         self._domains: dict[str, int] = {}
 
@@ -124,9 +126,9 @@ class Graph:
         types: Sequence[tuple[np.dtype[Any], Shape | None]] | None = None,
         **attributes: Any,
     ) -> Any:
-        """Append one node. Returns its Tensor, or a tuple where it has several outputs.
+        """Append one node. Returns its Tensor, or a tuple if it has several outputs.
 
-        `types` gives dtype and shape of the outputs where ONNX cannot infer them (nodes with subgraphs).
+        `types` has the dtype and shape of each output if ONNX cannot infer them (nodes with subgraphs).
         """
         schema = _schema(kind)
         tensors = self._operands(kind, schema, inputs)
@@ -142,13 +144,13 @@ class Graph:
         self, operator: str, code: str, parameters: Mapping[str, Any], inputs: Sequence[Operand],
         weights: Sequence[np.ndarray], types: Sequence[tuple[Any, Shape | None]], names: Sequence[str] = (),
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """A node that is registered Python code, with results of these types, called `names` where these are given;
-        `parameters` are plain values.
+        """Append a node that calls registered Python code. `types` are the types of its results, `names` their optional
+        names; `parameters` are plain values.
 
-        Raises UnsupportedOperationError inside a branch or loop, which cannot be cut there.
+        Raises UnsupportedOperationError inside a branch or loop, where the graph cannot be split.
         """
         if self._depth:
-            raise UnsupportedOperationError("it stands in a branch or loop, where Python code cannot be called")
+            raise UnsupportedOperationError("Python code cannot be called inside a branch or loop")
         operands = [*(self.tensor(x) for x in inputs), *map(self._initializer, weights)]
         unique = [self.unique(operator) for _ in types]
         names = names or unique
@@ -172,8 +174,10 @@ class Graph:
         last: int | None = None,
         **attributes: Any,
     ) -> tuple[Tensor, ...]:
-        """Append one node of one of `DOMAINS`, with outputs of the `types`. `last` is the last version of the domain
-        that has the operator, where that is not the one there."""
+        """Append one node from one of `DOMAINS`. `types` are the types of its outputs.
+
+        `last` is the last version of the domain that has the operator, if older than the one in `DOMAINS`.
+        """
         self._domains[domain] = min(last or DOMAINS[domain], self._domains.get(domain, DOMAINS[domain]))
         names = [self.unique(kind) for _ in types]
         node = helper.make_node(kind, [t.name for t in inputs], names, name=names[0], domain=domain, **attributes)
@@ -181,20 +185,20 @@ class Graph:
         return tuple(Tensor(name, np.dtype(dtype), shape) for name, (dtype, shape) in zip(names, types, strict=True))
 
     def cast(self, x: Any, dtype: Any) -> Any:
-        """`x` as another element type; unchanged where it has it already. A constant stays a constant."""
+        """`x` cast to an element type; unchanged if it already has it. A constant stays a constant."""
         dtype = np.dtype(dtype)
         if isinstance(x, Tensor):
             return x if x.dtype == dtype else self.Cast(x, to=element_type(dtype))
         return np.asarray(x).astype(dtype, copy=False)
 
     def shape_of(self, x: Tensor | np.ndarray) -> Any:
-        """The shape as int64: a numpy array where it is known now, else a Tensor."""
+        """The shape as int64: a numpy array if known, else a Tensor."""
         if not isinstance(x, Tensor):
             return np.array(np.shape(x), np.int64)
         return self.Shape(x) if x.static_shape is None else np.array(x.static_shape, np.int64)
 
     def tensor(self, x: Operand, dtype: Any = None) -> Tensor:
-        """`x` as a Tensor: a constant becomes an initializer."""
+        """`x` as a Tensor; a constant becomes an initializer."""
         if isinstance(x, Tensor):
             return x if dtype is None else self.cast(x, dtype)
         array = np.asarray(x, dtype)
@@ -207,14 +211,14 @@ class Graph:
         build: Callable[..., Sequence[Operand]],
         inputs: Sequence[tuple[np.dtype[Any], Shape | None]] = (),
     ) -> onnx.GraphProto:
-        """A graph for a `Loop`, `If` or `Scan` attribute: what `build(*inputs)` emits and returns."""
+        """The graph of a `Loop`, `If` or `Scan` attribute: the nodes and results of `build(*inputs)`."""
         outer, self.nodes = self.nodes, []
         self._depth += 1
         try:
             arguments = [Tensor(self.unique("in"), dtype, shape) for dtype, shape in inputs]
             results = []
             for value in build(*arguments):
-                # A result must be made inside: engines do not take an outer value or an input as an output.
+                # Engines reject an outer value or an input as an output: produce each result inside.
                 result = self.Identity(self.tensor(value))
                 results.append(result)
             return helper.make_graph(
@@ -240,7 +244,7 @@ class Graph:
         return made
 
     def named(self, tensor: Tensor, name: str) -> Tensor:
-        """The tensor under the name it has outside; two outputs may be one value, or an input."""
+        """The tensor under its external name. Two outputs may share a value, or an output may be an input."""
         if tensor.name == name:
             return tensor
         self.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=name))
@@ -274,11 +278,13 @@ class Graph:
             return self.tensor(x)
         array = np.asarray(x, dtype)
         if dtype.kind in "iu" and np.asarray(x).dtype.kind == "f" and not np.array_equal(array, np.asarray(x)):
-            raise UnsupportedOperationError(f"{x} stands beside a tensor of {dtype}")
+            raise UnsupportedOperationError(
+                f"the constant {x} cannot be converted to {dtype}, the type of the other operand"
+            )
         return self.tensor(array)
 
     def _choose(self, kind: str, type_name: str, found: Sequence[np.dtype[Any]], x: Operand) -> np.dtype[Any]:
-        """The element type an operand must have: what stands beside it, within what the operator takes."""
+        """The element type of an operand: that of the other operands, if the operator accepts it."""
         allowed = _allowed(kind).get(type_name) or frozenset(_dtypes([type_name]))
         if found:
             dtype = np.dtype(found[0])
@@ -294,7 +300,7 @@ class Graph:
             for wider in (np.int32, np.int64, np.float32):
                 if np.dtype(wider) in allowed:
                     return np.dtype(wider)
-        raise UnsupportedOperationError(f"ONNX {kind} does not take {dtype} for {type_name}")
+        raise UnsupportedOperationError(f"ONNX {kind} does not accept {dtype} for {type_name}")
 
     def _infer(
         self, schema: defs.OpSchema, node: onnx.NodeProto, operands: Sequence[Tensor]
@@ -307,11 +313,11 @@ class Graph:
             )
         except (shape_inference.InferenceError, onnx.checker.ValidationError) as error:
             shapes = ", ".join(f"{t.dtype}{list(t.shape or ())}" for t in operands)
-            raise UnsupportedOperationError(f"ONNX {node.op_type} does not take ({shapes}): {error}") from None
+            raise UnsupportedOperationError(f"ONNX {node.op_type} does not accept ({shapes}): {error}") from None
         return [_kind(found[name]) for name in node.output]
 
     def _stored_float16(self, array: np.ndarray) -> Tensor:
-        """A float16 constant in the type it is computed in; a large one keeps its size in the model."""
+        """A float16 constant in the type used to compute it; a large one stays float16 in the model."""
         if self.float16 == np.float16 or array.size <= _KEEP_FLOAT16_ABOVE:
             return self._initializer(array.astype(self.float16))
         stored = self._initializer(array)
@@ -344,14 +350,14 @@ class Graph:
 
 
 def common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
-    """What is known of a tensor that has either shape."""
+    """What is known about a tensor that has one of two shapes."""
     if a is None or b is None or len(a) != len(b):
         return None
     return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
 
 
 def opset_imports(domains: Mapping[str, int]) -> list[onnx.OperatorSetIdProto]:
-    """The operator sets of a model that uses these, in these versions, beside ONNX's own."""
+    """The operator sets of a model: ONNX's own and these domains in these versions."""
     return [*_OPSET_IMPORTS, *(helper.make_opsetid(domain, domains[domain]) for domain in sorted(domains))]
 
 
@@ -360,7 +366,7 @@ def value_info(t: Tensor) -> onnx.ValueInfoProto:
 
 
 def _store(array: np.ndarray, proto: onnx.TensorProto) -> None:
-    """Write an array into its place in the model: a message that is made apart would be copied into it."""
+    """Write an array directly into its message in the model; a separate message would be copied."""
     if array.dtype.itemsize * 8 != _bits(array.dtype) or array.dtype == object:  # packed elements, strings
         proto.MergeFrom(numpy_helper.from_array(array))
         return
@@ -370,17 +376,17 @@ def _store(array: np.ndarray, proto: onnx.TensorProto) -> None:
 
 
 def _bits(dtype: np.dtype[Any]) -> int:
-    """Bits of an element as ONNX stores it."""
+    """Bits per element as ONNX stores it."""
     return 4 if dtype.name in ("int4", "uint4") else dtype.itemsize * 8
 
 
 def _group(parameter: Any) -> str:
-    """Operands with the same type parameter must agree; a concrete type stands alone."""
+    """The type parameter on which operands must agree; empty for a concrete type."""
     return "" if parameter.type_str.startswith("tensor(") else parameter.type_str
 
 
 def _attribute(value: Any) -> Any:
-    """numpy scalars and arrays as the plain numbers that an ONNX attribute takes."""
+    """numpy scalars and arrays as the plain numbers that ONNX attributes take."""
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         return value.tolist()
     if isinstance(value, list | tuple):

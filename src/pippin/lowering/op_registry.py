@@ -1,4 +1,4 @@
-"""Registry: which function lowers which MIL operation."""
+"""Registry: maps each MIL operation to the function that lowers it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ F = TypeVar("F", bound=Lowering)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A MIL operation's lowering. Its signature, less `g`, is the operation's parameters and defaults."""
+    """The lowering of a MIL operation. Its signature, without `g`, declares the operation's parameters and defaults."""
 
     kind: str
     function: Lowering
     parameters: Mapping[str, inspect.Parameter]
     since: int
-    """The iOS release whose operation set brought it; 15 for what every ML Program has."""
+    """First iOS release whose operation set has it; 15 if every ML Program has it."""
 
     def is_variadic(self, parameter: str) -> bool:
         return str(self.parameters[parameter].annotation).startswith("Variadic")
@@ -34,19 +34,19 @@ LOWERINGS: dict[str, Entry] = {}
 
 
 def lowers(*kinds: str, since: int = 15) -> Callable[[F], F]:
-    """Register a function as the lowering of these MIL operations, there since this iOS release.
+    """Register a function as the lowering of these MIL operations, available since this iOS release.
 
-    The function is called as `f(g, **arguments)`: `g` is the Builder; a runtime value arrives as a Tensor, a
-    constant as a numpy array or scalar (typed) or a str, an argument that was not given as the default. A
-    parameter annotated `Variadic` takes a tuple of all that the argument is bound to.
-    It returns the operation's result, or a tuple of them, as Tensors or constants; an element type that
-    differs from the declared one is cast.
+    Called as `f(g, **arguments)`, where `g` is the Builder. A runtime value arrives as a Tensor, a constant as a typed
+    numpy array or scalar or a str, and an omitted argument as its default. A parameter annotated `Variadic` receives a
+    tuple of all values bound to the argument.
+    Returns the operation's result or a tuple of results, as Tensors or constants. A result is cast if its element type
+    differs from the declared one.
     """
 
     def register(function: F) -> F:
         for kind in kinds:
             if kind in LOWERINGS:
-                raise ValueError(f"{kind} is lowered twice")
+                raise ValueError(f"'{kind}' already has a lowering")
             parameters = list(inspect.signature(function).parameters.values())[1:]
             LOWERINGS[kind] = Entry(kind, function, {p.name: p for p in parameters}, since)
         return function
@@ -55,7 +55,7 @@ def lowers(*kinds: str, since: int = 15) -> Callable[[F], F]:
 
 
 def lowers_table(table: Mapping[str, Any], make: Callable[[Any], Lowering]) -> None:
-    """Register a row of a table for each regular operation: `make(row)` gives its lowering."""
+    """Register one lowering per row of a table: `make(row)` returns the function."""
     for kind, row in table.items():
         function = make(row)
         function.__module__ = make.__module__

@@ -1,4 +1,4 @@
-"""Pipeline: several lowered models as one, each taking by name what the pipeline or a model before it gives."""
+"""Pipelines: joins lowered models into one. Each takes its inputs by name from the pipeline or an earlier model."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .onnx_builder import DOMAINS, IR_VERSION, Tensor, element_type, opset_impor
 
 
 def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescription, Lowered]]) -> Lowered:
-    """One model of the parts of a pipeline, whose description is `function`.
+    """Join the parts of a pipeline, described by `function`, into one model.
 
-    Raises SpecificationError where a part takes what nothing gives, or a value of another kind, and
+    Raises SpecificationError if an input of a part has no source, or a source of another kind, and
     UnsupportedModelError for stateful parts.
     """
     pipeline = _Pipeline(function)
     for number, (described, lowered) in enumerate(parts):
         if lowered.states:
-            raise UnsupportedModelError(f"model {number} of the pipeline has states")
+            raise UnsupportedModelError(f"model {number} of the pipeline has states, which pipelines do not support")
         pipeline.add(described, lowered, f"model{number}/")
     return pipeline.finished()
 
 
 def closed(lowered: Lowered, described: Iterable[str]) -> Lowered:
-    """A model without the inputs that are not described and have a default, which then stands for them."""
+    """The model with each undescribed input that has a default replaced by that default."""
     names = set(described)
     hidden = {port.tensor: port for port in lowered.inputs if port.name not in names and port.default is not None}
     if not hidden:
@@ -53,7 +53,7 @@ def _constant(name: str, port: Port) -> onnx.TensorProto:
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A feature in the joined graph: its values, and its keys where it is a dictionary."""
+    """A feature in the joined graph: its values and, for a dictionary, its keys."""
 
     port: Port
     tensors: tuple[Tensor, ...]
@@ -65,7 +65,7 @@ class _Pipeline:
         self.graph = onnx.GraphProto(name=function.name)
         self.inputs: dict[str, _Value] = {}
         self.values: dict[str, _Value] = {}
-        """What the pipeline or a model before gives by each name; a model may give a feature its name anew."""
+        """Outputs of the models so far, by name; a later model may redefine a name."""
         self.labels: Labels | None = None
         self.computes: frozenset[DataType] = frozenset()
         self.sources: list[Source] = []
@@ -107,7 +107,9 @@ class _Pipeline:
             if self.labels and name in (self.labels.label_output, self.labels.probabilities_output):
                 continue
             if name not in self.values:
-                raise SpecificationError(f"the pipeline describes the output '{name}', which none of its models gives")
+                raise SpecificationError(
+                    f"the pipeline describes the output '{name}', which none of its models produces"
+                )
             results.append(self.values[name])
         if self.labels:
             results.append(self.values[self.labels.probabilities])
@@ -142,7 +144,7 @@ class _Pipeline:
         )
 
     def _value(self, wanted: _Value, optional: set[str], prefix: str) -> _Value:
-        """What a part takes under a name: from a model before it, else from outside, else its default."""
+        """The source of a part's input: an earlier model, else the pipeline's input, else its default."""
         name = wanted.port.name
         if self.labels and name in (self.labels.label_output, self.labels.probabilities_output):
             self._make_label(self.labels)
@@ -154,14 +156,16 @@ class _Pipeline:
                 self.graph.initializer.append(_constant(constant, wanted.port))
                 return _Value(wanted.port, (replace(wanted.tensors[0], name=constant),))
             if name not in optional:
-                raise SpecificationError(f"a model of the pipeline takes '{name}', which nothing gives")
+                raise SpecificationError(
+                    f"a model of the pipeline takes '{name}', which no input or earlier model provides"
+                )
         if name not in self.inputs:
             self.inputs[name] = self._outside(wanted, self._given.get(name))
         return self.inputs[name]
 
     def _outside(self, wanted: _Value, feature: FeatureDescription | None) -> _Value:
-        """An input of the pipeline: arrays, images and dictionaries as the part takes them, the rest as the pipeline
-        describes it."""
+        """An input of the pipeline: arrays, images and dictionaries as the part takes them, other types as the pipeline
+        describes them."""
         port = wanted.port
         whole = isinstance(feature.type, MultiArray | Image | Dictionary) if feature is not None else True
         if feature is not None and not whole and port.default is None:
@@ -174,11 +178,11 @@ class _Pipeline:
         return _Value(port, tuple(tensors))
 
     def _connect(self, value: _Value, wanted: _Value) -> None:
-        """Give a value the names, element types and rank under which a part takes it."""
+        """Convert a value to the names, element types and rank that a part takes."""
         if (value.port.keys, value.port.dtype.kind == "O") != (wanted.port.keys, wanted.port.dtype.kind == "O"):
             raise SpecificationError(
-                f"a model of the pipeline takes '{wanted.port.name}' as {_told(wanted.port)},"
-                f" but it is given as {_told(value.port)}"
+                f"a model of the pipeline takes '{wanted.port.name}' as {_feature_kind(wanted.port)},"
+                f" got {_feature_kind(value.port)}"
             )
         for given, taken in zip(value.tensors, wanted.tensors, strict=True):
             self._connect_tensor(given, taken)
@@ -190,7 +194,7 @@ class _Pipeline:
             shape, source = f"{wanted.name}/shape", f"{wanted.name}/reshaped"
             sizes = [-1 if d is None else d for d in wanted.shape or ()]
             if sizes.count(-1) > 1:
-                raise SpecificationError(f"'{wanted.name}' is given with rank {ranks[0]}, but taken with {ranks[1]}")
+                raise SpecificationError(f"'{wanted.name}' must have rank {ranks[1]}, got {ranks[0]}")
             self.graph.initializer.append(helper.make_tensor(shape, onnx.TensorProto.INT64, [len(sizes)], sizes))
             self._node("Reshape", [value.name, shape], source)
         if value.dtype == wanted.dtype:
@@ -199,10 +203,10 @@ class _Pipeline:
             self._node("Cast", [source], wanted.name, to=element_type(wanted.dtype))
 
     def _add_labels(self, labels: Labels) -> None:
-        """The class label of the pipeline is that of its last classifier."""
+        """Use the labels of the last classifier for the pipeline."""
         for name in (labels.label_output, labels.probabilities_output):
-            self.values.pop(name or "", None)  # what had this name before
-        # Another classifier may call its probabilities the same.
+            self.values.pop(name or "", None)  # an earlier value of this name
+        # Another classifier may use the same name for its probabilities.
         value = self.values.pop(labels.probabilities)
         named = replace(labels, probabilities=f"{labels.probabilities}/{self.parts}")
         self.values[named.probabilities] = replace(value, port=replace(value.port, name=named.probabilities))
@@ -212,7 +216,7 @@ class _Pipeline:
         self.labels = named
 
     def _make_label(self, labels: Labels) -> None:
-        """A label and its probabilities as values of the graph, for a model that takes them."""
+        """Add a label and its probabilities to the graph, for a model that takes them."""
         if labels.label_output in self.values:
             return
         scores = self.values[labels.probabilities].tensors[0]
@@ -223,7 +227,7 @@ class _Pipeline:
         first = numpy_helper.from_array(np.arange(count), f"{base}/first")
         self.graph.initializer.extend([classes, flat, first])
         self._node("Reshape", [base, flat.name], f"{base}/all")
-        self._node("Gather", [f"{base}/all", first.name], f"{base}/row")  # what follows belongs to no class
+        self._node("Gather", [f"{base}/all", first.name], f"{base}/row")  # values after these belong to no class
         self._node("ArgMax", [f"{base}/row"], f"{base}/place", axis=0, keepdims=1)
         self._node("Gather", [classes.name, f"{base}/place"], f"{base}/label")
         label = Port(labels.label_output, _type(dtype, (1,)), dtype)
@@ -239,7 +243,7 @@ class _Pipeline:
 
 
 def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
-    """Put a prefix before every name, in subgraphs too, which see the names around them."""
+    """Prefix every name, including in subgraphs, which refer to outer names."""
     for info in (*graph.input, *graph.output, *graph.value_info):
         info.name = prefix + info.name
     for tensor in graph.initializer:
@@ -254,7 +258,7 @@ def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
 
 
 def _values(ports: Sequence[Port], infos: Any, prefix: str) -> list[_Value]:
-    """Each port with its tensors in the joined graph, in the shapes that the graph of the part declares."""
+    """Each port with its tensors in the joined graph, in the shapes that the part's graph declares."""
     shapes = {info.name: _shape(info) for info in infos}
     found = []
     for port in ports:
@@ -276,7 +280,7 @@ def _shape(info: Any) -> Shape | None:
     return dims if tensor.HasField("shape") else None
 
 
-def _told(port: Port) -> str:
+def _feature_kind(port: Port) -> str:
     if port.keys is not None:
         return f"a dictionary with {'string' if port.keys.kind == 'O' else 'integer'} keys"
     return "a string" if port.dtype.kind == "O" else "numbers"

@@ -1,1 +1,4 @@
-"""Passes: what is done to a graph before an engine compiles it, where the engine does not do it as well itself."""
+"""Passes: graph rewrites before compilation, for what an engine does not do as well itself.
+
+In: an ONNX model. Out: a rewritten one, or the same object if there is nothing to do.
+"""

@@ -1,4 +1,7 @@
-"""Program: the typed form of a model. Program > Function > Block > Operation > Value."""
+"""Program: parses ML Programs into a typed IR and writes them back.
+
+In: an opened `Asset` (protobuf) or MIL text. Out: a `Program`, MIL text, a protobuf, or a saved model.
+"""
 
 from .ir import Block as Block
 from .ir import Function as Function

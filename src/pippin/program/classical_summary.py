@@ -1,4 +1,4 @@
-"""Contents: what a classical model is made of: trees, support vectors, weights."""
+"""Classical summary: counts what a classical model consists of: trees, support vectors, weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEAF = 6
 
 
 def contents(asset: Asset) -> dict[str, Any]:
-    """What the model has how many of; nothing for a pipeline and an ML Program, which are told otherwise."""
+    """Counts by name for `pippin inspect`; empty for pipelines and ML Programs, which are summarized elsewhere."""
     kind = asset.description.kind
     return _COUNTS[kind](getattr(asset.specification, kind)) if kind in _COUNTS else {}
 

@@ -1,7 +1,7 @@
-"""Cost: what an operation is estimated to cost, from the sizes that the program declares.
+"""Cost model: estimates the relative cost of operations from their declared sizes.
 
-A roofline with one machine-independent ratio: an operation takes as long as its arithmetic or its memory traffic,
-whichever is longer. Only the proportions between the operations of one model mean something.
+A roofline with one machine-independent ratio: the cost is arithmetic or memory traffic, whichever takes longer. Only
+the proportions between operations of one model are meaningful.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from ..types import StateType, TensorType, ValueType
 from .ir import Argument, Function, Operation
 
-# Multiply-adds that a CPU core does in the time it moves one byte to or from memory; of that order everywhere.
+# Multiply-adds per byte of memory traffic on a CPU core; the same order of magnitude everywhere.
 _ARITHMETIC_PER_BYTE = 4.0
-# The size of an axis that is only known at a prediction.
+# Assumed size of an axis that is only known at prediction time.
 _UNKNOWN = 16
 
 
 def relative_costs(function: Function) -> dict[int, float]:
-    """The share of each operation in the whole, 0 to 1, by `id(operation)`; constants have no entry.
+    """The share of each operation in the total cost, 0 to 1, by `id(operation)`. Constants have no entry.
 
-    The operations of nested blocks share out what their own block costs, as if it ran once.
+    Operations in nested blocks are counted as if the block ran once.
     """
     costs = {id(op): _cost(op) for op in function.block.walk() if not is_constant(op)}
     total = sum(costs.values()) or 1.0
@@ -29,7 +29,7 @@ def relative_costs(function: Function) -> dict[int, float]:
 
 
 def is_constant(operation: Operation) -> bool:
-    """Whether nothing is computed at a prediction: a const, or a compressed weight."""
+    """Whether the operation is computed before predictions: a const or a compressed weight."""
     return operation.kind == "const" or operation.kind.startswith("constexpr_")
 
 
@@ -45,13 +45,13 @@ def _elementwise(operation: Operation) -> float:
 
 
 def _convolution(operation: Operation) -> float:
-    """Each output element is a product over the kernel and the input channels of its group."""
+    """Each output element takes one multiply-add per kernel element and input channel of its group."""
     weight = _shape(operation.inputs["weight"][0])
     return _elementwise(operation) * math.prod(weight[1:])
 
 
 def _transposed(operation: Operation) -> float:
-    """Each input element meets the whole kernel of its channel."""
+    """Each input element is multiplied with the whole kernel of its channel."""
     weight = _shape(operation.inputs["weight"][0])
     return _elements(operation.inputs["x"][0].type) * math.prod(weight[1:])
 
@@ -66,7 +66,7 @@ def _attention(operation: Operation) -> float:
 
 
 def _recurrent(operation: Operation) -> float:
-    """Each step multiplies the input and the hidden state by weights of all gates."""
+    """Each step multiplies the input and the hidden state by the weights of all gates."""
     steps = math.prod(_shape(operation.inputs["x"][0])[:2])
     weights = [_elements(b[0].type) for name, b in operation.inputs.items() if name.startswith("weight")]
     return float(steps * sum(weights))

@@ -1,7 +1,7 @@
-"""Describe: the description of a program that stands alone, as MIL text without a model around it.
+"""Infer description: fills in the model description for MIL text that has none.
 
-Every input and output of a function becomes a feature of the same name: a multiarray, or what the operation `classify`
-gives. `FlexibleShapeInformation`, which Apple's compiler notes on a function, tells the default and the allowed shapes.
+Each input and output of a function becomes a feature of the same name: a multiarray, or an output of `classify`.
+Default and allowed shapes come from `FlexibleShapeInformation`, a function attribute written by Apple's compiler.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SINCE_FLOAT16, _SINCE_STATES = 7, 9
 def describe(program: Program, model: Any) -> None:
     """Fill in the description and the specification version of a `Model` message.
 
-    Raises ProgramError for an input or output that no feature can be.
+    Raises ProgramError for an input or output that cannot be a feature.
     """
     functions = program.functions
     model.specificationVersion = max(specification_version_of(f.opset) for f in functions.values())
@@ -76,13 +76,13 @@ def _output(value: Value, message: Any) -> None:
 def _array(name: str, kind: Any, message: Any) -> None:
     if not isinstance(kind, TensorType) or kind.dtype not in _ARRAY_TYPES:
         known = ", ".join(dtype.value for dtype in _ARRAY_TYPES)
-        raise ProgramError(f"'{name}' is a {kind}, which is no feature of a model: a tensor of {known} is needed")
+        raise ProgramError(f"'{name}' ({kind}) cannot be a feature of a model; it must be a tensor of {known}")
     message.dataType = _ARRAY_TYPES[kind.dtype]
     message.shape.extend(1 if size is None else size for size in kind.shape or ())
 
 
 def _flexibility(value: Value, shapes: dict[str, Any], message: Any) -> None:
-    """Where a size of the input is open: what the compiler noted, else any size from 1 up."""
+    """Set the allowed shapes of an input with unknown sizes: those noted by the compiler, else any size from 1."""
     sizes = value.type.shape if isinstance(value.type, TensorType) else None
     if sizes is None or None not in sizes:
         return
@@ -103,7 +103,7 @@ def _flexibility(value: Value, shapes: dict[str, Any], message: Any) -> None:
 
 
 def _flexible_shapes(function: Function) -> dict[str, Any]:
-    """`FlexibleShapeInformation` by the names in it: DefaultShapes, RangeDims, EnumeratedShapes."""
+    """Entries of `FlexibleShapeInformation` by name: DefaultShapes, RangeDims, EnumeratedShapes."""
     found = function.attributes.get("FlexibleShapeInformation")
     pairs = found.value if found is not None and isinstance(found.value, tuple) else ()
     return {p[0]: p[1] for p in pairs if isinstance(p, tuple) and len(p) == 2 and isinstance(p[1], dict)}

@@ -1,7 +1,7 @@
 """IR: a MIL program as Python objects. Program > Function > Block > Operation > Value.
 
-Nothing of it is changed once it is made. Values, literals and operations are not frozen all the same: a frozen object
-takes three times as long to make, and half of the time that a text is parsed is spent with making them.
+Treat all objects as immutable. Values, literals and operations are not frozen dataclasses because those take three
+times as long to create, and creating objects is half of the parse time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STRING = TensorType(DataType.STRING, ())
 
 @dataclass(slots=True, unsafe_hash=True)
 class Value:
-    """What an operation, a block or a function gives a name to. Assigned once, visible in nested blocks."""
+    """A named result or input of an operation, block or function. Assigned once, visible in nested blocks."""
 
     name: str
     type: ValueType
@@ -27,22 +27,22 @@ class Value:
 
 @dataclass(slots=True)
 class Literal:
-    """A constant: written into the program, or a record of the weight file that is read when it is asked for.
+    """A constant: stored in the program, or in a weight file and read on first use.
 
-    `data` is a numpy array (shape () for a scalar), a str, a list, a dict, or a function of the literal that reads
-    one of them.
+    `data` is a numpy array (shape () for a scalar), a str, a list, a dict, or a function that reads one of these for
+    the literal.
     """
 
     type: ValueType
     data: Any = field(repr=False)
     file: str | None = None
-    """The weight file that holds it; None for a value written into the program."""
+    """Weight file of the value; None if it is stored in the program."""
     offset: int = 0
-    """Where in that file its record lies."""
+    """Offset of its record in that file, in bytes."""
 
     @property
     def value(self) -> Any:
-        """The data; a record is read once. Threads that ask at once read it each, and one of them is kept."""
+        """The data. A record is read once and kept; concurrent first accesses may each read it."""
         data = self.data
         if callable(data):
             data = self.data = data(self)
@@ -50,9 +50,9 @@ class Literal:
 
 
 class NameAndValue(Mapping[str, Literal]):
-    """The attributes of nearly every operation: its name, and the value of a constant.
+    """The attributes of nearly every operation: its name and, for a constant, its value.
 
-    It is a dict that takes a fifth of the memory, where a program has hundreds of thousands of them.
+    Takes a fifth of the memory of a dict; a program has hundreds of thousands of them.
     """
 
     __slots__ = ("name", "val")
@@ -85,7 +85,7 @@ NO_INPUTS: Inputs = MappingProxyType({})
 
 @dataclass(slots=True)
 class Operation:
-    """One step. `inputs` maps each parameter to what it is bound to: several values for a variadic one."""
+    """One step. `inputs` maps each parameter to its arguments: several for a variadic parameter."""
 
     kind: str
     inputs: Inputs
@@ -95,7 +95,7 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """The name of the first output; what messages call the operation."""
+        """The name of the first output, used in messages."""
         if self.outputs:
             return self.outputs[0].name
         name = self.attributes.get("name")
@@ -112,7 +112,7 @@ class Block:
     outputs: tuple[Value, ...]
 
     def walk(self) -> Iterator[Operation]:
-        """Every operation in order, those of nested blocks after the operation that holds them."""
+        """All operations in order; those of nested blocks follow the operation that contains them."""
         for operation in self.operations:
             yield operation
             for block in operation.blocks:
@@ -123,18 +123,18 @@ class Block:
 class Function:
     name: str
     opset: str
-    """The core operation set, e.g. "CoreML7"; `ios` gives the iOS release that brought it."""
+    """The core operation set, e.g. "CoreML7"."""
     inputs: tuple[Value, ...]
     block: Block
     attributes: Mapping[str, Literal] = field(default_factory=dict)
-    """What a compiler noted down, e.g. FlexibleShapeInformation."""
+    """Attributes set by the compiler, e.g. FlexibleShapeInformation."""
 
     @property
     def outputs(self) -> tuple[Value, ...]:
         return self.block.outputs
 
     def histogram(self) -> dict[str, int]:
-        """Number of operations of each kind, the most frequent first; constants are left out."""
+        """Number of operations by kind, most frequent first, without constants."""
         counts = Counter(op.kind for op in self.block.walk() if op.kind != "const")
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -1,9 +1,9 @@
-"""Mil: a whole program in Core ML's own text form, as it stands in the `model.mil` of a compiled model.
+"""MIL writer: writes a `Program` as MIL text, the form of `model.mil` in a compiled model.
 
-Unlike `text`, which is for reading, nothing is left out or folded: each constant has its operation, its type, and its
-value or its place in the weight file. Up to iOS 17 every type is spelled `tensor<...>`; iOS 18 writes scalars plainly.
-`parser` reads it back. Source: the grammar observed in models that Apple compiled. How Apple writes the blocks of an
-operation was not to be seen; here they follow its attributes.
+Unlike `pretty_print`, it omits and folds nothing: each constant has its operation, its type, and its value or its
+location in the weight file. Up to iOS 17 every type is spelled `tensor<...>`; from iOS 18 scalars are plain types.
+`parser` reads the text back. Source: the grammar observed in models compiled by Apple. None of them shows the syntax
+for blocks of an operation; here they follow its attributes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _INDENT = "    "
 
 
 def mil_text(program: Program) -> str:
-    """The program as MIL text. Raises ProgramError for a name that the text cannot hold."""
+    """The program as MIL text. Raises ProgramError for a name that is not valid in MIL text."""
     plain = any(has_plain_scalars(f.opset) for f in program.functions.values())
     writer = _Writer(plain)
     attributes = writer.attributes(program.attributes)
@@ -112,7 +112,7 @@ class _Writer:
 
 def _name(name: str) -> str:
     if not is_name(name):
-        raise ProgramError(f"the name {name!r} cannot be written in MIL text, which knows no such names")
+        raise ProgramError(f"name {name!r} is not valid in MIL text")
     return name
 
 
@@ -138,14 +138,14 @@ def _value(value: Any) -> str:
 
 
 def _numerals(row: np.ndarray) -> list[str]:
-    """The elements of a row as text, exactly."""
+    """The elements of a row as text, without loss of precision."""
     if row.dtype.kind in "OU":
         return [quoted(str(value)) for value in row]
     if row.dtype.kind == "b":
         return ["true" if value else "false" for value in row.tolist()]
     if row.dtype.kind in "iu":
         return list(map(str, row.tolist()))
-    with np.errstate(invalid="ignore"):  # a signalling not-a-number
+    with np.errstate(invalid="ignore"):  # signalling NaNs
         exact = row.astype(np.float64)
     found = [_hexadecimal(value) for value in exact.tolist()]
     for index in np.flatnonzero(np.isnan(exact)):
@@ -157,12 +157,12 @@ _TRAILING = re.compile(r"\.?0*p")
 
 
 def _hexadecimal(value: float) -> str:
-    """A float as C99 writes it exactly, without trailing zeros: 0x1.8p-3."""
+    """A float in C99 hexadecimal, without trailing zeros: 0x1.8p-3."""
     text = value.hex()
     return _TRAILING.sub("p", text) if "." in text else text
 
 
 def _not_a_number(one: np.ndarray) -> str:
-    """`nan`, or with its bits where they are not those of the quiet one that computations give."""
+    """`nan`, with its bits if they differ from those of the default quiet NaN."""
     (bits,), (usual,) = (a.view(f"u{one.itemsize}") for a in (one, np.array([np.nan], one.dtype)))
     return "nan" if bits == usual else f"nan:{int(bits):#x}"

@@ -1,7 +1,7 @@
-"""Opening: a model, with what only its program can tell where that is text.
+"""Opening: opens a model from any source as an `Asset` with a complete specification.
 
-`format` opens the folder and the description; here the text is parsed, and becomes the protobuf that every other model
-has from the start, so that nothing behind it needs to know.
+`format` opens the files and the description. If the program is MIL text, it is parsed here and converted to the
+protobuf form, so later stages handle only protobufs.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from .protobuf_writer import write_program
 def open_model(source: Any, weights: Weights = None) -> Asset:
     """Open a model: the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.mil`, or a specification in memory.
 
-    `open_asset` says what `source` and `weights` may be. A text that lies beside a description (in a compiled model) is
-    a model with that description; one that stands alone describes itself. Raises what `open_asset` does, and
-    ProgramError, with the line and the column, for a text that is no program.
+    See `open_asset` for `source` and `weights`. MIL text uses the description in its folder (a compiled model); without
+    one, the description is inferred from the program. Raises the errors of `open_asset`, and ProgramError with line and
+    column if the text is not a valid program.
     """
     return completed(open_asset(source, weights))
 
 
 def edited(text: Path, like: Asset) -> Asset:
-    """The model `like` with the program of a text in place of its own: with its description and its weight files."""
+    """The model `like` with its program replaced by MIL text; keeps its description and weight files."""
     if like.specification.WhichOneof("Type") != "mlProgram":
-        raise UnsupportedModelError(f"{like.name} is a {like.description.kind} model; only an ML Program has a text")
+        raise UnsupportedModelError(f"{like.name} is a {like.description.kind} model; only an ML Program has MIL text")
     return completed(replace(like, name=text.name, text=text))
 
 
 def completed(asset: Asset) -> Asset:
-    """The asset with its program in the specification."""
+    """The asset with its program in the specification, parsed from text if necessary."""
     if asset.submodels:
         parts = tuple(completed(part) for part in asset.submodels)
         specification = _copy(asset.specification)
@@ -65,17 +65,17 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise PackageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _ordered(program: Program, description: Any, path: Path) -> Program:
-    """The inputs of each function in the order of the description; Apple's text has them by the alphabet."""
+    """Sort the inputs of each function as in the description; Apple's text lists them alphabetically."""
     described = {f.name: f for f in description.functions} or {"main": description}
     functions = dict(program.functions)
     for name, features in described.items():
         if name not in functions:
             found = ", ".join(functions)
-            raise SpecificationError(f"{path}: has no function '{name}', which the model describes (it has: {found})")
+            raise SpecificationError(f"{path}: function '{name}' of the model description is missing (it has: {found})")
         functions[name] = _in_order(functions[name], features, path)
     return Program(functions, program.version, program.attributes)
 
@@ -85,7 +85,7 @@ def _in_order(function: Function, described: Any, path: Path) -> Function:
     stray = next((value.name for value in function.inputs if value.name not in order), None)
     if stray is not None:
         raise SpecificationError(
-            f"{path}: '{function.name}' takes '{stray}', which the model does not describe"
-            f" (it describes: {', '.join(order) or 'no input'})"
+            f"{path}: input '{stray}' of function '{function.name}' is not in the model description"
+            f" (it has: {', '.join(order) or 'no inputs'})"
         )
     return replace(function, inputs=tuple(sorted(function.inputs, key=lambda value: order[value.name])))

@@ -1,6 +1,6 @@
-"""Opsets: the operation sets of MIL, in the words of the protobuf ("CoreML7") and of MIL text ("ios17").
+"""Opsets: the operation sets of MIL, by their names in the protobuf ("CoreML7") and in MIL text ("ios17").
 
-Source: `_OPSET` of coremltools, which pairs each with the specification version that brought it.
+Source: `_OPSET` of coremltools, which maps each to the specification version that introduced it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN_SCALARS_SINCE = 9
 
 
 def opset_of(text: str) -> str:
-    """What the protobuf calls an operation set of MIL text; one that is not known keeps its name."""
+    """The protobuf name of an operation set in MIL text; unknown names are returned unchanged."""
     return _BY_TEXT[text].name if text in _BY_TEXT else text
 
 
@@ -38,10 +38,10 @@ def text_of(name: str) -> str:
 
 
 def specification_version_of(name: str) -> int:
-    """The specification version that brought the operation set; the newest for one that is not known."""
+    """The specification version that introduced the operation set; the newest for an unknown set."""
     return _BY_NAME.get(name, OPSETS[-1]).specification_version
 
 
 def has_plain_scalars(name: str) -> bool:
-    """Whether MIL text of this set spells a scalar `int32`, not `tensor<int32, []>`."""
+    """Whether MIL text of this operation set spells a scalar type `int32`, not `tensor<int32, []>`."""
     return specification_version_of(name) >= _PLAIN_SCALARS_SINCE

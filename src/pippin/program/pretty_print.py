@@ -1,11 +1,10 @@
-"""Text: a program as people read it, in the form of Core ML's own `model.mil`.
+"""Pretty print: formats a program for reading, in the style of `model.mil`.
 
     func main<CoreML7>(tensor<fp32, [1, 3]> x) {
         tensor<fp32, [1, 3]> y = relu(x = x);
     } -> (y);
 
-Short constants are written where they are used; a longer one keeps a line of its own, with its type and where it is
-stored.
+Short constants are inlined where they are used. Longer ones keep their own line, with type and weight file.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _INDENT = "    "
 
 
 def program_text(program: Program, function: str | None = None) -> str:
-    """The program, or one function of it. Raises ConfigurationError for a function that is not there."""
+    """The program, or one of its functions. Raises ConfigurationError if the function does not exist."""
     if function is not None and function not in program.functions:
         raise ConfigurationError(f"no function '{function}' (it has: {', '.join(program.functions)})")
     shown = program.functions.values() if function is None else [program.functions[function]]
@@ -39,7 +38,7 @@ def _function(function: Function) -> Iterator[str]:
 
 
 def _block(block: Block, outer: Mapping[str, str]) -> Iterator[str]:
-    """The lines of a block, indented. Short constants are only remembered, for the lines that use them."""
+    """The lines of a block, indented. Short constants are inlined into the lines that use them."""
     short = dict(outer)
     for operation in block.operations:
         if operation.kind == "const" and (brief := _brief(operation.attributes.get("val"))) is not None:
@@ -77,7 +76,7 @@ def _literal(literal: Literal) -> str:
 
 
 def _brief(literal: Literal | None) -> str | None:
-    """A short value as text; None for a long one, which is not read for this."""
+    """A short value as text; None for a long value or one in a weight file, which is not read."""
     if literal is None or literal.file is not None:
         return None
     value = literal.value

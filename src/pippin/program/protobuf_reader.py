@@ -1,4 +1,4 @@
-"""Read: from the protobuf of an ML Program to the IR. Source of the format: `MIL.proto` of coremltools."""
+"""Protobuf reader: converts the protobuf of an ML Program to the IR. Source: `MIL.proto` of coremltools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..types import DataType, DictionaryType, ListType, Shape, StateType, Tensor
 from .blob_constants import is_fixed, read_record
 from .ir import Argument, Block, Function, Literal, Operation, Program, Value
 
-# Elements that the protobuf stores as packed bytes; every other type has a repeated field of its own.
+# Repeated fields by name; element types without one are stored as packed bytes.
 _FIELDS = {
     "floats": np.float32,
     "doubles": np.float64,
@@ -30,12 +30,12 @@ _FIELDS = {
 def read_program(asset: Asset) -> Program:
     """The ML Program of an asset.
 
-    Raises ProgramError where a value is used before it is defined, defined twice, or does not fit its type;
-    WeightError where a constant cannot be read from the weight file (when its value is asked for).
+    Raises ProgramError if a value is undefined, unnamed or does not match its type. Constants in weight files are read
+    on first use and raise WeightError then.
     """
     proto = asset.specification.mlProgram
     if not proto.functions:
-        raise ProgramError(f"{asset.name}: the ML Program has no function")
+        raise ProgramError(f"{asset.name}: the ML Program has no functions")
     reader = _Reader(asset)
     functions = {name: reader.function(name, proto.functions[name]) for name in sorted(proto.functions)}
     attributes = {name: reader.literal(value) for name, value in proto.attributes.items()}
@@ -77,7 +77,7 @@ class _Reader:
             _define(scope, operation.outputs, str(operation))
         missing = [name for name in proto.outputs if name not in scope]
         if missing:
-            raise ProgramError(f"a block returns '{missing[0]}', which nothing in it defines")
+            raise ProgramError(f"a block returns '{missing[0]}', which is not defined")
         return Block(inputs, tuple(operations), tuple(scope[name] for name in proto.outputs))
 
     def operation(self, proto: Any, scope: Mapping[str, Value], number: int) -> Operation:
@@ -100,7 +100,7 @@ class _Reader:
         if proto.WhichOneof("binding") == "value":
             return self.literal(proto.value)
         if proto.name not in scope:
-            raise ProgramError(f"'{parameter}' is bound to '{proto.name}', which nothing before it defines")
+            raise ProgramError(f"'{parameter}' is bound to '{proto.name}', which is not defined before it")
         return scope[proto.name]
 
     def named(self, proto: Any) -> Value:
@@ -123,7 +123,7 @@ class _Reader:
                 wrapped = self.type(proto.stateType.wrappedType)
                 if isinstance(wrapped, TensorType):
                     return StateType(wrapped)
-        raise ProgramError("a value has no type, or a state wraps something that is not a tensor")
+        raise ProgramError("a value has no type, or a state does not wrap a tensor")
 
     def tensor_type(self, proto: Any) -> TensorType:
         dtype = self.dtypes.get(proto.dataType)
@@ -151,7 +151,7 @@ class _Reader:
 
     def blob(self, kind: ValueType, file: str, offset: int) -> Literal:
         if not is_fixed(kind):
-            raise ProgramError(f"a constant of type {kind} cannot be read from '{file}': it needs a fixed shape")
+            raise ProgramError(f"a constant of type {kind} in '{file}' needs a fixed shape")
         return Literal(kind, self.read, file, offset)
 
     def immediate(self, kind: ValueType, proto: Any) -> Any:
@@ -164,7 +164,7 @@ class _Reader:
                 return tuple(self.literal(value).value for value in proto.tuple.values)
             case "dictionary", _:
                 return {_key(self.literal(p.key)): self.literal(p.value).value for p in proto.dictionary.values}
-        raise ProgramError(f"a constant of type {kind} has a value of another kind")
+        raise ProgramError(f"the value of a constant does not match its type {kind}")
 
 
 def _define(scope: dict[str, Value], values: tuple[Value, ...], by: str) -> dict[str, Value]:
@@ -178,14 +178,14 @@ def _define(scope: dict[str, Value], values: tuple[Value, ...], by: str) -> dict
 def _key(literal: Literal) -> Any:
     value = literal.value.item() if isinstance(literal.value, np.generic | np.ndarray) else literal.value
     if not isinstance(value, str | int):
-        raise ProgramError(f"a dictionary has a key of type {literal.type}; a string or a number is needed")
+        raise ProgramError(f"dictionary keys must be strings or integers, got {literal.type}")
     return value
 
 
 def _tensor(kind: TensorType, proto: Any) -> Any:
     """The value of a TensorValue: an array of the declared shape, or a str for a scalar string."""
     if kind.shape is None or None in kind.shape:
-        raise ProgramError(f"a constant has the type {kind}; it needs a fixed shape")
+        raise ProgramError(f"a constant of type {kind} needs a fixed shape")
     shape = tuple(d for d in kind.shape if d is not None)
     field = proto.WhichOneof("value")
     if field == "strings":
@@ -197,7 +197,7 @@ def _tensor(kind: TensorType, proto: Any) -> Any:
         array = unpack_elements(proto.bytes.values, kind.dtype, math.prod(shape))
     elif field in _FIELDS:
         if kind.dtype is DataType.STRING:
-            raise ProgramError(f"a constant of type {kind} has {field}")
+            raise ProgramError(f"a constant of type {kind} is stored as {field}")
         array = np.array(getattr(proto, field).values, dtype=_FIELDS[field]).astype(kind.dtype.numpy)
     else:
         array = np.zeros(0, kind.dtype.numpy)

@@ -1,4 +1,4 @@
-"""Write: from the IR to the protobuf of an ML Program; the inverse of `read`. Source: `MIL.proto` of coremltools."""
+"""Protobuf writer: converts the IR to the protobuf of an ML Program. Source: `MIL.proto` of coremltools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..format.weight_blob import pack_elements
 from ..types import DataType, DictionaryType, ListType, Shape, StateType, TensorType, TupleType, ValueType
 from .ir import Block, Function, Literal, Operation, Program, Value
 
-# The repeated field that holds the elements of a type; every other type is packed as bytes, as coremltools does.
+# Repeated fields by element type. Other types are stored as packed bytes, as coremltools does.
 _FIELDS = {
     DataType.FLOAT32: "floats",
     DataType.FLOAT64: "doubles",
@@ -25,8 +25,8 @@ _FIELDS = {
 
 
 def write_program(program: Program) -> Any:
-    """The `Program` message. Constants in weight files stay references to them. Raises ProgramError for a constant
-    that does not fit its type."""
+    """The `Program` message. Constants in weight files stay references. Raises ProgramError if the shape of a constant
+    does not match its type."""
     mil = messages("MIL")
     message = mil.Program(version=program.version)
     writer = _Writer(mil.DataType)
@@ -114,7 +114,7 @@ class _Writer:
         message.blobFileValue.offset = literal.offset
 
     def value(self, kind: ValueType, value: Any, message: Any) -> None:
-        """A typed value. What the type leaves open of a tensor's shape is as the value has it."""
+        """Write a typed value. Unknown sizes in a tensor type are taken from the value."""
         immediate = message.immediateValue
         match kind:
             case TensorType(dtype, shape):
@@ -154,5 +154,5 @@ def _fill(tensor: Any, dtype: DataType, array: np.ndarray) -> None:
         tensor.longInts.values.extend(array.reshape(-1).view(np.int64).tolist())
     elif dtype in _FIELDS and not (dtype is DataType.FLOAT32 and np.isnan(array).any()):
         getattr(tensor, _FIELDS[dtype]).values.extend(array.reshape(-1))
-    else:  # the numbers of Python would change the bits of a not-a-number
+    else:  # Python floats would not preserve the bits of a NaN
         tensor.bytes.values = pack_elements(array, dtype)

@@ -1,4 +1,4 @@
-"""Save: an opened model as a compiled model, the `.mlmodelc` folder that loads without the package it came from."""
+"""Save: writes an opened model as a compiled model (`.mlmodelc`) or as a package (`.mlpackage`)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .protobuf_reader import read_program
 
 
 def save_compiled(asset: Asset, path: Path) -> None:
-    """Write the model as the folder `path`. Raises the errors of FormatError where the model is unsound."""
+    """Write the model as the `.mlmodelc` folder `path`. Raises FormatError if the model is invalid."""
     specification, text = asset.specification, None
     if specification.WhichOneof("Type") == "mlProgram":
         program = read_program(asset)
         try:
             text = mil_text(program)
         except ProgramError:
-            pass  # a name that the text cannot hold: the program stays in the specification
+            pass  # a name is not valid in MIL text: keep the program in the specification
         else:
             specification = type(specification)()
             specification.CopyFrom(asset.specification)
@@ -33,14 +33,14 @@ def save_compiled(asset: Asset, path: Path) -> None:
 
 
 def save_package(asset: Asset, path: Path) -> None:
-    """Write the model as the package `path`. Raises the errors of FormatError where the model is unsound."""
+    """Write the model as the `.mlpackage` folder `path`. Raises FormatError if the model is invalid."""
     write_package(path, asset.specification, weight_files(asset))
 
 
 def weight_files(asset: Asset) -> dict[str, BlobFile]:
-    """The weight files that the programs of a model refer to, by their paths inside it.
+    """The weight files used by the programs of a model, by path inside the model.
 
-    Raises ProgramError where two models of a pipeline have different files of one name.
+    Raises ProgramError if two models of a pipeline have different files with the same name.
     """
     if asset.specification.WhichOneof("Type") == "mlProgram":
         return {weight_path(file): asset.weights(file) for file in file_names(read_program(asset))}
@@ -48,13 +48,15 @@ def weight_files(asset: Asset) -> dict[str, BlobFile]:
     for part in asset.parts() if pipeline_models(asset.specification) else ():
         for name, blob in weight_files(part).items():
             if name in found and found[name].name != blob.name:
-                raise ProgramError(f"{asset.name}: two of its models have different weight files '{name}'")
+                raise ProgramError(
+                    f"{asset.name}: two models of the pipeline have different weight files named '{name}'"
+                )
             found[name] = blob
     return found
 
 
 def file_names(program: Program) -> list[str]:
-    """The weight files of a program, as it calls them."""
+    """The weight files of a program, by the names it uses."""
     return sorted({literal.file for literal in _literals(program) if literal.file is not None})
 
 

@@ -1,4 +1,4 @@
-"""Summary: what a model takes and gives, what it is made of, and how large it is, as plain values."""
+"""Summary: inputs, outputs, operations, weights and size of a model, as plain values for `pippin inspect`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..types import TensorType
 from .classical_summary import contents
 from .ir import Literal, Program
 
-# The first release that reads a specification version. Source: coremltools, `_deployment_compatibility`.
+# First release that supports each specification version. Source: coremltools, `_deployment_compatibility`.
 _RELEASES = {
     1: "iOS 11",
     2: "iOS 11.2",
@@ -29,7 +29,7 @@ _RELEASES = {
 
 
 def summary(asset: Asset, program: Program | None, function: str | None) -> dict[str, Any]:
-    """Everything that `pippin inspect` shows; of one function where it is named, else of all."""
+    """The contents of `pippin inspect`, for one function if named, else for all."""
     description = asset.description
     shown = [description.function(function)] if function else list(description.functions)
     metadata = description.metadata
@@ -58,14 +58,14 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
 
 
 def _part(part: Asset) -> dict[str, Any]:
-    """A model of a pipeline."""
+    """The summary of one model of a pipeline."""
     from .protobuf_reader import read_program
 
     return summary(part, read_program(part) if part.description.kind == "mlProgram" else None, None)
 
 
 def _layers(layers: Any) -> dict[str, int]:
-    """How many there are of each kind of layer, those in branches and loops included; custom ones by their class."""
+    """Number of layers by kind, including branches and loops; custom layers by class name."""
     found: Counter[str] = Counter()
     for layer in layers:
         kind = layer.WhichOneof("layer") or "unknown"
@@ -94,7 +94,7 @@ def _feature(feature: FeatureDescription) -> dict[str, Any]:
 
 
 def _weights(program: Program) -> list[dict[str, Any]]:
-    """Bytes of constants by element type, by what decompresses them, and by where they are stored."""
+    """Bytes of constants by decompressing operation, element type and storage location."""
     stored: Counter[tuple[str, str, str]] = Counter()
     seen: set[int] = set()
     for function in program.functions.values():

@@ -1,4 +1,7 @@
-"""Reporting: how fast a model is here, how much memory it takes, what runs where, and how that compares."""
+"""Reporting: measures a model's speed, memory and device placement on this machine, and compares reports.
+
+In: model files and configurations. Out: a `Report`, written as JSON, CSV or HTML.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ def report(
     seconds: float = 2.0,
     progress: Callable[[str, float], object] | None = None,
 ) -> Report:
-    """Measure models, each in each of the configurations (one with the defaults, where there are none).
+    """Measure each model in each configuration (default: one configuration with the defaults).
 
-    `inputs` are the features of the predictions; seeded random ones by default. `seconds` is how long predictions are
-    measured, at least five. `progress` is called with what is measured and the share that is done, 0 to 1. Everything
-    lies in a private cache, which is removed. Raises what `pippin.load` and a prediction raise.
+    `inputs` are the features to predict with; seeded random values by default. Predictions are measured for `seconds`,
+    at least five of them. `progress` is called with the current step and the completed share, 0 to 1. A private cache
+    is used and removed afterwards. Raises what `pippin.load` and predictions raise.
 
     found = pippin.report("model.mlpackage")
     print(found.results[0].prediction.median)

@@ -1,4 +1,4 @@
-"""Compare: a report against a saved one, figure by figure, and the conditions that must not hold."""
+"""Compare: compares a report with a saved one, figure by figure, and evaluates failure conditions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .fail_conditions import Condition
 from .results import Result, figures
 
 LEVEL = 0.05
-"""Figures so near to each other are level."""
+"""Relative difference up to which two figures count as level."""
 
-# Of a figure with such a name, more is better.
+# Prefixes of figures for which higher is better.
 _MORE_IS_BETTER = ("throughput", "signal_to_noise")
 _SHOWN = (
     "prediction.median", "prediction.minimum", "load.cached.median", "load.uncached.median", "compilation.median",
@@ -35,7 +35,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A condition on one result."""
+    """The outcome of a condition on one result."""
 
     result: str
     condition: str
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def counterpart(result: Result, baseline: Sequence[Result], number: int) -> Result | None:
-    """The same model and configuration in the baseline; else, where both have as many, what stands in its place."""
+    """The baseline's result for the same model, configuration and function, else the one at the same position."""
     for other in baseline:
         if (other.model, other.configuration, other.function) == (result.model, result.configuration, result.function):
             return other
@@ -64,7 +64,7 @@ def _verdict(name: str, before: float, now: float) -> str:
 
 
 def judge(results: Sequence[Result], baseline: Sequence[Result], conditions: Sequence[Condition]) -> list[Verdict]:
-    """Each condition on each result. Raises ReportError for a figure that there is not."""
+    """Evaluate each condition on each result. Raises ReportError for an unknown figure."""
     found = []
     for number, result in enumerate(results):
         before = counterpart(result, baseline, number)

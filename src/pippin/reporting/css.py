@@ -1,4 +1,4 @@
-"""Style: of the page, for light and dark."""
+"""CSS: the style of the HTML report, light and dark."""
 
 STYLE = """
 :root{color-scheme:light dark;--ground:#f6f5f2;--card:#fff;--ink:#1d1d1f;--soft:#6b6b70;--line:#e2e0da;

@@ -1,4 +1,4 @@
-"""Table: a report as comma-separated values."""
+"""CSV table: converts results to comma-separated values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COLUMNS = ("model", "configuration", "figure", "value", "unit")
 
 
 def as_csv(results: Sequence[Result]) -> str:
-    """One line for each figure, then for each operation."""
+    """One line per figure, then one per operation, for each result."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)

@@ -1,8 +1,8 @@
-"""Condition: `prediction.median > 1.1 * baseline`, judged on the figures of a report. No Python is evaluated.
+"""Failure conditions: evaluates `prediction.median > 1.1 * baseline` on the figures of a report, without `eval`.
 
 figures     prediction.median, load.cached.median, load.uncached.first, compilation.average, throughput[4],
             memory.peak, memory.steady, signal_to_noise, size (seconds, bytes, dB, predictions a second)
-baseline    the figure on the other side, in the saved report; baseline.prediction.minimum: another one
+baseline    the compared figure in the saved report; baseline.prediction.minimum: another figure of it
 units       us, ms, s, KB, MB, GB: prediction.median > 5 * ms
 operators   + - * / < <= > >= == != and or not ( )
 """
@@ -32,11 +32,11 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.NotEq: operator.ne,
 }
 _LONGEST = 1000
-"""Characters of a condition."""
+"""Maximum characters in a condition."""
 
 
 class Condition:
-    """Raises ReportError where the text is none."""
+    """A parsed condition. Raises ReportError if the text is not a condition."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -45,14 +45,14 @@ class Condition:
                 raise SyntaxError("too long")
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError):
-            raise self._wrong("it cannot be read") from None
+            raise self._wrong("it cannot be parsed") from None
         if not isinstance(self._tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
-            raise self._wrong("it must compare something")
+            raise self._wrong("it must contain a comparison")
         for node in ast.walk(self._tree):
             self._check(node)
 
     def holds(self, figures: Mapping[str, float], baseline: Mapping[str, float] | None = None) -> bool:
-        """Raises ReportError for a figure that there is not."""
+        """Whether the condition holds. Raises ReportError for an unknown figure."""
         try:
             return bool(self._value(self._tree, figures, baseline, None))
         except ZeroDivisionError:
@@ -61,7 +61,7 @@ class Condition:
     def _value(
         self, node: ast.expr, figures: Mapping[str, float], baseline: Mapping[str, float] | None, compared: str | None
     ) -> Any:
-        """`compared` is the figure that a bare `baseline` stands for."""
+        """`compared` is the figure that a bare `baseline` refers to."""
 
         def of(inner: ast.expr, about: str | None = compared) -> Any:
             return self._value(inner, figures, baseline, about)
@@ -94,21 +94,23 @@ class Condition:
 
     def _of_baseline(self, path: str | None, baseline: Mapping[str, float] | None) -> float:
         if baseline is None:
-            raise self._wrong("there is no baseline for this model (--baseline FILE names a saved report)")
+            raise self._wrong("no baseline for this model (pass a saved report with --baseline FILE)")
         if path is None:
-            raise self._wrong("which figure of the baseline is meant? write baseline.prediction.median, for example")
+            raise self._wrong(
+                "bare 'baseline' needs a figure to compare with; write baseline.prediction.median, for example"
+            )
         return self._figure(path, baseline, "the baseline")
 
-    def _figure(self, path: str, figures: Mapping[str, float], where: str) -> float:
+    def _figure(self, path: str, figures: Mapping[str, float], source: str) -> float:
         if path not in figures:
-            raise self._wrong(f"{where} has no '{path}' (it has: {', '.join(figures)})")
+            raise self._wrong(f"{source} has no '{path}' (available: {', '.join(figures)})")
         return figures[path]
 
     def _check(self, node: ast.AST) -> None:
-        """Nothing but what `_value` knows."""
+        """Reject everything that `_value` does not handle."""
         match node:
             case ast.Constant(value=bool() | complex() | str() | bytes() | None):
-                raise self._wrong(f"{node.value!r} is no number")
+                raise self._wrong(f"{node.value!r} is not a number")
             case ast.Subscript(slice=ast.Constant(value=int())) | ast.Constant() | ast.Name() | ast.Attribute():
                 return
             case ast.BinOp() if type(node.op) in _ARITHMETIC:
@@ -119,14 +121,14 @@ class Condition:
                 return
             case ast.operator() | ast.cmpop() | ast.boolop() | ast.unaryop() | ast.expr_context():
                 return
-        raise self._wrong(f"{type(node).__name__} is not known here")
+        raise self._wrong(f"{type(node).__name__} is not supported")
 
     def _wrong(self, why: str) -> ReportError:
         return ReportError(f"the condition '{self.text[:200]}': {why}")
 
 
 def _path(node: ast.AST) -> str | None:
-    """`load.cached.median` or `throughput[4]` as it is written; None for what is no name."""
+    """`load.cached.median` or `throughput[4]` as written; None if the node is not a name."""
     match node:
         case ast.Name():
             return node.id

@@ -1,4 +1,4 @@
-"""Page: a report as one HTML page that needs nothing beside it, nor the network; light or dark as the reader has it."""
+"""HTML page: renders a report as one self-contained HTML page, light or dark by the reader's preference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_OPERATIONS = 400
 
 
 def page(results: Sequence[Result], machine: Mapping[str, str], baseline: Sequence[Result] = ()) -> str:
-    """The whole page."""
+    """Return the whole page."""
     names = ", ".join(dict.fromkeys(result.model for result in results))
     facts = "".join(f"<span><b>{escape(name)}</b> {escape(value)}</span>" for name, value in machine.items())
     parts = [_side_by_side(results)] if len(results) > 1 else []
@@ -60,11 +60,13 @@ def _result(result: Result, before: Result | None) -> str:
         _compared(result, before) if before is not None else "",
         f"<h3>Statistics</h3>{_statistics(result)}",
         "<div class=pair>",
-        f"<figure><figcaption>How long predictions took</figcaption>"
+        "<figure><figcaption>Prediction times, distribution</figcaption>"
         f"{svg_plots.histogram(result.prediction.values, result.prediction.median)}</figure>",
-        f"<figure><figcaption>The predictions in order</figcaption>{svg_plots.sequence(result.prediction.values)}</figure>",
-        f"<figure><figcaption>Predictions a second</figcaption>{svg_plots.rates(result.throughput)}</figure>",
-        f"<figure><figcaption>An uncached load</figcaption>{svg_plots.stack(result.stages, 'Stages of an uncached load')}"
+        "<figure><figcaption>Prediction times, in order</figcaption>"
+        f"{svg_plots.sequence(result.prediction.values)}</figure>",
+        f"<figure><figcaption>Predictions per second</figcaption>{svg_plots.rates(result.throughput)}</figure>",
+        "<figure><figcaption>Stages of an uncached load</figcaption>"
+        f"{svg_plots.stack(result.stages, 'Stages of an uncached load')}"
         f"{_legend(result.stages)}</figure></div>",
         _numerics(result),
         _operations(result),
@@ -73,13 +75,13 @@ def _result(result: Result, before: Result | None) -> str:
 
 
 def _tiles(result: Result, before: Result | None) -> Iterable[str]:
-    def tile(name: str, value: str, told: str, old: float | None = None, new: float | None = None) -> str:
+    def tile(name: str, value: str, note: str, old: float | None = None, new: float | None = None) -> str:
         change = ""
         if old and new is not None:
             ratio = new / old
             kind = "level" if abs(ratio - 1) <= 0.05 else "worse" if ratio > 1 else "better"
             change = f'<em class="{kind}">{ratio - 1:+.1%}</em>'
-        return f"<div class=tile><h4>{name}</h4><strong>{value}</strong>{change}<p>{told}</p></div>"
+        return f"<div class=tile><h4>{name}</h4><strong>{value}</strong>{change}<p>{note}</p></div>"
 
     def middle(found: Statistics | None) -> float | None:
         return found.median if found is not None else None
@@ -96,15 +98,15 @@ def _tiles(result: Result, before: Result | None) -> Iterable[str]:
     yield tile("Load, uncached", format_duration(uncached.median), "prepare and cache", old, uncached.median)
     if result.compilation is not None:
         old = middle(before.compilation) if before else None
-        told = "within an uncached load"
-        yield tile("Compilation", format_duration(result.compilation.median), told, old, result.compilation.median)
+        note = "part of an uncached load"
+        yield tile("Compilation", format_duration(result.compilation.median), note, old, result.compilation.median)
     if result.throughput:
         count, rate = max(result.throughput.items(), key=lambda item: item[1])
         yield tile("Throughput", format_figure(rate, "1/s"), f"with {escape(count)} in flight")
     if result.memory is not None:
         old = before.memory.peak if before and before.memory else None
-        told = f"{format_bytes(result.memory.steady)} after predictions"
-        yield tile("Peak memory", format_bytes(result.memory.peak), told, old, result.memory.peak)
+        note = f"{format_bytes(result.memory.steady)} after predictions"
+        yield tile("Peak memory", format_bytes(result.memory.peak), note, old, result.memory.peak)
 
 
 def _compared(result: Result, before: Result) -> str:
@@ -116,7 +118,7 @@ def _compared(result: Result, before: Result) -> str:
             f"<td>{format_figure(change.now, change.unit)}</td><td>{ratio}</td>"
             f'<td class="{change.verdict}">{change.verdict}</td>'
         )
-    return f"<h3>Against the baseline</h3>{_table(('', 'baseline', 'now', 'ratio', 'verdict'), rows)}"
+    return f"<h3>Compared with the baseline</h3>{_table(('', 'baseline', 'now', 'ratio', 'verdict'), rows)}"
 
 
 def _statistics(result: Result) -> str:
@@ -135,13 +137,13 @@ def _statistics(result: Result) -> str:
 
 def _numerics(result: Result) -> str:
     noise = result.numerics.signal_to_noise
-    kept = ", ".join(f"<b>{escape(name)}</b> {value:.1f} dB" for name, value in noise.items())
-    told = f" Against the float32 run: {kept}." if kept else ""
+    ratios = ", ".join(f"<b>{escape(name)}</b> {value:.1f} dB" for name, value in noise.items())
+    fidelity = f" Signal-to-noise ratio against the float32 run: {ratios}." if ratios else ""
     tried = "".join(f"<li>{escape(one)}</li>" for one in result.candidates)
     return (
         f"<h3>Precision</h3><p>Computed in <b>{escape(result.numerics.precision)}</b>"
-        f" ({escape(result.numerics.explanation)}).{told}</p>"
-        f"<details><summary>What was tried</summary><ul>{tried}</ul></details>"
+        f" ({escape(result.numerics.explanation)}).{fidelity}</p>"
+        f"<details><summary>Candidates</summary><ul>{tried}</ul></details>"
     )
 
 
@@ -151,13 +153,13 @@ def _operations(result: Result) -> str:
     most = max((op.measured or op.estimated for op in result.operations), default=0.0) or 1.0
     rows = [_operation(op, most) for op in result.operations[:_MOST_OPERATIONS]]
     more = len(result.operations) - _MOST_OPERATIONS
-    rest = f"<p>{more} more are in the JSON file.</p>" if more > 0 else ""
-    added = f"<p>{format_duration(result.unnamed)} were spent in what the engine added.</p>" if result.unnamed else ""
-    head = ("operation", "kind", "planned", "actual", "engine", "estimated", "measured", "", "elsewhere")
+    rest = f"<p>{more} more are in the JSON report.</p>" if more > 0 else ""
+    added = f"<p>{format_duration(result.unnamed)} in operations that the engine added.</p>" if result.unnamed else ""
+    head = ("operation", "kind", "planned", "actual", "engine", "estimated", "measured", "", "why not elsewhere")
     opened = " open" if len(result.operations) <= 40 else ""
     return (
         f"<h3>Operations</h3><details{opened}>"
-        f"<summary>{len(result.operations)} run at a prediction</summary>"
+        f"<summary>{len(result.operations)} run per prediction</summary>"
         f"{_table(head, rows)}{rest}{added}</details>"
     )
 

@@ -1,4 +1,4 @@
-"""Measure: load, predict, and note the times, with a clock that is handed in."""
+"""Measure: times loads and predictions with an injected clock. In: model files. Out: a `Report`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _MOST_AT_ONCE = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured."""
+    """How much to measure."""
 
     seconds: float = 2.0
-    """Of predictions; the throughput takes as long again."""
+    """Seconds of predictions; the throughput takes as long again."""
     least: int = 5
     most: int = 2000
-    """Predictions."""
+    """Bounds on the number of predictions."""
     cached: int = 5
     uncached: int = 3
     memory: bool = True
-    """Whether a child process is started to see the memory of."""
+    """Whether to measure memory in a child process."""
 
 
 def measure_all(
@@ -56,7 +56,7 @@ def measure_all(
     progress: Tell | None = None,
     clock: Clock = time.perf_counter,
 ) -> Report:
-    """Raises what a load and a prediction raise."""
+    """Measure each model in each configuration. Raises what loads and predictions raise."""
     rows = [(Path(model), configuration) for model in models for configuration in configurations]
     results = []
     for number, (model, configuration) in enumerate(rows):
@@ -79,11 +79,11 @@ def measure(
     tell: Tell,
     clock: Clock = time.perf_counter,
 ) -> Result:
-    """One model in one configuration, in a private cache."""
+    """Measure one model in one configuration, with a private cache."""
     with tempfile.TemporaryDirectory(prefix="pippin-report-") as folder:
         cache = Path(folder) / "cache"
         tell("specialize", 0.0)
-        load(path, configuration, cache=cache).close()  # also imports what the first load imports
+        load(path, configuration, cache=cache).close()  # warm-up: the first load also imports the engines
         tell("load, uncached", 0.1)
         uncached, compilation, plan = _uncached(path, configuration, Path(folder), effort.uncached, clock)
         tell("load, cached", 0.3)
@@ -122,7 +122,7 @@ def measure(
 
 
 def predictor(model: Model, features: Mapping[str, Any]) -> Callable[[], object]:
-    """A call that predicts, with a state of its own where the model has states."""
+    """A function that predicts, with its own state if the model is stateful."""
     function = model.description.function(model.function_name)
     if not function.states:
         return partial(model.predict, features)
@@ -130,7 +130,7 @@ def predictor(model: Model, features: Mapping[str, Any]) -> Callable[[], object]
 
 
 def timed(call: Callable[[], object], effort: Effort, clock: Clock) -> Statistics:
-    """The first call counts; calls until the time is up."""
+    """Call and time until the time is up. The first call counts too."""
     times: list[float] = []
     begun = clock()
     while len(times) < effort.least or (clock() - begun < effort.seconds and len(times) < effort.most):
@@ -143,19 +143,19 @@ def timed(call: Callable[[], object], effort: Effort, clock: Clock) -> Statistic
 def throughput(
     model: Model, features: Mapping[str, Any], median: float, seconds: float, clock: Clock
 ) -> dict[str, float]:
-    """Predictions a second with so many threads, each with a prediction in flight."""
+    """Predictions per second by number of threads, each with one prediction in flight."""
     whole = max(4, min(_MOST_AT_ONCE, int(seconds / len(_IN_FLIGHT) / max(median, 1e-7))))
     return {str(count): _rate(model, features, count, max(1, whole // count), clock) for count in _IN_FLIGHT}
 
 
 def _rate(model: Model, features: Mapping[str, Any], count: int, rounds: int, clock: Clock) -> float:
-    """`count` threads that begin together and predict `rounds` times each."""
+    """Start `count` threads simultaneously; each predicts `rounds` times."""
     started: list[float] = []
     begin = Barrier(count, lambda: started.append(clock()))
 
     def work(call: Callable[[], object]) -> None:
         try:
-            call()  # not counted: the first one of a thread makes what it needs
+            call()  # warm-up: the first call of a thread allocates what it needs
         except BaseException:
             begin.abort()
             raise
@@ -168,7 +168,7 @@ def _rate(model: Model, features: Mapping[str, Any], count: int, rounds: int, cl
         wait(working)
         took = clock() - started[0] if started else 0.0
         for future in working:
-            with suppress(BrokenBarrierError):  # another one failed, and tells why
+            with suppress(BrokenBarrierError):  # the thread that failed raises the reason
                 future.result()
     return count * rounds / took if took > 0 else 0.0
 
@@ -189,7 +189,7 @@ def _uncached(
 
 
 def _cached(path: Path, configuration: Configuration, cache: Path, count: int, clock: Clock) -> Statistics | None:
-    """None where the model cannot be cached."""
+    """None if the model cannot be cached."""
     times = []
     for _ in range(count):
         before = clock()
@@ -208,7 +208,7 @@ def _operations(model: Model, features: Mapping[str, Any], median: float) -> tup
     ran = {event.details["segment"]: event.details["device"] for event in recorded.events if event.name == "compute"}
     try:
         plan = model.measured_plan()
-    except UnsupportedError:  # in several segments, or of inputs that cannot be made up
+    except UnsupportedError:  # several segments, or inputs that cannot be generated
         plan = model.compute_plan
     rows = tuple(
         Operation(
@@ -229,7 +229,7 @@ def _numerics(plan: ComputePlan) -> Numerics:
 
 
 def described(configuration: Configuration) -> str:
-    """What is not the default of a configuration, for people."""
+    """The non-default settings of a configuration, human-readable."""
     default = Configuration()
     found = [configuration.function_name] if configuration.function_name else []
     if configuration.compute_units is not default.compute_units:
@@ -252,7 +252,7 @@ def _size(path: Path) -> int:
 
 
 def machine() -> dict[str, str]:
-    """What a report was measured on and with."""
+    """The machine and the versions that a report was measured with."""
     import platform
 
     from ..devices.detect import available_compute_devices

@@ -1,6 +1,6 @@
-"""Memory: what a fresh process needs, that loads a model from the cache and predicts. Run as a module, it is that one.
+"""Memory: measures a fresh process that loads a model from the cache and predicts. Run as a module, it is that process.
 
-The two speak by a file in the report's own temporary folder: (path, configuration, cache, features).
+Its arguments (path, configuration, cache, features) are pickled to a file in the report's temporary folder.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from ..configuration import Configuration
 from .results import Memory
 
 _PREDICTIONS = 10
-_PATIENCE = 600.0
-"""Seconds until the process is given up."""
+_TIMEOUT = 600.0
+"""Seconds."""
 
 
 def resident(path: Path, configuration: Configuration, cache: Path, features: Mapping[str, Any]) -> Memory | None:
-    """None where the process fails, or the operating system does not tell."""
-    order = cache.parent / "memory"
+    """Measure memory; None if the process fails or the operating system does not report it."""
+    arguments = cache.parent / "memory"
     try:
-        order.write_bytes(pickle.dumps((path.absolute(), configuration, cache, dict(features))))
+        arguments.write_bytes(pickle.dumps((path.absolute(), configuration, cache, dict(features))))
     except (pickle.PicklingError, TypeError, AttributeError):
-        return None  # features that live in this process alone
+        return None  # features that cannot leave this process
     environment = {name: value for name, value in os.environ.items() if name != "PIPPIN_TRACE"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", __spec__.name, str(order)],
-            capture_output=True, text=True, env=environment, timeout=_PATIENCE, check=True,
+            [sys.executable, "-m", __spec__.name, str(arguments)],
+            capture_output=True, text=True, env=environment, timeout=_TIMEOUT, check=True,
         )  # fmt: skip
         found = Memory(**json.loads(done.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
@@ -42,11 +42,11 @@ def resident(path: Path, configuration: Configuration, cache: Path, features: Ma
     return found if found.peak else None
 
 
-def _main(order: Path) -> None:
+def _main(arguments: Path) -> None:
     from ..runtime.model import load
     from ..trace.sampler import peak_resident_bytes, resident_bytes
 
-    path, configuration, cache, features = pickle.loads(order.read_bytes())
+    path, configuration, cache, features = pickle.loads(arguments.read_bytes())
     found = {"before": resident_bytes()}
     model = load(path, configuration, cache=cache)
     found["loaded"] = resident_bytes()

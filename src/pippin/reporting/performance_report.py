@@ -1,4 +1,4 @@
-"""Performance report: the results of one or more models; written as JSON, CSV and HTML, and read back from JSON."""
+"""Performance report: results of one or more models. Written as JSON, CSV and HTML; read back from JSON."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ FORMAT = 1
 class Report:
     results: tuple[Result, ...]
     machine: Mapping[str, str] = field(default_factory=dict)
-    """What it was measured on and with."""
+    """The machine and the versions that it was measured with."""
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
 
     def to_csv(self) -> str:
-        """One line for each figure: model, configuration, figure, value, unit."""
+        """One line per figure: model, configuration, figure, value, unit."""
         from .csv_table import as_csv
 
         return as_csv(self.results)
 
     def to_html(self, baseline: Report | None = None) -> str:
-        """A self-contained page, which loads nothing from the network; compared with `baseline` if there is one."""
+        """A self-contained page that loads nothing from the network, with a comparison if `baseline` is passed."""
         from .html_page import page
 
         return page(self.results, self.machine, baseline.results if baseline else ())
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write it for `read_report`, and for `--baseline`."""
+        """Write JSON for `read_report` and `--baseline`."""
         _write(path, self.to_json())
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
@@ -51,17 +51,17 @@ class Report:
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
-    """What `write_json` wrote. Raises ReportError."""
+    """Read what `write_json` wrote. Raises ReportError."""
     name = os.fspath(path)
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ReportError(f"{name}: is no report of this version (format {FORMAT})")
+            raise ReportError(f"{name} is not a report of this version (format {FORMAT})")
         return Report(tuple(_result(one) for one in found["results"]), found["machine"])
     except OSError as error:
         raise ReportError(f"{name}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{name}: is no report: {type(error).__name__}: {error}") from None
+        raise ReportError(f"{name} is not a report: {type(error).__name__}: {error}") from None
 
 
 def _result(found: dict[str, Any]) -> Result:

@@ -1,4 +1,4 @@
-"""Results: what a report holds. Seconds, bytes, predictions a second."""
+"""Results: the data of a report, in seconds, bytes and predictions per second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of repeated measurements, in seconds, in the order in which they were made."""
+    """Statistics of repeated measurements, in seconds. `values` keeps their order."""
 
     values: tuple[float, ...]
     average: float
@@ -18,7 +18,7 @@ class Statistics:
     minimum: float
     maximum: float
     deviation: float
-    """The standard deviation of the sample; 0 for a single value."""
+    """Sample standard deviation; 0 for a single value."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Statistics:
@@ -30,25 +30,25 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the program, or layer of the network, that runs at a prediction."""
+    """One operation of the program, or layer of the network, that a prediction runs."""
 
     name: str
     kind: str
     segment: int
     engine: str
     planned: str
-    """The device that the compute plan has it on."""
+    """The device in the compute plan."""
     actual: str
-    """The device that a recorded prediction ran its segment on."""
+    """The device on which a recorded prediction ran its segment."""
     share: float
     """Its estimated share of the prediction, 0 to 1."""
     estimated: float
-    """That share of the median prediction, seconds."""
+    """That share of the median prediction, in seconds."""
     measured: float | None
-    """Seconds, where the engine can profile; an operation that was fused into another one has none."""
+    """Seconds, if the engine can profile; None for an operation fused into another one."""
     supported: tuple[str, ...]
     reasons: Mapping[str, str]
-    """Why each other device or engine does not run it."""
+    """Why other devices or engines do not run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """What is computed in which precision, and what of the float32 results it keeps."""
+    """The precision of the computation, and how close its results are to float32."""
 
     precision: str
     explanation: str
     signal_to_noise: Mapping[str, float]
-    """dB against the float32 run, by output; empty where it computes in float32."""
+    """dB against the float32 run, by output; empty for float32."""
 
     @property
     def worst(self) -> float | None:
@@ -95,13 +95,13 @@ class Result:
     """Seconds of each stage of an uncached load."""
     operations: tuple[Operation, ...]
     unnamed: float | None
-    """Measured seconds of what the engine added and no operation has the name of."""
+    """Measured seconds in operations that the engine added and that match no operation's name."""
     throughput: Mapping[str, float]
-    """Predictions a second, by number in flight."""
+    """Predictions per second, by number in flight."""
     memory: Memory | None
     numerics: Numerics
     candidates: tuple[str, ...]
-    """What was tried, and why it was not chosen."""
+    """The candidates, each "chosen" or with the reason why not."""
 
     @property
     def title(self) -> str:
@@ -109,7 +109,7 @@ class Result:
 
 
 def figures(result: Result) -> Iterator[tuple[str, float, str]]:
-    """(name, value, unit) of each figure that can be compared."""
+    """(name, value, unit) of each comparable figure."""
     timed = {
         "prediction": result.prediction,
         "load.cached": result.load_cached,

@@ -1,1 +1,1 @@
-"""Runtime: a model file and inputs go in, predictions come out; loading, sessions, states, and predictions in flight."""
+"""Runtime: takes a model file and inputs, returns predictions. Loading, sessions, states, predictions in flight."""

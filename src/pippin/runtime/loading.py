@@ -1,4 +1,4 @@
-"""Loading: from a model's path to a session: from the cache where it is there, else prepared and cached."""
+"""Loading: a model source and a configuration go in, a session comes out, from the cache or newly specialized."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NOTHING: Any = None
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What `Model` holds."""
+    """A loaded model: session, description and plan."""
 
     description: ModelDescription
     session: Session
@@ -47,7 +47,7 @@ class Loaded:
     entry: Entry | None
 
     def compute_plan(self) -> ComputePlan:
-        """Raises CacheError where the entry it came from is gone."""
+        """Raises CacheError if the cache entry was removed."""
         if self.plan is not None:
             return self.plan
         assert self.entry is not None
@@ -56,18 +56,18 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a model is loaded from: a path, or something in memory."""
+    """What a model is loaded from: a path or an object in memory."""
 
     given: Any
     weights: Any = None
 
     @property
     def path(self) -> Path | None:
-        """Where it lies; None for what `open_model` has to look at first."""
+        """Path of the model; None for an object in memory."""
         if isinstance(self.given, str | os.PathLike):
             return Path(self.given)
-        found = getattr(self.given, "path", None)  # an Asset that was opened from there
-        return found if isinstance(found, Path) and self.weights is None else None
+        path = getattr(self.given, "path", None)  # an Asset opened from a path
+        return path if isinstance(path, Path) and self.weights is None else None
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class Source:
         return open_model(self.given, self.weights)
 
     def content(self, index: Path | None) -> Content | None:
-        """None where it cannot be told without opening it, or is no model: opening it then tells why."""
+        """The hashed content; None if that requires opening the model, or if it is not a model (`open` reports why)."""
         path = self.path
         if path is not None and not isinstance(self.weights, Mapping):
             weights = None if self.weights is None else Path(self.weights)
@@ -93,16 +93,16 @@ class Source:
 
 
 def load_model(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
-    """The load that the traces show. Raises what `pippin.load` tells."""
+    """Load a model and record it as a trace span. Raises what `pippin.load` raises."""
     with trace.span("load", model=source.name, file=source.name) as span:
         loaded = _load(source, configuration, cache, stages)
         span.label, span.model = loaded.label, loaded.session.subject[0]
-        stages.tell("done")
+        stages.report("done")
         return loaded
 
 
 def key_of(source: Source, configuration: Configuration, index: Path | None) -> tuple[Ingredients, Content] | None:
-    """What the cache calls this load; None for a source whose content cannot be told."""
+    """Ingredients of the cache key, and the content; None for a source whose content cannot be hashed."""
     content = source.content(index)
     if content is None:
         return None
@@ -110,18 +110,18 @@ def key_of(source: Source, configuration: Configuration, index: Path | None) -> 
 
 
 def save_compiled(source: Source, path: Path, configurations: Iterable[Configuration], stages: Stages) -> None:
-    """Write a model as the folder `path` (X.mlmodelc), with its specializations for this machine inside.
+    """Write a model as the folder `path` (X.mlmodelc), including its specializations for this machine.
 
-    Raises what a load does, and ConfigurationError for a path that exists or has another suffix.
+    Raises what a load raises, and ConfigurationError for a path that exists or has another suffix.
     """
     import shutil
 
     from ..program.save import save_compiled as save
 
     if path.suffix != ".mlmodelc":
-        raise ConfigurationError(f"{path}: the name of a compiled model ends in .mlmodelc")
+        raise ConfigurationError(f"{path}: the name of a compiled model must end in .mlmodelc")
     if path.exists():
-        raise ConfigurationError(f"{path}: exists already")
+        raise ConfigurationError(f"{path} already exists")
     with atomic_write(path) as temporary:
         with stages.stage("read"):
             save(source.open(), temporary)
@@ -136,16 +136,16 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
 
 
 def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> ComputePlan:
-    """The plan of a loaded model with the measured seconds of each operation; what has no operation's name is "".
+    """The plan of a loaded model with the measured seconds of each operation. Time without an operation is under "".
 
-    Raises UnsupportedError for a model in several segments.
+    Raises UnsupportedError for a model split into several segments.
     """
     from ..specialization.sample_inputs import example_inputs
     from ..specialization.specializer import lower_function, sources
 
     plan = loaded.compute_plan()
     if len(loaded.segments) > 1:
-        raise UnsupportedError("the operations of a model in several segments cannot be measured one by one")
+        raise UnsupportedError("cannot profile the operations of a model split into several segments")
     (segment,) = loaded.segments
     lowered = lower_function(source.open(), configuration)
     engine = engine_named(segment.engine)
@@ -163,15 +163,15 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
 
 
 def prune(cache: Cache) -> dict[str, str]:
-    """Remove what is of no use any more: {key: reason}."""
+    """Remove unusable cache entries. Returns {key: reason}."""
     cache.prepare()
     return cache.prune(
         {name: engine.version for name, engine in all_engines().items() if engine.installed},
-        lambda entry: any(_is(path, entry, cache) for path in entry.sources),
+        lambda entry: any(_still_holds(path, entry, cache) for path in entry.sources),
     )
 
 
-def _is(path: Path, entry: Entry, cache: Cache) -> bool:
+def _still_holds(path: Path, entry: Entry, cache: Cache) -> bool:
     """Whether a path still holds the model of an entry."""
     content = Source(path).content(cache.index)
     return content is not None and content.digest == entry.manifest["ingredients"].get("model")
@@ -181,11 +181,11 @@ def _load(source: Source, configuration: Configuration, cache: Cache | None, sta
     if cache is not None and not cache.prepare() and not cache.folder.is_dir():
         cache = None
     for _ in range(_ATTEMPTS):
-        found = key_of(source, configuration, cache.index if cache else None) if cache or _compiled(source) else None
-        if found is None:
+        keyed = key_of(source, configuration, cache.index if cache else None) if cache or _has_bundled(source) else None
+        if keyed is None:
             return _fresh(_specialized(source, configuration, stages, None), source.name)
-        wanted, content = found
-        loaded = _beside(source, wanted.key, stages) or (_cached(cache, wanted.key, source, stages) if cache else None)
+        wanted, content = keyed
+        loaded = _bundled(source, wanted.key, stages) or (_cached(cache, wanted.key, source, stages) if cache else None)
         if loaded is not None:
             return loaded
         if cache is None:
@@ -193,16 +193,16 @@ def _load(source: Source, configuration: Configuration, cache: Cache | None, sta
         loaded = _prepared(source, configuration, cache, wanted, content, stages)
         if loaded is not None:
             return loaded
-    raise PackageError(f"{source.name}: it is being written: its files changed while it was loaded, {_ATTEMPTS} times")
+    raise PackageError(f"{source.name} is being written: its files changed during each of {_ATTEMPTS} load attempts")
 
 
 def _prepared(
     source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages
 ) -> Loaded | None:
-    """Specialize and store; None where the source changed meanwhile."""
-    with cache.lock(wanted.key, waiting=lambda: stages.tell("wait")) as held:
+    """Specialize and store; None if the source changed while it was loaded."""
+    with cache.lock(wanted.key, waiting=lambda: stages.report("wait")) as held:
         if held:
-            loaded = _cached(cache, wanted.key, source, stages)  # another process may have been faster
+            loaded = _cached(cache, wanted.key, source, stages)  # another process may have stored it first
             if loaded is not None:
                 return loaded
         with ExitStack() as stack:
@@ -231,7 +231,7 @@ class _Made:
     description: ModelDescription
     specialized: Specialized
     weights: list[str]
-    """The weight files on disk that were read; none for a model in memory."""
+    """Weight files read from disk; empty for a model in memory."""
 
 
 def _specialized(
@@ -262,7 +262,7 @@ def _cached(cache: Cache, key: str, source: Source, stages: Stages, note: bool =
         try:
             loaded = _from_entry(entry, source.name)
         except (EngineError, OSError, ValueError, KeyError, CacheError) as error:
-            warn("%s: cannot be loaded: %s; the model is specialized again", entry.folder, error)
+            warn("%s: cannot load the cache entry: %s; specializing the model again", entry.folder, error)
             cache.remove(key)
             return None
     if note and source.path is not None:
@@ -270,27 +270,27 @@ def _cached(cache: Cache, key: str, source: Source, stages: Stages, note: bool =
     return loaded
 
 
-def _compiled(source: Source) -> bool:
+def _has_bundled(source: Source) -> bool:
     return source.path is not None and (source.path / SPECIALIZATIONS).is_dir()
 
 
-def _beside(source: Source, key: str, stages: Stages) -> Loaded | None:
-    """A specialization that lies in the compiled model itself."""
-    if not _compiled(source) or source.path is None:
+def _bundled(source: Source, key: str, stages: Stages) -> Loaded | None:
+    """A specialization stored inside the compiled model itself."""
+    if not _has_bundled(source) or source.path is None:
         return None
     return _cached(Cache(source.path / SPECIALIZATIONS), key, source, stages, note=False)
 
 
 def _from_entry(entry: Entry, name: str) -> Loaded:
-    found = from_json(entry.read("session.json"))
+    stored = from_json(entry.read("session.json"))
     lowered = Lowered(
-        found["name"], _NOTHING, tuple(found["inputs"]), tuple(found["outputs"]), tuple(found["states"]),
-        tuple(found["written"]), found["labels"], checks=tuple(found["checks"]),
+        stored["name"], _NOTHING, tuple(stored["inputs"]), tuple(stored["outputs"]), tuple(stored["states"]),
+        tuple(stored["written"]), stored["labels"], checks=tuple(stored["checks"]),
     )  # fmt: skip
-    segments = tuple(CompiledSegment.from_plain(segment) for segment in found["segments"])
-    compiled: Compiled = load_artifacts(entry.folder, segments, found["arrays"])
-    description: ModelDescription = found["description"]
-    function: FunctionDescription = description.function(found["name"])
+    segments = tuple(CompiledSegment.from_dict(segment) for segment in stored["segments"])
+    compiled: Compiled = load_artifacts(entry.folder, segments, stored["arrays"])
+    description: ModelDescription = stored["description"]
+    function: FunctionDescription = description.function(stored["name"])
     return Loaded(description, Session(function, lowered, compiled, name, segments), segments, "cached", None, entry)
 
 
@@ -305,7 +305,7 @@ def _session_json(made: _Made) -> str:
         "written": lowered.written,
         "labels": lowered.labels,
         "checks": lowered.checks,
-        "segments": [segment.to_plain() for segment in made.specialized.segments],
+        "segments": [segment.to_dict() for segment in made.specialized.segments],
         "arrays": [info.name for info in lowered.model.graph.output],
     }
     return to_json(session)
@@ -315,5 +315,5 @@ def _read_plan(entry: Entry) -> ComputePlan:
     try:
         plan: ComputePlan = from_json(entry.read("plan.json"))
     except ValueError as error:
-        raise CacheError(f"{entry.folder}: its plan cannot be read: {error}") from None
+        raise CacheError(f"{entry.folder}: plan.json cannot be read: {error}") from None
     return plan

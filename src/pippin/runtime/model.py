@@ -1,4 +1,4 @@
-"""Model: the object that people hold. load, predict, predict_batch, make_state."""
+"""Model: the public entry point. A model file and features go in, outputs come out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..trace import recorder
 from .prediction_options import PredictionOptions
 from .state import State
 
-if TYPE_CHECKING:  # what these import is only needed once a model is loaded
+if TYPE_CHECKING:  # deferred: needed only once a model is loaded
     from ..cache.store import Cache
     from ..format.asset import Asset
     from ..format.description import ModelDescription
@@ -41,13 +41,13 @@ def load(
 ) -> Model:
     """Open a model and specialize it for this machine.
 
-    `source` is the path of an `.mlpackage` or `.mlmodel`, or a specification in memory (bytes or a protobuf
-    message) whose weight files are `weights`: {"weights/weight.bin": bytes}, or the folder that holds them.
-    `cache` is where specializations are kept: the user's cache (True), another folder, or nowhere (False). A `lazy`
-    model is loaded at its first prediction. `progress` is called with reports, in the thread that loads; a
-    `cancellation` that is set stops the specialization. `flow` bounds the predictions that are under way. Raises
-    FormatError where the file is unsound, UnsupportedError where it cannot be executed here, ConfigurationError for
-    options that do not fit it, CompilationError where an engine fails, SpecializationCancelled.
+    `source` is the path of an `.mlpackage` or `.mlmodel`, or an in-memory specification (bytes or a protobuf message),
+    whose weight files are passed as `weights`: {"weights/weight.bin": bytes}, or the folder that contains them.
+    `cache` stores specializations: the user's cache (True), another folder, or none (False). A `lazy` model is loaded
+    at its first prediction. `progress` is called with reports in the loading thread; `cancellation` stops the
+    specialization. `flow` limits the predictions in flight. Raises FormatError for an invalid file, UnsupportedError
+    for a model that cannot run here, ConfigurationError for options that do not fit it, CompilationError if an engine
+    fails, SpecializationCancelled.
     """
     from ..specialization.progress import Stages
     from .loading import Source
@@ -55,10 +55,10 @@ def load(
     def load_now() -> Loaded:
         from .loading import load_model
 
-        return load_model(given, chosen, _cache(cache), Stages(progress, cancellation))
+        return load_model(model_source, chosen, _cache(cache), Stages(progress, cancellation))
 
-    given, chosen = Source(source, weights), configuration or Configuration()
-    model = Model(given, chosen, load_now, flow)
+    model_source, chosen = Source(source, weights), configuration or Configuration()
+    model = Model(model_source, chosen, load_now, flow)
     if not lazy:
         model.load()
     return model
@@ -73,10 +73,10 @@ async def load_async(
     progress: Callable[[Progress], object] | None = None,
     flow: FlowControl | None = None,
 ) -> Model:
-    """`load` in a thread, on asyncio or trio. `progress` is called in that thread.
+    """`load` in a worker thread, for asyncio or trio. `progress` is called in that thread.
 
-    Cancelling the task cancels the specialization at its next step, and leaves nothing behind; an engine's compilation
-    that is under way is waited for by the thread alone.
+    Cancelling the task cancels the specialization at its next step and leaves nothing behind. Only the thread waits for
+    an engine compilation that is still running.
     """
     from anyio import get_cancelled_exc_class, to_thread
 
@@ -105,7 +105,7 @@ def specialize(
     cache: Cache | os.PathLike[str] | str | bool = True,
     progress: Callable[[Progress], object] | None = None,
 ) -> None:
-    """Fill the cache with a model for some configurations, so that later loads are cached. Raises what `load` does."""
+    """Specialize a model into the cache for each configuration. Raises what `load` raises."""
     for configuration in configurations:
         load(source, configuration, cache=cache, progress=progress).close()
 
@@ -117,8 +117,8 @@ def save_compiled(
     *,
     progress: Callable[[Progress], object] | None = None,
 ) -> None:
-    """Write a model as a compiled model, the folder X.mlmodelc: it loads without the package it came from, anywhere,
-    and on machines like this one from the specializations inside. Raises what `load` does."""
+    """Write a compiled model, the folder X.mlmodelc. It loads anywhere without the original package; machines like this
+    one use the specializations inside. Raises what `load` raises."""
     from pathlib import Path
 
     from ..specialization.progress import Stages
@@ -128,16 +128,16 @@ def save_compiled(
     save(Source(source), Path(path), configurations, Stages(progress))
 
 
-def _cache(given: Cache | os.PathLike[str] | str | bool) -> Cache | None:
+def _cache(cache: Cache | os.PathLike[str] | str | bool) -> Cache | None:
     from ..cache.store import Cache, default_cache
 
-    if isinstance(given, bool):
-        return default_cache() if given else None
-    return given if isinstance(given, Cache) else Cache(given)
+    if isinstance(cache, bool):
+        return default_cache() if cache else None
+    return cache if isinstance(cache, Cache) else Cache(cache)
 
 
 class Model:
-    """A loaded model. Any thread may predict; `close` (or leaving a `with` block) gives its memory back."""
+    """A loaded model. Thread-safe. `close`, or leaving a `with` block, frees its memory."""
 
     def __init__(
         self,
@@ -164,11 +164,11 @@ class Model:
         self._generation = fork.generation
         self._batcher: tuple[Session, DynamicBatcher] | None = None
         self._outputs = 0
-        """Bytes of the outputs of the last prediction, of a model whose outputs have no fixed shape."""
+        """Bytes of the last prediction's outputs, for a model whose outputs have no fixed shape."""
 
     def load(self) -> None:
-        """Load now what was to be loaded at the first prediction, or was unloaded. Raises what `pippin.load` does."""
-        with self._loading:  # a second thread waits for the first one's
+        """Load a lazy or unloaded model now. Raises what `pippin.load` raises."""
+        with self._loading:  # a second thread waits for the first one's load
             if self._load_now is None:
                 raise ConfigurationError("the model is closed")
             if self._session is None:
@@ -177,13 +177,13 @@ class Model:
                 self._session = self._loaded.session
 
     def unload(self) -> None:
-        """Give back the engine's memory; the next prediction loads the model again."""
+        """Free the engine's memory; the next prediction loads the model again."""
         with self._loading:
             self._loaded = self._session = None
 
     @property
     def description(self) -> ModelDescription:
-        """What the model takes and gives."""
+        """Inputs and outputs of the model."""
         return self._opened().description
 
     @property
@@ -192,23 +192,23 @@ class Model:
 
     @property
     def engine(self) -> str:
-        """The engine that runs the model; several, joined by "+", where it is in segments of several."""
+        """The engine that runs the model. Several are joined by "+" if its segments use different engines."""
         return "+".join(dict.fromkeys(segment.engine for segment in self._opened().segments))
 
     @property
     def compute_plan(self) -> ComputePlan:
-        """What runs where, and why. Raises CacheError where the cache entry it lies in was removed."""
+        """What runs where, and why. Raises CacheError if its cache entry was removed."""
         return self._opened().compute_plan()
 
     def measured_plan(self) -> ComputePlan:
-        """The compute plan with the measured time of each operation, where its engine can profile."""
+        """The compute plan with the measured time of each operation, if the engine can profile."""
         from .loading import profiled
 
         return profiled(self._opened(), self._source, self.configuration)
 
     @property
     def load_label(self) -> str:
-        """ "cached" where it came from the cache, else "prepare and cache"."""
+        """ "cached" if loaded from the cache, else "prepare and cache"."""
         return self._opened().label
 
     def predict(
@@ -221,15 +221,15 @@ class Model:
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
     ) -> dict[str, Any]:
-        """One prediction: {input name: value} to {output name: value}.
+        """Run one prediction: {input name: value} to {output name: value}.
 
-        A multiarray takes numpy arrays of any layout, anything with `__array__` or DLPack on the CPU, numbers and
-        nested lists; an image takes a Pillow image, a file path, or a uint8 array (height, width[, 3]). Arrays come
-        back in the declared dtype, images as Pillow images, a classifier's label and {label: probability}. A
-        stateful model needs a `state` of its own and updates it. Raises FeatureError, StateError, PredictionError.
+        A multiarray accepts numpy arrays of any layout, anything with `__array__` or DLPack on the CPU, numbers and
+        nested lists; an image accepts a Pillow image, a file path, or a uint8 array (height, width[, 3]). Returns
+        arrays in the declared dtype, Pillow images, and for a classifier the label and {label: probability}. A stateful
+        model requires a `state` and updates it. Raises FeatureError, StateError, PredictionError.
 
-        With a `flow` of the model, or any of `timeout` (seconds) and `cancellation`, it is computed in a thread of the
-        model, by its turn, and may raise PredictionCancelled, DeadlineExceeded, PredictionDropped, PredictionRejected.
+        If the model has a `flow`, or `timeout` (seconds) or `cancellation` is passed, the prediction is queued and runs
+        in a worker thread; it may raise PredictionCancelled, DeadlineExceeded, PredictionDropped, PredictionRejected.
         """
         if timeout is None and cancellation is None and not self._bounded:
             if state is None:
@@ -249,11 +249,11 @@ class Model:
         priority: int = 0,
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """`predict` in a task of asyncio or trio. Cancelling the task cancels the prediction: where it waits, it is not
-        begun; where it runs, the engine is asked to stop, and its slot is given back when the device is done with it.
+        """`predict` for asyncio and trio tasks. Cancelling the task cancels the prediction: a waiting one never starts;
+        a running one is asked to stop, and its slot is released when the device finishes.
 
-        The inputs are read when the prediction begins; leave them alone until this returns. A prediction that is
-        shorter than the way to a thread and back is computed at once.
+        The inputs are read when the prediction starts; do not modify them until this returns. A prediction shorter than
+        a thread hop runs inline.
         """
         work = recorder.within(partial(self._predict, features, state, options))
         state_queue = None if state is None else state.state_queue
@@ -267,11 +267,11 @@ class Model:
         progress: Callable[[int, int], object] | None = None,
         cancellation: Cancellation | None = None,
     ) -> list[Any]:
-        """Predictions for many inputs, in order; as many run at once as the model's flow allows, or several as one
-        where the first axis of all inputs is flexible, and that was measured to give the same results faster.
+        """Predict many inputs; results are in order. Predictions run concurrently, within the model's flow. If the
+        first axis of all inputs is flexible, elements are merged, provided a trial gave the same results faster.
 
-        An element that fails is raised with its index in a note, after the others were cancelled; with
-        `return_exceptions` its error stands in its place. `progress` is called with how many are done, of how many.
+        A failing element cancels the others and raises its error, with its index in a note; with `return_exceptions`
+        the error takes the place of its result. `progress` is called with the number done and the total.
         """
         from .flow.predict_batch import Gathered, gather
 
@@ -286,25 +286,24 @@ class Model:
         return_exceptions: bool = False,
         progress: Callable[[int, int], object] | None = None,
     ) -> list[Any]:
-        """`predict_batch` in a task of asyncio or trio; cancelling the task cancels what is not done. `progress` is
-        called in the task."""
+        """`predict_batch` for asyncio and trio tasks. Cancelling the task cancels the unfinished predictions.
+        `progress` is called in the task."""
         from anyio import to_thread
 
         from .flow.predict_batch import Gathered, gather_async
 
         elements = list(batch)
-        undecided = (
-            len(elements) > 1 and self._dynamic_batcher().undecided
-        )  # it measures, which is nothing for an event loop
-        jobs = await to_thread.run_sync(self._jobs, elements) if undecided else self._jobs(elements)
+        # A trial runs predictions, which would block the event loop.
+        trial = len(elements) > 1 and self._dynamic_batcher().needs_trial
+        jobs = await to_thread.run_sync(self._jobs, elements) if trial else self._jobs(elements)
         return await gather_async(self._executor, jobs, Gathered(len(elements), return_exceptions, progress))
 
     def map(
         self, inputs: Iterable[Mapping[str, Any]], *, return_exceptions: bool = False
     ) -> Generator[dict[str, Any] | Any, None, None]:
-        """The outputs for each of `inputs`, in order, as the loop asks for them; `inputs` may be endless. Some are
-        computed ahead; leaving the loop cancels these. An error is raised in its place, and ends the loop; with
-        `return_exceptions` it is one of the results."""
+        """Yield the outputs for each input, in order; `inputs` may be endless. Some are computed ahead; leaving the
+        loop cancels those. An error is raised in its place and ends the loop; with `return_exceptions` it is
+        yielded."""
         from ..errors import PippinError
         from .flow.predict_batch import results
 
@@ -322,14 +321,14 @@ class Model:
         ordered: bool = True,
         return_exceptions: bool = False,
     ) -> AsyncGenerator[tuple[Any, Any], None]:
-        """(frame, outputs) of each frame that a source gives: `async for frame, outputs in model.stream(camera)`.
+        """Yield (frame, outputs) for each frame of a source: `async for frame, outputs in model.stream(camera)`.
 
-        `source` is an iterator or an asynchronous one, on asyncio or trio; an iterator is advanced in a thread. A frame
-        is what `predict` takes, or `features` makes that of it. `flow` says how many frames may be between the source
-        and the consumer (by default twice as many as run at once), and what becomes of one more: "wait" stops reading
-        the source, the other policies let go of frames, of which nothing is heard. Results come in the order of the
-        frames, or as they are done (`ordered=False`). An error ends the stream, or stands in its place with
-        `return_exceptions`. Leaving the loop cancels what is under way (`contextlib.aclosing` does so at once).
+        `source` is an iterator, which is advanced in a thread, or an asynchronous iterator on asyncio or trio. A frame
+        is what `predict` accepts, or `features` converts it. `flow` limits the frames between source and consumer
+        (default: twice as many as can run). Beyond the limit, "wait" stops reading the source, "reject" fails the
+        frame, and the others drop frames silently. Results arrive in frame order, or as they complete
+        (`ordered=False`). An error ends the stream; with `return_exceptions` it is yielded in place of the outputs.
+        Leaving the loop cancels the frames in flight (immediately with `contextlib.aclosing`).
         """
         from .flow.stream import stream
 
@@ -339,7 +338,7 @@ class Model:
         return stream(self._executor, source, job, flow, ordered, return_exceptions)
 
     def statistics(self) -> Statistics:
-        """Of the predictions that went by the model's flow: in flight, waiting, done, refused, and their latencies."""
+        """Counters and latencies of the predictions that passed through the model's flow control."""
         return self._executor.statistics()
 
     def _job(self, features: Mapping[str, Any]) -> Job:
@@ -348,7 +347,7 @@ class Model:
         return Job(partial(self._predict, features, None, None), self._size(features))
 
     def _jobs(self, batch: list[Mapping[str, Any]]) -> list[Job]:
-        """The work of a batch, element by element or in stacks."""
+        """The jobs of a batch, for single or merged elements."""
         from .flow.predict_batch import Job, results
 
         def many(part: Sequence[Mapping[str, Any]]) -> object:
@@ -357,7 +356,7 @@ class Model:
         def predict(features: Mapping[str, Any], stop: Stop | None = None) -> dict[str, Any]:
             return self._predict(features, None, None, stop)
 
-        size = self._dynamic_batcher().size(batch, predict, many) if batch else 1
+        size = self._dynamic_batcher().batch_size(batch, predict, many) if batch else 1
         return (
             [self._job(features) for features in batch]
             if size == 1
@@ -373,12 +372,12 @@ class Model:
         return self._batcher[1]
 
     def _size(self, features: Any) -> int:
-        """Bytes that a prediction holds while it is under way: its inputs and outputs."""
+        """Bytes of inputs and outputs that a prediction holds while in flight."""
         session = self._session
         if session is not None and session.bytes is not None:
             return session.bytes
-        given = sum(getattr(v, "nbytes", 0) for v in features.values()) if isinstance(features, Mapping) else 0
-        return given + self._outputs
+        inputs = sum(getattr(v, "nbytes", 0) for v in features.values()) if isinstance(features, Mapping) else 0
+        return inputs + self._outputs
 
     def _predict(
         self,
@@ -387,22 +386,24 @@ class Model:
         options: PredictionOptions | None,
         stop: Stop | None,
     ) -> dict[str, Any]:
-        """The prediction itself; of one on a state it is the turn."""
+        """Run one prediction in this thread. With a state, the caller holds its turn."""
         session = self._session if fork.generation == self._generation else None
         if session is None:
             session = self._open()
-        if type(features) is not dict and not isinstance(features, Mapping):  # the first is the faster test
-            raise FeatureTypeError(f"features is a {type(features).__name__}; a dictionary of inputs by name is needed")
+        if type(features) is not dict and not isinstance(features, Mapping):  # the first test is faster
+            raise FeatureTypeError(
+                f"features must be a dictionary of input name to value, got {type(features).__name__}"
+            )
         backings = None if options is None else options.output_backings
         if state is None:
             if session.states:
                 names = ", ".join(port.name for port in session.states)
-                raise StateError(f"the model has states ({names}): give state=model.make_state()")
+                raise StateError(f"the model has states ({names}): pass state=model.make_state()")
             outputs = session.run(features, None, stop, backings)
         elif not session.states:
-            raise StateError("the model has no states; predict without state")
+            raise StateError("the model has no states: call predict without `state`")
         elif not state.belongs_to(session):
-            raise StateError("the state was made by another model")
+            raise StateError("the state belongs to another model")
         else:
             outputs = state.run(features, stop, backings)
         if session.bytes is None:
@@ -410,14 +411,14 @@ class Model:
         return outputs
 
     def make_state(self) -> State:
-        """A new state, all zeros. Raises StateError where the model has none."""
+        """Create a state, all zeros. Raises StateError if the model has none."""
         session = self._open()
         if not session.states:
             raise StateError("the model has no states")
         return State(session)
 
     def close(self) -> None:
-        """Give back the engine's memory; later predictions raise ConfigurationError."""
+        """Free the engine's memory; later predictions raise ConfigurationError."""
         with self._loading:
             self._load_now = self._loaded = self._session = None
         self._executor.close()

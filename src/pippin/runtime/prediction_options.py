@@ -1,4 +1,4 @@
-"""Options: what one prediction may be told. The words are `MLPredictionOptions`'."""
+"""Prediction options: settings of one prediction. Names follow Core ML's `MLPredictionOptions`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PredictionOptions:
-    """Options of a prediction."""
+    """Options of one prediction."""
 
     output_backings: Mapping[str, Any] = field(default_factory=dict)
-    """Arrays of the caller's for outputs that are multiarrays, in the output's shape and dtype; the result holds these
-    very arrays. Where the layout is what the engine gives too (the dtype it computes in, C order), it writes into them
-    and nothing is copied; else what it gives is copied into them. Undefined until the prediction is done, or fails."""
+    """The caller's arrays for multiarray outputs, in the output's shape and dtype; the result contains these arrays.
+    The engine writes into them directly if they are in its compute dtype and C order; otherwise its output is copied
+    into them. Their contents are undefined until the prediction completes or fails."""

@@ -1,4 +1,4 @@
-"""Session: one function of a model, specialized for this machine, with its way in and out."""
+"""Session: one model function specialized for this machine. Features go in, decoded outputs come out."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Input:
     default: np.ndarray | tuple[np.ndarray, np.ndarray] | None
     description: str
     keys: str = ""
-    """The tensor of a dictionary's keys; the encoder and the default then give (values, keys)."""
+    """Tensor name for the keys of a dictionary input; if set, the encoder and the default give (values, keys)."""
 
 
 class Session:
-    """Encoders, the compiled function, decoders. Nothing changes after construction: any thread may `run` it."""
+    """Encoders, the compiled function, decoders. Immutable after construction, so any thread may `run` it."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Session:
         name: str,
         segments: Sequence[CompiledSegment],
     ) -> None:
-        """`name` is the model's, and `segments` the segments of `compiled`: what a trace shows."""
+        """`name` (the model's) and `segments` (of `compiled`) are shown in traces."""
         self.function = function
         devices = tuple((segment.settings.device, segment.engine, segment.settings.precision) for segment in segments)
         self.subject: recorder.Subject = (next(recorder.numbers), name, function.name, devices)
@@ -62,11 +62,11 @@ class Session:
         self._inputs = _inputs(function, lowered)
         self._entries = tuple(self._inputs.items())
         self._ports = {port.name: port for port in lowered.outputs}
-        self._described = tuple(feature.name for feature in function.outputs)
+        self._output_names = tuple(feature.name for feature in function.outputs)
         self._kinds = {f.name: f.type for f in function.outputs if isinstance(f.type, MultiArray)}
         shapes = [(port.type.shape, port.dtype) for port in (*lowered.inputs, *lowered.outputs)]
         self.bytes: int | None = None
-        """Of the inputs and outputs of a prediction; None where they are only known when it comes."""
+        """Bytes of the inputs and outputs of one prediction; None if only known at prediction time."""
         if all(shape is not None and None not in shape for shape, _ in shapes):
             self.bytes = sum(math.prod(d or 0 for d in shape or ()) * dtype.itemsize for shape, dtype in shapes)
 
@@ -77,14 +77,14 @@ class Session:
         stop: Stop | None = None,
         backings: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """One prediction. `state` holds the arrays of the states and is updated, `backings` are the caller's arrays for
-        some outputs. Asked to `stop`, it raises PredictionCancelled."""
+        """Run one prediction. `state` holds the state arrays and is updated; `backings` are the caller's arrays for
+        some outputs. Raises PredictionCancelled if `stop` was asked."""
         sink = recorder.sink
         if sink is not None:
-            return self._recorded(sink, features, state, stop, backings)
+            return self._run_traced(sink, features, state, stop, backings)
         if state is None and not backings and not self._checks:
             return self._decode(self._compiled.run(self._encode(features), stop))
-        into = self._into(backings) if backings else None
+        into = self._direct_backings(backings) if backings else None
         arrays = self._compiled.run(self._encode(features) | (state or {}), stop, into)
         return self._outputs(arrays, state, backings)
 
@@ -97,19 +97,21 @@ class Session:
                 state[name] = arrays[output]
         outputs = self._decode(arrays)
         for name, backing in (backings or {}).items():
-            outputs[name] = _backed(name, outputs[name], backing)
+            outputs[name] = _fill_backing(name, outputs[name], backing)
         return outputs
 
-    def _into(self, backings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The backings that an engine may write into itself, by their ONNX names. Raises the errors of FeatureError."""
+    def _direct_backings(self, backings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The backings that the engine can write to directly, by ONNX name. Raises FeatureError."""
         into = {}
         for name, backing in backings.items():
-            if name not in self._described:
-                raise UnexpectedFeatureError(f"there is no output '{name}' (outputs are: {', '.join(self._described)})")
+            if name not in self._output_names:
+                raise UnexpectedFeatureError(
+                    f"the model has no output '{name}' (outputs: {', '.join(self._output_names)})"
+                )
             kind = self._kinds.get(name)
             if kind is None or not isinstance(backing, np.ndarray) or not backing.flags.writeable:
                 raise FeatureTypeError(
-                    f"'{name}': a backing is a writeable numpy array, for an output that is a multiarray"
+                    f"'{name}': an output backing must be a writable numpy array for a multiarray output"
                 )
             port = self._ports.get(name)
             if port is None or port.dtype != backing.dtype or port.type.shape != backing.shape or not backing.shape:
@@ -118,7 +120,7 @@ class Session:
                 into[port.tensor] = backing
         return into
 
-    def _recorded(
+    def _run_traced(
         self,
         sink: recorder.Sink,
         features: Mapping[str, Any],
@@ -126,24 +128,24 @@ class Session:
         stop: Stop | None,
         backings: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        """`run`, with the time of each step."""
+        """`run` with a timestamp after each step, sent to the trace."""
         marks: tuple[float, ...] = ()
         started = perf_counter()
         try:
-            into = self._into(backings) if backings else None
-            given = self._encode(features) | (state or {})
+            into = self._direct_backings(backings) if backings else None
+            tensors = self._encode(features) | (state or {})
             encoded = perf_counter()
             if isinstance(self._compiled, SegmentedModel):
-                arrays, marks = self._compiled.run_timed(given, stop, into)
+                arrays, marks = self._compiled.run_timed(tensors, stop, into)
             else:
-                arrays = self._compiled.run(given, stop, into)
+                arrays = self._compiled.run(tensors, stop, into)
             computed = perf_counter()
             outputs = self._outputs(arrays, state, backings)
         except BaseException as error:
             sink((recorder.FAILURE, self.subject, started, perf_counter(), get_ident(), type(error).__name__))
             raise
         size = 0
-        for array in given.values():
+        for array in tensors.values():
             size += array.nbytes
         for name in self._tensors:
             size += arrays[name].nbytes
@@ -151,45 +153,45 @@ class Session:
         return outputs
 
     def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raises FeatureValueError for a value that only the program could tell to be wrong."""
+        """Raise FeatureValueError for an input value that only the compiled program could detect as invalid."""
         for tensor, message in self._checks:
             if arrays[tensor].size:
                 raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arrays: dict[str, Any] = {}
-        left = len(features)
+        unused = len(features)
         for name, entry in self._entries:
             if name in features:
                 value: Any = entry.encode(features[name])
-                left -= 1
+                unused -= 1
             elif entry.default is not None:
                 value = entry.default
             else:
-                self._refuse_unknown(features)  # a name that is misspelt
-                raise MissingFeatureError(f"the input '{name}' is missing; it is a {entry.description}")
+                self._refuse_unknown(features)  # a misspelt name is the likely cause
+                raise MissingFeatureError(f"the input '{name}' is missing ({entry.description})")
             if entry.keys:
                 arrays[name], arrays[entry.keys] = value
             else:
                 arrays[name] = value
-        if left:
+        if unused:
             self._refuse_unknown(features)
         return arrays
 
     def _refuse_unknown(self, features: Mapping[str, Any]) -> None:
         for name in features:
             if name not in self._inputs:
-                raise UnexpectedFeatureError(f"there is no input '{name}' (the inputs are: {', '.join(self._inputs)})")
+                raise UnexpectedFeatureError(f"the model has no input '{name}' (inputs: {', '.join(self._inputs)})")
 
 
-def _backed(name: str, value: Any, backing: np.ndarray) -> np.ndarray:
-    """The caller's array, with the value in it."""
+def _fill_backing(name: str, value: Any, backing: np.ndarray) -> np.ndarray:
+    """Copy the value into the caller's array, unless the engine already wrote it there."""
     if np.may_share_memory(value, backing) and value.ctypes.data == backing.ctypes.data:
         return backing
     if value.shape != backing.shape or value.dtype != backing.dtype:
         raise FeatureShapeError(
-            f"'{name}': the backing is {backing.dtype} of the shape {backing.shape}; the output is {value.dtype} of the"
-            f" shape {value.shape}"
+            f"'{name}': the output backing must be {value.dtype} of shape {value.shape}, got {backing.dtype} of shape"
+            f" {backing.shape}"
         )
     np.copyto(backing, value)
     return backing
@@ -200,7 +202,7 @@ def _inputs(function: FunctionDescription, lowered: Lowered) -> dict[str, Input]
     described = {feature.name: feature for feature in function.inputs}
     if described.keys() != ports.keys():
         raise SpecificationError(
-            f"the description names the inputs {', '.join(described) or 'none'},"
+            f"the description declares the inputs {', '.join(described) or 'none'},"
             f" but the program takes {', '.join(ports) or 'none'}"
         )
     return {

@@ -1,4 +1,4 @@
-"""State: what a stateful model remembers from one prediction to the next."""
+"""State: the memory of a stateful model between predictions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What a stateful model remembers between predictions. Made by `Model.make_state`, all zeros at first.
+    """The memory of a stateful model between predictions. Created by `Model.make_state`, initially all zeros.
 
-    Any thread may use it; predictions on one state are one after the other, in the order they were asked for,
-    and so are `read` and `write`; those on different states run at the same time.
+    Thread-safe. Predictions, `read` and `write` on one state run one at a time, in arrival order; predictions on
+    different states run concurrently.
     """
 
     def __init__(self, session: Session) -> None:
@@ -42,14 +42,14 @@ class State:
             return self._arrays[name].astype(self._ports[name].type.dtype.numpy)
 
     def write(self, name: str, value: Any) -> None:
-        """Replace one state. Raises StateError for an unknown name, FeatureError for an unfit array."""
+        """Replace one state. Raises StateError for an unknown name, FeatureError for an array that does not fit."""
         from ..features.arrays import to_array
 
         self._check(name)
         port = self._ports[name]
         array = to_array(name, value, port.type.dtype, port.dtype)
         if array.shape != self._arrays[name].shape:
-            raise FeatureShapeError(f"the state '{name}' has the shape {self._arrays[name].shape}, not {array.shape}")
+            raise FeatureShapeError(f"the state '{name}' must have shape {self._arrays[name].shape}, got {array.shape}")
         with self.state_queue.turn():
             self._arrays[name] = array.copy()
 
@@ -57,9 +57,9 @@ class State:
         return self._session is session
 
     def run(self, features: Mapping[str, Any], stop: Stop | None, backings: Mapping[str, Any] | None) -> dict[str, Any]:
-        """A prediction that reads and updates it. Whoever calls has the turn on its state_queue."""
+        """Predict, reading and updating the state. The caller must hold the turn of `state_queue`."""
         return self._session.run(features, self._arrays, stop, backings)
 
     def _check(self, name: str) -> None:
         if name not in self._ports:
-            raise StateError(f"there is no state '{name}' (the states are: {', '.join(self._ports) or 'none'})")
+            raise StateError(f"the model has no state '{name}' (states: {', '.join(self._ports) or 'none'})")

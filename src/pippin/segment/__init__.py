@@ -1,4 +1,7 @@
-"""Segment: give each run of operations to the unit that finishes the whole soonest."""
+"""Segment: a lowered model and the units of this machine (engines on devices) go in; segments for these units come out.
+
+The assignment of operations to units has the lowest estimated total cost.
+"""
 
 from .calibrate import Machine as Machine
 from .calibrate import machine as machine

@@ -1,4 +1,4 @@
-"""Calibrate: how fast the units of this machine are, by a few small measurements that are kept on disk."""
+"""Calibrate: measures the speed of this machine's units with a few small models, and caches the results on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..engines import Engine, Settings, all_engines
 from ..support.atomic_write import atomic_write
 from .cost_model import Unit
 
-# The side of a product and the length of a vector: they must take longer than a launch, and no long time.
+# Matrix side and vector length: large enough to take longer than a launch, small enough to be quick.
 _WIDE = {"cpu": 384, "gpu": 2048, "neuralEngine": 1024}
 _LONG = {"cpu": 1 << 20, "gpu": 1 << 22, "neuralEngine": 1 << 20}
 _CHAIN = 32
@@ -29,44 +29,43 @@ _MEASURED = ("arithmetic", "bandwidth", "launch", "transfer", "latency")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The measured units: those of the CPU first."""
+    """The measured units, in the order of the devices."""
 
     units: tuple[Unit, ...]
 
 
-def machine(devices: Mapping[str, Mapping[str, str]], kept: Path | None = None, processor: str = "") -> Machine:
-    """Measure every engine of every device: {device kind: {engine: version}}. Takes about 0.1 s for each, once.
+def machine(devices: Mapping[str, Mapping[str, str]], file: Path | None = None, processor: str = "") -> Machine:
+    """Measure every engine of every device: {device kind: {engine: version}}. Each takes about 0.1 s, once.
 
-    Products of two matrices, sines of long vectors, and a chain of sines of tiny ones are timed. What was
-    measured is kept in the file `kept`, for the `processor` and the version of the engine; any process may write it,
-    and the last one counts.
+    Times matrix products, sines of long vectors, and chains of sines of tiny vectors. The results are kept in `file` by
+    `processor`, device, engine and engine version. Any process may write the file; the last write wins.
     """
-    known = _read(kept)
+    known = _read(file)
     units, names = [], []
     for kind, engines in devices.items():
         for name, version in engines.items():
             names.append(f"{processor}, {kind}, {name} {version}")
             units.append(known.get(names[-1]) or _unit(name, kind))
-    found = dict(zip(names, units, strict=True))
-    if kept is not None and not found.keys() <= known.keys():
-        _write(kept, known | found)
+    measured = dict(zip(names, units, strict=True))
+    if file is not None and not measured.keys() <= known.keys():
+        _write(file, known | measured)
     return Machine(tuple(units))
 
 
-def _read(kept: Path | None) -> dict[str, Unit]:
-    """What is known; nothing where the file is missing or unsound: measuring again costs little."""
-    if kept is None:
+def _read(file: Path | None) -> dict[str, Unit]:
+    """The stored units; none if the file is missing or invalid, since measuring again is cheap."""
+    if file is None:
         return {}
     with suppress(OSError, ValueError, TypeError, AttributeError):
-        found = {name: Unit(**fields) for name, fields in json.loads(kept.read_text(encoding="utf-8")).items()}
-        numbers = [getattr(unit, name) for unit in found.values() for name in _MEASURED]
+        units = {name: Unit(**fields) for name, fields in json.loads(file.read_text(encoding="utf-8")).items()}
+        numbers = [getattr(unit, name) for unit in units.values() for name in _MEASURED]
         if all(isinstance(number, float) and 0 < number < float("inf") for number in numbers):
-            return found
+            return units
     return {}
 
 
-def _write(kept: Path, units: Mapping[str, Unit]) -> None:
-    with suppress(OSError), atomic_write(kept) as temporary:
+def _write(file: Path, units: Mapping[str, Unit]) -> None:
+    with suppress(OSError), atomic_write(file) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps({name: asdict(unit) for name, unit in units.items()}), encoding="utf-8")
 
@@ -78,17 +77,17 @@ def _unit(name: str, device: str) -> Unit:
     def seconds(kind: str, shape: tuple[int, ...], count: int = 1) -> float:
         return _seconds(engine, Settings(device=device), _chain(kind, shape, count), shape)
 
-    def each(kind: str, shape: tuple[int, ...], once: float) -> float:
-        """Of one more operation in a chain, which brings nothing to the device and back."""
+    def per_operation(kind: str, shape: tuple[int, ...], once: float) -> float:
+        """Seconds of one more operation in a chain, which adds no transfers."""
         return (seconds(kind, shape, _CHAIN) - once) / (_CHAIN - 1)
 
     one, long, product = seconds("Sin", (4,)), seconds("Sin", (length,)), seconds("MatMul", (wide, wide))
-    launch = max(each("Sin", (4,), one), 1e-8)
+    launch = max(per_operation("Sin", (4,), one), 1e-8)
     moved = 2 * 4 * length
-    if device == "cpu":  # where a chain would be fused to one pass over memory
+    if device == "cpu":  # a chain would be fused into one pass over memory
         bandwidth = transfer = moved / max(long - one, 1e-6)
     else:
-        product, passed = each("MatMul", (wide, wide), product), each("Sin", (length,), long)
+        product, passed = per_operation("MatMul", (wide, wide), product), per_operation("Sin", (length,), long)
         bandwidth = moved / max(passed - launch, 1e-6)
         transfer = moved / max(long - one - passed, 1e-6)
     return Unit(
@@ -103,7 +102,7 @@ def _unit(name: str, device: str) -> Unit:
 
 
 def _chain(kind: str, shape: tuple[int, ...], count: int) -> bytes:
-    """So many operations in a row, each on the result of the one before (a product multiplies it by itself)."""
+    """A model of `count` operations in sequence; a MatMul multiplies its input by itself."""
     inputs = 2 if kind == "MatMul" else 1
     values = ["x", *(f"v{number}" for number in range(1, count)), "y"]
     nodes = [helper.make_node(kind, [before] * inputs, [after]) for before, after in pairwise(values)]
@@ -115,12 +114,13 @@ def _chain(kind: str, shape: tuple[int, ...], count: int) -> bytes:
 
 
 def _seconds(engine: Engine, settings: Settings, model: bytes, shape: tuple[int, ...]) -> float:
-    compiled, x = engine.compile(model, settings), np.full(shape, 1 / shape[0], np.float32)  # products stay as they are
+    # These values are a fixed point of the products.
+    compiled, x = engine.compile(model, settings), np.full(shape, 1 / shape[0], np.float32)
     return median_seconds(lambda: compiled.run({"x": x}), _ROUNDS)
 
 
 def median_seconds(work: Callable[[], object], rounds: int) -> float:
-    """The median time of some runs, after one that does not count."""
+    """The median time of `rounds` runs after a warm-up run."""
     work()
     times = []
     for _ in range(rounds):

@@ -1,7 +1,7 @@
-"""Cost: what each operation of a lowered model is estimated to take on each unit, and each value to be brought over.
+"""Cost model: estimates the seconds of each operation on each unit, and of each transfer between units.
 
-A roofline: an operation takes as long as its arithmetic or its memory traffic, whichever is longer, and a launch.
-(S. Williams et al., "Roofline: an insightful visual performance model", 2009.)
+Roofline model: an operation takes its launch time plus the longer of its arithmetic and its memory traffic
+(S. Williams et al., "Roofline: an insightful visual performance model", 2009).
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ import onnx
 
 from .partition import Problem, Transfer
 
-# The size of an axis that is only known at a prediction.
+# Assumed size of an axis that is known only at prediction time.
 _UNKNOWN = 16
 _HOST = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A device through one engine, with its measured (or, in tests, described) speed."""
+    """A device as used by one engine, with its measured speed."""
 
     engine: str
     device: str = _HOST
     arithmetic: float = 1e11
-    """Multiply-adds in a second."""
+    """Multiply-adds per second."""
     bandwidth: float = 1e10
-    """Bytes moved to and from its memory in a second."""
+    """Bytes read from and written to its memory per second."""
     launch: float = 5e-6
-    """Seconds to start one operation."""
+    """Seconds to launch one operation."""
     transfer: float = 1e10
-    """Bytes in a second between its memory and the host's; without effect on the host itself."""
+    """Bytes per second between its memory and the host's; unused for the host itself."""
     latency: float = 2e-5
-    """Seconds to start a segment on it, and so to bring a value to it or from it."""
+    """Seconds to start a segment on it, and so to transfer a value to or from it."""
 
     def seconds(self, work: Work) -> float:
-        return self.launch + max(work.products / self.arithmetic, work.bytes / self.bandwidth)
+        return self.launch + max(work.multiply_adds / self.arithmetic, work.bytes / self.bandwidth)
 
-    def bring(self, size: float, source: Unit) -> float:
-        """Seconds to bring a value of so many bytes from another unit."""
-        ways = [unit for unit in (source, self) if unit.device != _HOST and source.device != self.device]
-        return max(self.latency, source.latency) + sum(size / unit.transfer for unit in ways)
+    def transfer_seconds(self, size: float, source: Unit) -> float:
+        """Seconds to transfer a value of `size` bytes from another unit."""
+        links = [unit for unit in (source, self) if unit.device != _HOST and source.device != self.device]
+        return max(self.latency, source.latency) + sum(size / unit.transfer for unit in links)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    products: float
+    multiply_adds: float
     bytes: float
 
 
 Values = Mapping[str, tuple[int, tuple[int, ...]]]
-"""Of each value its bytes an element and its shape, unknown sizes guessed."""
+"""Bytes per element and shape of each value; unknown sizes are assumed."""
 
 
 def estimate(model: onnx.ModelProto, units: Sequence[Unit], declined: Sequence[Mapping[str, str]]) -> Problem:
-    """The partition problem of a lowered model: its nodes in order, then one operation more, which stands for the
-    caller: it makes the inputs and reads the outputs, on the host.
+    """The partition problem of a lowered model: its nodes in order, then one operation for the caller, which produces
+    the inputs and reads the outputs on the host.
 
-    `declined` says for each unit which nodes it must not run.
+    `declined` has, for each unit, the nodes it must not run.
     """
     nodes, values = model.graph.node, _values(model)
     costs = []
@@ -77,7 +77,7 @@ def estimate(model: onnx.ModelProto, units: Sequence[Unit], declined: Sequence[M
     makers |= {info.name: caller for info in model.graph.input}
     readers: dict[str, list[int]] = {}
     for i, node in enumerate(nodes):
-        for name in read_by(node):
+        for name in values_read(node):
             readers.setdefault(name, []).append(i)
     for info in model.graph.output:
         readers.setdefault(info.name, []).append(caller)
@@ -86,26 +86,26 @@ def estimate(model: onnx.ModelProto, units: Sequence[Unit], declined: Sequence[M
         if name in makers and set(consumers) != {makers[name]}:
             width, shape = values.get(name, (4, ()))
             size = width * math.prod(shape)
-            prices = [[0.0 if a == b else b.bring(size, a) for b in units] for a in units]
+            prices = [[0.0 if a == b else b.transfer_seconds(size, a) for b in units] for a in units]
             transfers.append(Transfer(makers[name], tuple(consumers), prices))
     return Problem(costs, transfers)
 
 
-def read_by(node: Any) -> list[str]:
-    """The values that a node reads, with what its subgraphs read from around it."""
-    found = [name for name in node.input if name]
+def values_read(node: Any) -> list[str]:
+    """The values a node reads, including outer values that its subgraphs read."""
+    names = [name for name in node.input if name]
     for attribute in node.attribute:
         if attribute.HasField("g"):
             made = {name for inner in attribute.g.node for name in inner.output}
             made |= {info.name for info in attribute.g.input} | {t.name for t in attribute.g.initializer}
-            inside = [name for inner in attribute.g.node for name in read_by(inner)]
+            inside = [name for inner in attribute.g.node for name in values_read(inner)]
             inside += [info.name for info in attribute.g.output]
-            found += [name for name in inside if name not in made]
-    return list(dict.fromkeys(found))
+            names += [name for name in inside if name not in made]
+    return list(dict.fromkeys(names))
 
 
-def typed(model: onnx.ModelProto) -> Mapping[str, Any]:
-    """The `ValueInfoProto` of every value whose type ONNX infers, without copying the weights."""
+def value_types(model: onnx.ModelProto) -> Mapping[str, Any]:
+    """The `ValueInfoProto` of every value whose type ONNX can infer. Does not copy the weights."""
     slim = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     slim.graph.name = model.graph.name
     slim.graph.node.extend(model.graph.node)
@@ -124,16 +124,16 @@ def typed(model: onnx.ModelProto) -> Mapping[str, Any]:
 
 
 def _values(model: onnx.ModelProto) -> Values:
-    found = {}
-    for name, info in typed(model).items():
+    values = {}
+    for name, info in value_types(model).items():
         tensor = info.type.tensor_type
         sizes = (d.dim_value if d.WhichOneof("value") == "dim_value" else _UNKNOWN for d in tensor.shape.dim)
         try:
             width = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
-        except (KeyError, TypeError):  # a list, or a type that is not known
+        except (KeyError, TypeError):  # a sequence, or an unknown type
             width = 4
-        found[name] = (width, tuple(sizes))
-    return found
+        values[name] = (width, tuple(sizes))
+    return values
 
 
 def _work(node: Any, values: Values) -> Work:
@@ -142,13 +142,13 @@ def _work(node: Any, values: Values) -> Work:
     out = math.prod(values[node.output[0]][1]) if node.output[0] in values else 1
     match node.op_type:
         case "Conv" if len(shapes) > 1:
-            products = out * math.prod(shapes[1][1:])
+            multiply_adds = out * math.prod(shapes[1][1:])
         case "ConvTranspose" if len(shapes) > 1:
-            products = math.prod(shapes[0]) * math.prod(shapes[1][1:])
+            multiply_adds = math.prod(shapes[0]) * math.prod(shapes[1][1:])
         case "MatMul" | "Gemm" if shapes and shapes[0]:
-            products = out * shapes[0][-1]
+            multiply_adds = out * shapes[0][-1]
         case "LSTM" | "GRU" | "RNN" if len(shapes) > 2:
-            products = math.prod(shapes[0][:2]) * (math.prod(shapes[1]) + math.prod(shapes[2]))
+            multiply_adds = math.prod(shapes[0][:2]) * (math.prod(shapes[1]) + math.prod(shapes[2]))
         case _:
-            products = out
-    return Work(float(products), float(moved))
+            multiply_adds = out
+    return Work(float(multiply_adds), float(moved))

@@ -1,4 +1,4 @@
-"""Cut: a lowered model becomes segments, each a model of its own for one unit, in an order in which they can run."""
+"""Cut: splits a lowered model into segments, each an ONNX model for one unit, in execution order."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import onnx
 
 from ..errors import UnsupportedOperationError
-from .cost_model import read_by, typed
+from .cost_model import value_types, values_read
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of operations on one unit; its inputs and outputs are the graph's values, by name."""
+    """Operations for one unit, with the names of their input and output values."""
 
     unit: int
     model: onnx.ModelProto
@@ -23,47 +23,49 @@ class Segment:
 
 
 def run_numbers(model: onnx.ModelProto, units: Sequence[int]) -> list[tuple[int, int]]:
-    """For each node (run, unit): nodes of one run and unit make a segment.
+    """(run, unit) of each node; the nodes with the same run and unit form a segment.
 
-    The run of a node counts how often the unit changes on the way to it, so that what a segment reads comes from
-    earlier runs, or from its own.
+    A node's run number is the largest number of unit changes on any path to it, so a segment reads only from earlier
+    runs and from itself.
     """
     runs: list[tuple[int, int]] = []
-    makers: dict[str, int] = {}
+    producers: dict[str, int] = {}
     for number, node in enumerate(model.graph.node):
         run = 0
-        for name in read_by(node):
-            if name in makers:
-                before, unit = runs[makers[name]]
+        for name in values_read(node):
+            if name in producers:
+                before, unit = runs[producers[name]]
                 run = max(run, before if unit == units[number] else before + 1)
         runs.append((run, units[number]))
-        makers.update((name, number) for name in node.output)
+        producers.update((name, number) for name in node.output)
     return runs
 
 
 def cut(model: onnx.ModelProto, units: Sequence[int]) -> list[Segment]:
-    """The segments for an assignment of the nodes, in order. Raises UnsupportedOperationError where a value that
-    crosses between two segments has no type that ONNX infers."""
+    """The segments for an assignment of nodes to units, in execution order. Raises UnsupportedOperationError if ONNX
+    cannot infer the type of a value that crosses segments."""
     runs = run_numbers(model, units)
     groups: dict[tuple[int, int], list[int]] = {}
     for number, key in enumerate(runs):
         groups.setdefault(key, []).append(number)
-    made = {name: runs[i] for i, node in enumerate(model.graph.node) for name in node.output}
-    given = {info.name for info in model.graph.input}
-    asked = {info.name for info in model.graph.output}
+    producer_run = {name: runs[i] for i, node in enumerate(model.graph.node) for name in node.output}
+    inputs_of_model = {info.name for info in model.graph.input}
+    needed = {info.name for info in model.graph.output}
     for i, node in enumerate(model.graph.node):
-        asked |= {name for name in read_by(node) if name in made and made[name] != runs[i]}
-    types = typed(model)
+        needed |= {name for name in values_read(node) if name in producer_run and producer_run[name] != runs[i]}
+    types = value_types(model)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     segments: list[Segment] = []
     for key in sorted(groups):
         nodes = [model.graph.node[i] for i in groups[key]]
         inner = {name for node in nodes for name in node.output}
-        read = dict.fromkeys(name for node in nodes for name in read_by(node) if name not in inner)
-        inputs = [name for name in read if name in given or name in made]
-        outputs = [name for node in nodes for name in node.output if name in asked]
+        read = dict.fromkeys(name for node in nodes for name in values_read(node) if name not in inner)
+        inputs = [name for name in read if name in inputs_of_model or name in producer_run]
+        outputs = [name for node in nodes for name in node.output if name in needed]
         if missing := [name for name in (*inputs, *outputs) if name not in types]:
-            raise UnsupportedOperationError(f"'{missing[0]}' has no type that is known before a prediction")
+            raise UnsupportedOperationError(
+                f"cannot cut the model at '{missing[0]}': its type is not known before a prediction"
+            )
         part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, producer_name="pippin")
         part.graph.name = f"{model.graph.name}_{len(segments)}"
         part.graph.node.extend(nodes)

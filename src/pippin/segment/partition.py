@@ -1,12 +1,11 @@
-"""Partition: the cheapest assignment of operations to units, transfers included, for any graph.
+"""Partition: assigns the operations of any graph to units at the lowest total cost, transfers included.
 
-The cost of an assignment is the sum of what each operation costs on its unit, and of what it costs to bring each value
-from the unit that makes it to every other unit that reads it (once, however many read it there). That is a sum of
-factors over few variables each, and its minimum is found exactly by eliminating one variable after the other (bucket
-elimination: R. Dechter, "Bucket elimination: A unifying framework for reasoning", 1999). A value with many readers
-gets a variable of its own, the set of units that have it, so that a wide fan-out stays a matter of pairs. The work
-grows with the width of the graph, not with its length; where a graph is too wide, its widest variables are fixed at
-what looks best, and the result says that it is not proved to be the cheapest.
+The cost of an assignment is the cost of each operation on its unit, plus the cost of transferring each value from the
+unit that produces it to every other unit that reads it (once per unit). This is a sum of factors over few variables
+each, which bucket elimination minimizes exactly, one variable at a time (R. Dechter, "Bucket elimination: A unifying
+framework for reasoning", 1999). A value with many readers gets a variable of its own, the set of units that have it, so
+that a wide fan-out needs only pairwise factors. The work grows with the width of the graph, not its length. If a graph
+is too wide, its widest variables are fixed greedily, and the result is not marked as proved optimal.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from math import inf
 
 import numpy as np
 
-# The largest table of one elimination; 4 units and 9 neighbours are just within.
+# Maximum table size of one elimination; 4 units and 8 neighbours just fit.
 _TABLE = 1 << 18
-# Up to this size, a value and its readers are one factor; a variable for the units that have it would cost more.
+# Up to this table size, a value and its readers are one factor, which is cheaper than an extra variable.
 _DIRECT = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A value made by the operation `producer` and read by `consumers`; `seconds[from][to]` to bring it over."""
+    """A value that operation `producer` writes and `consumers` read; a transfer takes `seconds[from][to]`."""
 
     producer: int
     consumers: tuple[int, ...]
@@ -35,13 +34,13 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`costs[operation][unit]` in seconds; infinity where a unit must not run the operation."""
+    """`costs[operation][unit]` in seconds; infinite if the unit must not run the operation."""
 
     costs: Sequence[Sequence[float]]
     transfers: Sequence[Transfer] = ()
 
     def cost(self, units: Sequence[int]) -> float:
-        """Of one assignment: the unit of each operation."""
+        """The cost of an assignment (the unit of each operation)."""
         total = sum(float(row[unit]) for row, unit in zip(self.costs, units, strict=True))
         for transfer in self.transfers:
             source = units[transfer.producer]
@@ -54,32 +53,32 @@ class Partition:
     units: tuple[int, ...]
     cost: float
     proved: bool
-    """Whether no assignment is cheaper."""
+    """Whether this is proved to be the cheapest assignment."""
 
 
 def partition(problem: Problem) -> Partition:
-    """The cheapest assignment. Its cost is infinite where some operation has no unit."""
+    """The cheapest assignment; its cost is infinite if no unit can run some operation."""
     if not problem.costs:
         return Partition((), 0.0, True)
     units = len(problem.costs[0])
     if units == 1:
         return Partition((0,) * len(problem.costs), problem.cost((0,) * len(problem.costs)), True)
     elimination = _Elimination(problem, units)
-    found = elimination.solve()
-    best = min([found, *_uniform(problem, units)], key=problem.cost)
+    solution = elimination.solve()
+    best = min([solution, *_uniform(problem, units)], key=problem.cost)
     if not elimination.exact:
         best = _improved(problem, best, units)
     return Partition(tuple(best), problem.cost(best), elimination.exact)
 
 
 def _uniform(problem: Problem, units: int) -> list[list[int]]:
-    """Everything on one unit, and elsewhere only what that one must not run."""
+    """For each unit, everything on it except what it must not run."""
     costs = np.asarray(problem.costs, np.float64)
     return [np.where(np.isinf(costs[:, unit]), costs.argmin(1), unit).tolist() for unit in range(units)]
 
 
 def _improved(problem: Problem, assignment: list[int], units: int) -> list[int]:
-    """Moves of one operation at a time, as long as one of them helps."""
+    """Local search: moves one operation at a time while that helps."""
     touching: list[list[Transfer]] = [[] for _ in problem.costs]
     for transfer in problem.transfers:
         for operation in {transfer.producer, *transfer.consumers}:
@@ -106,17 +105,17 @@ def _improved(problem: Problem, assignment: list[int], units: int) -> list[int]:
 
 
 def _direct(seconds: np.ndarray, readers: int) -> np.ndarray:
-    """[producer's unit, unit of each reader]: what it costs to bring the value to every unit that reads it, once."""
+    """[producer's unit, unit of each reader]: cost of transferring the value once to every unit that reads it."""
     units = len(seconds)
-    where = np.indices((units,) * (readers + 1))
-    total = np.zeros(where.shape[1:])
+    assigned = np.indices((units,) * (readers + 1))
+    total = np.zeros(assigned.shape[1:])
     for unit in range(units):
-        total += np.where((where[1:] == unit).any(axis=0), seconds[where[0], unit], 0.0)
+        total += np.where((assigned[1:] == unit).any(axis=0), seconds[assigned[0], unit], 0.0)
     return total
 
 
 class _Elimination:
-    """Variables 0 to n-1 are the operations; behind them stands one for each value with many readers."""
+    """Variables 0 to n-1 are the operations, followed by one for each value with many readers."""
 
     def __init__(self, problem: Problem, units: int) -> None:
         self.exact = True
@@ -142,7 +141,7 @@ class _Elimination:
                     self._add((present, reader), absent)
 
     def solve(self) -> list[int]:
-        """Eliminate the variable with the fewest neighbours, until none is left; then decide them in reverse."""
+        """Eliminate the variable with the fewest neighbours until none is left, then assign values in reverse order."""
         order: list[tuple[int, tuple[int, ...], np.ndarray]] = []
         heap = [(len(self._neighbours(v)), v) for v in range(len(self.sizes))]
         heapq.heapify(heap)
@@ -184,7 +183,7 @@ class _Elimination:
         return around
 
     def _joined(self, variable: int, neighbours: set[int]) -> tuple[tuple[int, ...], np.ndarray]:
-        """The sum of all factors of a variable, over the variable and then its neighbours; they leave the problem."""
+        """Remove all factors of a variable and return their sum, over the variable and then its neighbours."""
         scope = (variable, *sorted(neighbours))
         total: np.ndarray | None = None
         for number, (variables, table) in list(self.factors[variable].items()):
@@ -198,7 +197,7 @@ class _Elimination:
         return scope[1:], np.broadcast_to(total, [self.sizes[v] for v in scope])
 
     def _fix(self, variable: int) -> None:
-        """Decide a variable by its own costs alone, so that what is around it comes apart."""
+        """Fix a variable at its cheapest value, ignoring transfers, which splits the graph around it."""
         self.exact = False
         own = sum((t for s, t in self.factors[variable].values() if s == (variable,)), np.zeros(self.sizes[variable]))
         value = int(np.argmin(own)) if variable < self.operations else self.sizes[variable] - 1

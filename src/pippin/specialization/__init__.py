@@ -1,2 +1,4 @@
-"""Specialization: a model becomes what runs fastest on the devices of this machine. Its parts are imported by name:
-what reads a cached model needs `parts` alone."""
+"""Specialization: a model and a configuration go in; compiled segments for this machine and a compute plan come out.
+
+Import submodules directly: loading from the cache needs few of them.
+"""

@@ -1,4 +1,4 @@
-"""Candidates: the ways to run a model on one device, tried on the real graph, so that the best is kept."""
+"""Candidates: compiles and times a model with each engine and settings for a device, and chooses the best."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ import numpy as np
 from ..devices import cpu
 from ..engines import Compiled, Engine, Settings
 from ..errors import EngineError, PippinError, PredictionError, UnsupportedOperationError
-from . import contention, settling
+from . import contention, spinning_threads
 from .compute_plan import Candidate
-from .precision import ENOUGH, EXACT, signal_to_noise
+from .precision import MIN_DB_16_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .progress import Stages
 
-# Candidates this near to the fastest are level: then the one stands that loads faster.
-_LEVEL = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
-_LONGEST = 2.0  # seconds of measuring with the default strategy, and no longer than the compilation took
+# Candidates within this fraction of the fastest are tied; of those, the one that loads faster wins.
+_TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
+_TIME_LIMIT = 2.0  # seconds of measuring with the default strategy; the compilation time if that is shorter
 _ROUNDS = {"default": 5, "fast_prediction": 20}
-_IN_A_ROW = 5
-_SHORT = 0.02  # seconds; a longer prediction is run once in a row
+_RUNS_PER_ROUND = 5
+_SHORT = 0.02  # seconds; longer predictions are timed once per round
 
 Inputs = list[dict[str, np.ndarray]]
 
 
 @dataclass(slots=True)
 class Trial:
+    """A candidate with its measurements."""
+
     engine: Engine
     settings: Settings
     compiled: Compiled | None = None
@@ -38,15 +40,15 @@ class Trial:
     times: list[float] = field(default_factory=list)
     throughput: float | None = None
     artifact: Path | None = None
-    """The folder that its engine may write into."""
+    """The folder its engine may write to."""
     noise: dict[str, float] = field(default_factory=dict)
     note: str = ""
     unmeasured: bool = False
-    """There was no time to run it."""
+    """Not run for lack of time."""
 
     @property
     def seconds(self) -> float | None:
-        return contention.typical(self.times) if self.times else None
+        return contention.typical_time(self.times) if self.times else None
 
     def described(self) -> Candidate:
         s = self.settings
@@ -60,251 +62,265 @@ class Trial:
 class Choice:
     best: Trial
     usable: tuple[Trial, ...]
-    """Those that compute well enough, the best among them."""
-    tried: tuple[Trial, ...]
+    """Candidates that are accurate enough, including `best`."""
+    trials: tuple[Trial, ...]
 
 
-def candidates(engines: list[Engine], device: str, threads: int | None, sixteen: str, thorough: bool) -> list[Trial]:
-    """The rows to try. `sixteen` is "auto" for what engines are fast in, a precision to be used, or "" for float32."""
-    rows = []
+def candidates(
+    engines: list[Engine], device: str, threads: int | None, sixteen_bit: str, thorough: bool
+) -> list[Trial]:
+    """The candidates to try.
+
+    `sixteen_bit` is "auto" for the precisions an engine is fast in, one precision by name, or "" for float32 alone.
+    """
+    trials = []
     for engine in engines:
-        offered = engine.precisions(device) if sixteen else ()
-        precisions = ["float32", *(p for p in offered if sixteen in ("auto", p))]
+        offered = engine.precisions(device) if sixteen_bit else ()
+        precisions = ["float32", *(p for p in offered if sixteen_bit in ("auto", p))]
         counts = [threads]
         if thorough and threads is None and cpu.cores() > 1:
             counts += [1] if cpu.cores() == 2 else [1, cpu.cores() // 2]
-        rows += [Trial(engine, Settings(device, p, n)) for p in precisions for n in counts]
-    return rows
+        trials += [Trial(engine, Settings(device, p, n)) for p in precisions for n in counts]
+    return trials
 
 
 def choose(
-    rows: list[Trial], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
+    trials: list[Trial], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
     stages: Stages, outputs: list[str], folder: Path | None = None,
 ) -> Choice:  # fmt: skip
-    """Compile and time the rows, and choose. `sources` are what each engine reads, by its name. `wanted` is the
-    precision that was asked for; "auto": what keeps 40 dB.
+    """Compile and time the candidates, and choose the best. `sources` maps engine names to the model they read.
+    `wanted` is the requested precision; "auto" allows any that keeps 40 dB.
 
-    `folder` is where artifacts may be written, those of each row in a folder of their own. Raises
-    UnsupportedOperationError, with every engine's reason, where no row can be compiled.
+    Artifacts are written below `folder`, one folder per candidate. Raises UnsupportedOperationError with every
+    engine's reason if no candidate compiles.
     """
-    for number, row in enumerate(rows):
-        row.artifact = folder / f"candidate{number}" if folder else None
-    _compile(rows, sources, strategy, stages)
-    usable = [row for row in rows if row.compiled is not None]
+    for number, trial in enumerate(trials):
+        trial.artifact = folder / f"candidate{number}" if folder else None
+    _compile_all(trials, sources, strategy, stages)
+    usable = [trial for trial in trials if trial.compiled is not None]
     if not usable:
-        raise cannot_run({row.engine.name: row.note for row in rows})
+        raise cannot_run({trial.engine.name: trial.note for trial in trials})
     if len(usable) > 1 and strategy != "fast_load":
         compilation = stages.seconds["compile"]
-        allowed = np.inf if strategy == "fast_prediction" else min(compilation, _LONGEST)
+        time_limit = np.inf if strategy == "fast_prediction" else min(compilation, _TIME_LIMIT)
         with stages.stage("measure"):
             try:
-                usable = _measured(usable, inputs(), wanted, outputs, _ROUNDS[strategy], allowed, stages)
-            except PippinError as error:  # no inputs can be made up
-                for row in usable:
-                    row.note = f"not measured: {error}"
-                usable = [row for row in usable if not _checked(row) or row.settings.precision == wanted]
-    return Choice(_best(usable, _LEVEL[strategy]), tuple(usable), tuple(rows))
+                usable = _measure(usable, inputs(), wanted, outputs, _ROUNDS[strategy], time_limit, stages)
+            except PippinError as error:  # no sample inputs
+                for trial in usable:
+                    trial.note = f"not measured: {error}"
+                usable = [trial for trial in usable if not _needs_check(trial) or trial.settings.precision == wanted]
+    return Choice(_best(usable, _TOLERANCE[strategy]), tuple(usable), tuple(trials))
 
 
-def settle(choice: Choice, best: Trial, strategy: str) -> None:
-    """Let go of what was not chosen in the end, and note why."""
-    for row in choice.tried:
-        if row is not best:
-            row.note = row.note or _why(row, best, _LEVEL[strategy])
-            row.compiled = None
+def discard_losers(choice: Choice, best: Trial, strategy: str) -> None:
+    """Release the compiled models of all candidates but `best`, and note why they were not chosen."""
+    for trial in choice.trials:
+        if trial is not best:
+            trial.note = trial.note or _reason(trial, best, _TOLERANCE[strategy])
+            trial.compiled = None
 
 
 def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
-    """The error for a model that each engine refuses."""
+    """The error for a model that every engine declines, with their reasons."""
     lines = [f"{name}: {reason}" for name, reason in reasons.items()]
     return UnsupportedOperationError("\n  ".join(["no engine can run this model", *lines]))
 
 
-def _compile(rows: list[Trial], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:
-    """Compile the rows side by side; for a fast load one after the other, until one is there."""
+def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:
+    """Compile all candidates concurrently; with "fast_load", one after another until one succeeds."""
 
-    def compile_one(row: Trial) -> None:
+    def compile_trial(trial: Trial) -> None:
         started = time.perf_counter()
         try:
-            row.compiled = _compiled(row, sources[row.engine.name])
-            row.compilation = time.perf_counter() - started
+            trial.compiled = _compile_one(trial, sources[trial.engine.name])
+            trial.compilation = time.perf_counter() - started
         except EngineError as error:
-            row.note = str(error)
+            trial.note = str(error)
 
     with stages.stage("compile"):
-        stages.tell("compile", detail=", ".join(dict.fromkeys(row.engine.name for row in rows)))
+        stages.report("compile", detail=", ".join(dict.fromkeys(trial.engine.name for trial in trials)))
         if strategy != "fast_load":
-            with ThreadPoolExecutor(min(len(rows), cpu.cores())) as pool:
-                for number, _ in enumerate(pool.map(compile_one, rows)):
-                    stages.tell("compile", detail=f"{rows[number].engine.name} is done", share=(number + 1) / len(rows))
+            with ThreadPoolExecutor(min(len(trials), cpu.cores())) as pool:
+                for number, _ in enumerate(pool.map(compile_trial, trials)):
+                    stages.report(
+                        "compile", detail=f"{trials[number].engine.name} finished", share=(number + 1) / len(trials)
+                    )
             return
-        for number, row in enumerate(rows):
-            compile_one(row)
-            if row.compiled is not None:
-                for other in rows[number + 1 :]:
-                    other.note = "not tried: the load was to be fast"
+        for number, trial in enumerate(trials):
+            compile_trial(trial)
+            if trial.compiled is not None:
+                for other in trials[number + 1 :]:
+                    other.note = "not tried: the strategy is fast_load"
                 return
 
 
-def _compiled(row: Trial, source: bytes | Path) -> Compiled:
-    """Compile, writing the artifact meanwhile where the disk takes it."""
-    if row.artifact is not None:
+def _compile_one(trial: Trial, source: bytes | Path) -> Compiled:
+    """Compile and write the artifact; if that fails, retry without an artifact."""
+    if trial.artifact is not None:
         try:
-            row.artifact.mkdir(mode=0o700)
-            return row.engine.compile(source, row.settings, row.artifact)
+            trial.artifact.mkdir(mode=0o700)
+            return trial.engine.compile(source, trial.settings, trial.artifact)
         except (OSError, EngineError):
-            row.artifact = None  # and once more without: whether it was the disk cannot be told
-    return row.engine.compile(source, row.settings)
+            trial.artifact = None  # the cause may have been the disk
+    return trial.engine.compile(source, trial.settings)
 
 
-def _checked(row: Trial) -> bool:
-    """Whether its results are compared before they are believed."""
-    return row.settings.precision != "float32" or row.engine.thorough
+def _needs_check(trial: Trial) -> bool:
+    """Whether its results must be compared with a reference run."""
+    return trial.settings.precision != "float32" or trial.engine.thorough
 
 
-def _measured(
-    rows: list[Trial], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, allowed: float, stages: Stages
+def _measure(
+    trials: list[Trial], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, time_limit: float, stages: Stages
 ) -> list[Trial]:
-    """Run the rows; those that can be chosen. Their times are noted, those that cannot get a note.
+    """Time the candidates and return the accurate ones; the others get a note.
 
-    A first sweep runs each row a few times, the engines whose threads go on spinning last, so that nobody is
-    measured beside them. Rounds of all rows follow, where there is time for them. Where one run takes as long as all
-    may, an engine that would compute the same is not run.
+    A first sweep runs each candidate a few times, engines with spinning threads last so that they disturb no other
+    measurement. Further rounds follow while time is left. If one run would use up the time limit, engines that would
+    compute the same result are not run.
     """
     started = time.perf_counter()
     ran: list[tuple[Trial, dict[str, np.ndarray]]] = []
-    for row in sorted(rows, key=lambda row: row.engine.spins):
+    for trial in sorted(trials, key=lambda trial: trial.engine.spins):
         shortest = min((min(other.times) for other, _ in ran), default=0.0)
-        if not _checked(row) and time.perf_counter() - started + shortest > allowed:
-            row.unmeasured = True
+        if not _needs_check(trial) and time.perf_counter() - started + shortest > time_limit:
+            trial.unmeasured = True
             continue
-        stages.tell("measure", detail=f"{row.engine.name}, {row.settings}")
+        stages.report("measure", detail=f"{trial.engine.name}, {trial.settings}")
         try:
-            part = started + allowed * (len(ran) + 1) / len(rows)
-            ran.append((row, _first_runs(row, inputs[0], part - time.perf_counter())))
+            deadline = started + time_limit * (len(ran) + 1) / len(trials)
+            ran.append((trial, _first_runs(trial, inputs[0], deadline - time.perf_counter())))
         except PredictionError as error:
-            row.note = f"failed on made-up inputs: {error}"
+            trial.note = f"failed on sample inputs: {error}"
     if not ran:
-        return [row for row in rows if not _checked(row)] or rows
-    kept = _precise(ran, inputs[1:], wanted, outputs)
-    _race(kept, inputs[0], rounds, allowed - (time.perf_counter() - started), stages)
-    return kept + [row for row in rows if row.unmeasured]
+        return [trial for trial in trials if not _needs_check(trial)] or trials
+    kept = _accurate(ran, inputs[1:], wanted, outputs)
+    _run_rounds(kept, inputs[0], rounds, time_limit - (time.perf_counter() - started), stages)
+    return kept + [trial for trial in trials if trial.unmeasured]
 
 
-def _first_runs(row: Trial, arrays: dict[str, np.ndarray], left: float) -> dict[str, np.ndarray]:
-    """The first run takes memory and does not count, unless it is long and no time is left for another one."""
+def _first_runs(trial: Trial, arrays: dict[str, np.ndarray], left: float) -> dict[str, np.ndarray]:
+    """A warm-up run, which allocates memory, then timed runs. Without time for a second run, the first one counts."""
     started = time.perf_counter()
-    results = _run(row, arrays)
+    results = _run(trial, arrays)
     took = time.perf_counter() - started
     if took > _SHORT and 2 * took > left:
-        row.times.append(took)
+        trial.times.append(took)
     elif took > _SHORT:
-        _timed(row, arrays)
+        _timed_run(trial, arrays)
     else:
-        _in_a_row(row, arrays)
+        _timed_runs(trial, arrays)
     return results
 
 
-def _in_a_row(row: Trial, arrays: dict[str, np.ndarray]) -> None:
-    for _ in range(_IN_A_ROW):
-        _timed(row, arrays)
-        if row.times[-1] > _SHORT:
+def _timed_runs(trial: Trial, arrays: dict[str, np.ndarray]) -> None:
+    for _ in range(_RUNS_PER_ROUND):
+        _timed_run(trial, arrays)
+        if trial.times[-1] > _SHORT:
             break
 
 
-def _precise(
+def _accurate(
     ran: list[tuple[Trial, dict[str, np.ndarray]]], inputs: Inputs, wanted: str, outputs: list[str]
 ) -> list[Trial]:
-    """The rows that compute well enough, on the inputs that they ran on and on some more."""
-    reference = next(((row, results) for row, results in ran if not _checked(row)), None)
-    if reference is None or not any(_checked(row) for row, _ in ran):
-        return [row for row, _ in ran]
+    """The candidates whose results are accurate, on the inputs already run and on further ones."""
+    reference = next(((trial, results) for trial, results in ran if not _needs_check(trial)), None)
+    if reference is None or not any(_needs_check(trial) for trial, _ in ran):
+        return [trial for trial, _ in ran]
     expected = [reference[1], *(_run(reference[0], arrays) for arrays in inputs)]
+    minimum_16_bit = MIN_DB_16_BIT if wanted == "auto" else -np.inf
     kept = []
-    for row, results in ran:
-        if _checked(row):
-            found = [results, *(_run(row, arrays) for arrays in inputs)]
+    for trial, results in ran:
+        if _needs_check(trial):
+            found = [results, *(_run(trial, arrays) for arrays in inputs)]
             pairs = [signal_to_noise(right, own, outputs) for right, own in zip(expected, found, strict=True)]
-            row.noise = {name: min(pair[name] for pair in pairs) for name in outputs}
-            name, worst = min(row.noise.items(), key=lambda item: item[1], default=("", -np.inf))
-            enough = EXACT if row.settings.precision == "float32" else ENOUGH if wanted == "auto" else -np.inf
-            if worst < enough:
-                row.note = f"'{name}' keeps {worst:.1f} dB over the noise; {enough:.0f} are needed"
+            trial.noise = {name: min(pair[name] for pair in pairs) for name in outputs}
+            name, worst = min(trial.noise.items(), key=lambda item: item[1], default=("", -np.inf))
+            minimum = MIN_DB_FLOAT32 if trial.settings.precision == "float32" else minimum_16_bit
+            if worst < minimum:
+                trial.note = f"'{name}' has a signal-to-noise ratio of {worst:.1f} dB; {minimum:.0f} dB is required"
                 continue
-        kept.append(row)
-    return [row for row in kept if row.settings.precision == wanted] or kept
+        kept.append(trial)
+    return [trial for trial in kept if trial.settings.precision == wanted] or kept
 
 
-def _race(rows: list[Trial], arrays: dict[str, np.ndarray], rounds: int, allowed: float, stages: Stages) -> None:
-    """Rounds of runs of those that are near the fastest, as long as there is time for a whole round and more than one
-    to compare.
+def _run_rounds(
+    trials: list[Trial], arrays: dict[str, np.ndarray], rounds: int, time_limit: float, stages: Stages
+) -> None:
+    """Time the candidates near the fastest in rounds, while there is time for a full round and more than one is left.
 
-    The runs of one row in a round stand together, after a pause where another engine's threads spin, and the first of
-    them does not count.
+    Within a round, each candidate's runs are consecutive: wait for another engine's threads to stop spinning, then one
+    warm-up run, then timed runs.
     """
-    racing, before_it = rows, max(rows, key=lambda row: row.engine.spins)
+    remaining, previous = trials, max(trials, key=lambda trial: trial.engine.spins)
     started = time.perf_counter()
-    patience = contention.PATIENCE if math.isinf(allowed) else 0.0
+    max_wait = contention.MAX_WAIT if math.isinf(time_limit) else 0.0
     for number in range(rounds):
-        left = allowed - (time.perf_counter() - started)
-        racing = _within(racing, contention.far_behind(number))
-        if _a_round(racing) > left:
-            racing = _within(racing, contention.FAR_BEHIND)
-        if _a_round(racing) > left or (len(racing) == 1 and contention.settled(racing[0].times)):
+        left = time_limit - (time.perf_counter() - started)
+        remaining = _within(remaining, contention.elimination_factor(number))
+        if _round_seconds(remaining) > left:
+            remaining = _within(remaining, contention.ELIMINATION_FACTOR)
+        if _round_seconds(remaining) > left or (len(remaining) == 1 and contention.is_stable(remaining[0].times)):
             break
-        contention.wait(started + patience, lambda: stages.tell("measure", detail=contention.BUSY))
+        contention.wait_until_uncontended(
+            started + max_wait, lambda: stages.report("measure", detail=contention.WAITING_MESSAGE)
+        )
         if number == 0:
-            for row in racing:
-                row.times.clear() if min(row.times) > _SHORT else None  # what its first run took
-        for row in racing:
-            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}", share=number / rounds)
-            if before_it.engine.spins and before_it.engine is not row.engine:
-                settling.wait()
-            before_it = row
-            _run(row, arrays)
-            _in_a_row(row, arrays)
+            for trial in remaining:
+                trial.times.clear() if min(trial.times) > _SHORT else None  # drop the first sweep
+        for trial in remaining:
+            stages.report("measure", detail=f"{trial.engine.name}, {trial.settings}", share=number / rounds)
+            if previous.engine.spins and previous.engine is not trial.engine:
+                spinning_threads.wait_until_idle()
+            previous = trial
+            _run(trial, arrays)
+            _timed_runs(trial, arrays)
 
 
-def _within(rows: list[Trial], times: float) -> list[Trial]:
-    """Those that took less than so many times as long as the fastest."""
-    fastest = min(min(row.times) for row in rows)
-    return [row for row in rows if min(row.times) < times * fastest]
+def _within(trials: list[Trial], factor: float) -> list[Trial]:
+    """The candidates that take less than `factor` times as long as the fastest."""
+    fastest = min(min(trial.times) for trial in trials)
+    return [trial for trial in trials if min(trial.times) < factor * fastest]
 
 
-def _a_round(rows: list[Trial]) -> float:
-    """About how many seconds a round of these takes."""
-    return sum(settling.USUAL + min(row.times) * (_IN_A_ROW if row.times[-1] < _SHORT else 2) for row in rows)
+def _round_seconds(trials: list[Trial]) -> float:
+    """Estimated seconds for one round."""
+    return sum(
+        spinning_threads.TYPICAL_SECONDS + min(trial.times) * (_RUNS_PER_ROUND if trial.times[-1] < _SHORT else 2)
+        for trial in trials
+    )
 
 
-def _run(row: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    assert row.compiled is not None
-    return row.compiled.run(arrays)
+def _run(trial: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    assert trial.compiled is not None
+    return trial.compiled.run(arrays)
 
 
-def _timed(row: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _timed_run(trial: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     started = time.perf_counter()
-    results = _run(row, arrays)
-    row.times.append(time.perf_counter() - started)
+    results = _run(trial, arrays)
+    trial.times.append(time.perf_counter() - started)
     return results
 
 
-def _best(rows: list[Trial], level: float) -> Trial:
-    measured = [row for row in rows if row.seconds is not None]
+def _best(trials: list[Trial], tolerance: float) -> Trial:
+    measured = [trial for trial in trials if trial.seconds is not None]
     if not measured:
-        return rows[0]
-    fastest = min(row.seconds or 0.0 for row in measured)
-    near = [row for row in measured if (row.seconds or 0.0) <= fastest * (1 + level)]
-    # An engine that there was no time to run, and that computes the same, counts as level with the fastest.
-    same = {row.settings.precision for row in near}
-    near += [row for row in rows if row.unmeasured and {row.settings.precision} == same]
-    return min(near, key=lambda row: (row.engine.load_rank, row.compilation or 0.0))
+        return trials[0]
+    fastest = min(trial.seconds or 0.0 for trial in measured)
+    near = [trial for trial in measured if (trial.seconds or 0.0) <= fastest * (1 + tolerance)]
+    # A candidate that was not run for lack of time counts as tied if it computes in the same precision.
+    same = {trial.settings.precision for trial in near}
+    near += [trial for trial in trials if trial.unmeasured and {trial.settings.precision} == same]
+    return min(near, key=lambda trial: (trial.engine.load_rank, trial.compilation or 0.0))
 
 
-def _why(row: Trial, best: Trial, level: float) -> str:
-    if row.unmeasured or best.unmeasured:
-        return f"one run takes as long as all may; {best.engine.name} loads faster, or computes faster"
-    if row.seconds is None or best.seconds is None:
-        return "another engine comes first"
-    if row.seconds <= best.seconds * (1 + level):
-        return f"level with {best.engine.name}, which loads faster"
-    return f"{row.seconds / best.seconds:.2f} times as long as {best.engine.name} {best.settings.precision}"
+def _reason(trial: Trial, best: Trial, tolerance: float) -> str:
+    if trial.unmeasured or best.unmeasured:
+        return f"no time to measure every engine; {best.engine.name} loads faster or was faster"
+    if trial.seconds is None or best.seconds is None:
+        return "not measured; another engine has priority"
+    if trial.seconds <= best.seconds * (1 + tolerance):
+        return f"tied with {best.engine.name}, which loads faster"
+    return f"takes {trial.seconds / best.seconds:.2f} times as long as {best.engine.name} {best.settings.precision}"

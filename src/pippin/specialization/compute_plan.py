@@ -1,4 +1,4 @@
-"""Plan: what a specialization decided, operation by operation, with the measured candidates and the reasons."""
+"""Compute plan: the result of a specialization: segments, measured candidates, and device and reasons by operation."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to run the model (or a segment of it) that was tried, or why it was not."""
+    """An engine with settings that was considered for the model or one of its segments."""
 
     engine: str
     device: str
     precision: str
     threads: int | None = None
     seconds: float | None = None
-    """What one prediction takes, the lower quartile of some; None where it was not measured."""
+    """Latency of one prediction, lower quartile; None if not measured."""
     throughput: float | None = None
-    """Predictions in a second with one in flight on each core; only measured for fast predictions."""
+    """Predictions per second with one in flight per core; measured only by the strategy "fast_prediction"."""
     compilation: float | None = None
-    """Seconds that its compilation took."""
+    """Compilation time in seconds."""
     signal_to_noise: Mapping[str, float] = field(default_factory=dict)
-    """In dB against the float32 run, by output, where it computes in another precision."""
+    """Signal-to-noise ratio against the float32 run in dB, by output; empty if not compared."""
     note: str = ""
-    """Why it was not chosen, or not tried."""
+    """Why it was not chosen or not tried."""
     streams: int | None = None
-    """Predictions that it computes side by side; None where it is made for one."""
+    """Number of concurrent predictions it is compiled for; None for one at a time."""
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
@@ -35,20 +35,20 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class PlannedOperation:
-    """One operation of the program (or layer of the network)."""
+    """One operation of a program or layer of a network."""
 
     name: str
     kind: str
     device: str
-    """Where it is planned to run; "" for a constant, which is computed once, at load."""
+    """Planned device; "" for a constant, which is computed at load."""
     engine: str
     segment: int
     cost: float
-    """Its estimated share of the prediction, 0 to 1."""
+    """Estimated share of the prediction's cost, 0 to 1."""
     supported: tuple[str, ...] = ()
-    """The devices that could run it."""
+    """Devices that could run it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why each other device and engine does not run it."""
+    """Why other devices and engines do not run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +60,25 @@ class PlannedSegment:
     threads: int | None
     operations: int
     streams: tuple[int, ...] = ()
-    """Its other forms, for so many predictions at once; (1,): they are computed one after the other."""
+    """Stream counts of its concurrent variants; (1,) means predictions are serialized."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComputePlan:
-    """What a specialization decided. `model.compute_plan` gives it."""
+    """The result of a specialization, available as `model.compute_plan`."""
 
     function: str
     segments: tuple[PlannedSegment, ...]
     candidates: tuple[Candidate, ...]
     operations: tuple[PlannedOperation, ...]
     precision: str
-    """What float16 values are computed in, and why."""
+    """The precision used for float16 values, and why."""
     stages: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of each stage of the specialization."""
+    """Seconds spent in each stage of the specialization."""
     measured: Mapping[str, float] = field(default_factory=dict)
-    """Measured seconds by operation, where the plan was profiled."""
+    """Profiled seconds by operation; empty unless profiled."""
 
     def share(self, device: str) -> float:
-        """The estimated share of the work that a device ("cpu", "gpu", "neuralEngine") or an engine does, 0 to 1."""
+        """Estimated share of the cost on a device ("cpu", "gpu", "neuralEngine") or engine, 0 to 1."""
         total = sum(op.cost for op in self.operations)
         return sum(op.cost for op in self.operations if device in (op.device, op.engine)) / total if total else 0.0

@@ -1,8 +1,8 @@
-"""ConcurrencyChoice: in which form a model is computed while many predictions are under way.
+"""Concurrency: chooses the settings used under load: threads per prediction and number of streams.
 
-Fast predictions measure it, and what was found decides between engines that are level for one; with the default
-strategy a rule decides: a prediction that takes long enough for several threads to help is computed by one thread each.
-`bench/in_flight.py` shows what that is worth.
+The strategy "fast_prediction" measures them; the results also decide between engines with nearly the same latency. The
+default strategy uses a rule: predictions long enough to gain from several threads use the engine's concurrent settings.
+`bench/in_flight.py` measures the gain.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import numpy as np
 from ..devices import cpu
 from ..engines import Compiled, Settings
 from ..errors import EngineError, PippinError
-from . import contention, settling
+from . import contention, spinning_threads
 from .candidates import Choice, Trial
+from .concurrency_variants import Serialized
 from .progress import Stages
-from .variants import Serialized
 
-# Seconds; the forms of a shorter prediction do not differ, or it is over before another one comes.
-SHORT = 200e-6
+# Seconds. For shorter predictions, the variants perform alike, or one prediction ends before the next starts.
+SHORT_PREDICTION = 200e-6
 _ROUNDS = 7
-_AT_LEAST = 0.2  # seconds of each in a round
-_FEWEST = 3  # predictions of each caller in a round
-_LONGEST = 20.0  # seconds after which no further round begins
-# Engines this near to the fastest for one are judged by what they do for many as well.
+_MIN_SECONDS = 0.2  # for each variant in a round
+_MIN_PREDICTIONS = 3  # for each caller in a round
+_TIME_LIMIT = 20.0  # seconds after which no further round starts
+# Candidates within this factor of the lowest latency are also compared by throughput.
 _NEAR = 1.05
 
 Arrays = dict[str, np.ndarray]
@@ -39,40 +39,44 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyChoice:
+    """The chosen candidate and its settings under load."""
+
     best: Trial
-    """The candidate that is chosen, with what many at once have shown."""
+    """The chosen candidate, throughput considered."""
     settings: tuple[Settings, ...] = ()
-    made: Mapping[Settings, Compiled] = field(default_factory=dict)
-    tried: tuple[Trial, ...] = ()
+    compiled: Mapping[Settings, Compiled] = field(default_factory=dict)
+    trials: tuple[Trial, ...] = ()
 
 
 def choose_concurrency(
     choice: Choice, sources: Mapping[str, bytes | Path], inputs: Callable[[], list[Arrays]], strategy: str,
-    stages: Stages, several: bool = False,
+    stages: Stages, multithreaded: bool = False,
 ) -> ConcurrencyChoice:  # fmt: skip
-    """The forms for many predictions at once, of what was chosen for one or of another candidate that is as fast;
-    `several` says that threads are known to help one prediction, however short it is."""
-    shortest = 0.0 if several else SHORT
+    """Choose settings for concurrent predictions, for the best candidate or another one with nearly its latency.
+
+    `multithreaded` means that threads are known to help even a short prediction.
+    """
+    shortest = 0.0 if multithreaded else SHORT_PREDICTION
     best, cores = choice.best, cpu.cores()
     if cores < 2 or strategy == "fast_load":
         return ConcurrencyChoice(best)
     try:
         if strategy == "fast_prediction":
             with stages.stage("measure"):
-                return _measured(choice, sources, inputs()[0], cores, stages, shortest)
-        took = math.inf if best.unmeasured else _seconds(best, inputs)  # what there was no time to run is long
-    except PippinError:  # no inputs can be made up
+                return _measure(choice, sources, inputs()[0], cores, stages, shortest)
+        took = math.inf if best.unmeasured else _seconds(best, inputs)  # if there was no time to run it, it is long
+    except PippinError:  # no sample inputs
         return ConcurrencyChoice(best)
     return ConcurrencyChoice(best, best.engine.concurrent_settings(best.settings, cores) if took >= shortest else ())
 
 
 def _seconds(best: Trial, inputs: Callable[[], list[Arrays]]) -> float:
-    """What one prediction takes; of an only candidate, nothing was measured yet."""
+    """Latency of one prediction; a single candidate was not measured before."""
     if best.seconds is not None:
         return best.seconds
     assert best.compiled is not None
     arrays = inputs()[0]
-    best.compiled.run(arrays)  # the first one is slower
+    best.compiled.run(arrays)  # warm-up
     started = time.perf_counter()
     best.compiled.run(arrays)
     return time.perf_counter() - started
@@ -80,136 +84,145 @@ def _seconds(best: Trial, inputs: Callable[[], list[Arrays]]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Contender:
-    """A candidate, and its forms for many at once."""
+    """A candidate and its concurrent variants."""
 
-    alone: Trial
-    forms: tuple[Trial, ...]
-
-    @property
-    def form(self) -> Trial:
-        """The best one; of equals, the same as for one, which takes no further memory."""
-        return max((self.alone, *self.forms), key=lambda row: row.throughput or 0.0)
+    single: Trial
+    variants: tuple[Trial, ...]
 
     @property
-    def worth(self) -> float:
-        """The speed for many, and twice the speed for one: what is lost there must be gained twice here."""
-        return (self.form.throughput or 0.0) / (self.alone.seconds or 1.0) ** 2
+    def best(self) -> Trial:
+        """The one with the highest throughput; on a tie the candidate itself, which needs no more memory."""
+        return max((self.single, *self.variants), key=lambda trial: trial.throughput or 0.0)
+
+    @property
+    def score(self) -> float:
+        """Throughput over latency squared: a loss in latency must be outweighed twice by throughput."""
+        return (self.best.throughput or 0.0) / (self.single.seconds or 1.0) ** 2
 
 
-def _measured(
+def _measure(
     choice: Choice, sources: Mapping[str, bytes | Path], arrays: Arrays, cores: int, stages: Stages, shortest: float
 ) -> ConcurrencyChoice:
     fastest = _seconds(choice.best, lambda: [arrays])
     contenders = [
-        _Contender(row, _forms(row, sources[row.engine.name], cores, stages) if fastest >= shortest else ())
-        for row in choice.usable
-        if row is choice.best or (row.seconds or math.inf) <= _NEAR * fastest
+        _Contender(
+            trial, _compile_variants(trial, sources[trial.engine.name], cores, stages) if fastest >= shortest else ()
+        )
+        for trial in choice.usable
+        if trial is choice.best or (trial.seconds or math.inf) <= _NEAR * fastest
     ]
-    forms = [form for each in contenders for form in each.forms]
-    racing = [each.alone for each in contenders] + [form for form in forms if form.compiled]
-    others = [row for row in choice.usable if all(row is not each.alone for each in contenders)]
-    _race(racing, others, arrays, cores, stages)
-    winner = max(contenders, key=lambda each: each.worth)
+    variants = [variant for each in contenders for variant in each.variants]
+    remaining = [each.single for each in contenders] + [variant for variant in variants if variant.compiled]
+    others = [trial for trial in choice.usable if all(trial is not each.single for each in contenders)]
+    _run_rounds(remaining, others, arrays, cores, stages)
+    winner = max(contenders, key=lambda each: each.score)
     for each in contenders:
         _explain(each, winner)
-    kept = _kept(winner)
-    made = {form.settings: form.compiled for form in kept if form.compiled is not None}
-    for form in forms:
-        form.compiled = None
-    return ConcurrencyChoice(winner.alone, tuple(form.settings for form in kept), made, tuple(forms))
+    kept = _variants_to_keep(winner)
+    compiled = {variant.settings: variant.compiled for variant in kept if variant.compiled is not None}
+    for variant in variants:
+        variant.compiled = None
+    return ConcurrencyChoice(winner.single, tuple(variant.settings for variant in kept), compiled, tuple(variants))
 
 
-def _forms(row: Trial, source: bytes | Path, cores: int, stages: Stages) -> tuple[Trial, ...]:
-    """Compiled, those that can be; one of a single stream computes one prediction after the other."""
-    assert row.compiled is not None
-    forms = [Trial(row.engine, replace(row.settings, streams=1), Serialized(row.compiled))]
-    for settings in row.engine.concurrent_settings(row.settings, cores):
-        form = Trial(row.engine, settings)
-        stages.tell("measure", detail=f"{row.engine.name}, {settings}")
+def _compile_variants(trial: Trial, source: bytes | Path, cores: int, stages: Stages) -> tuple[Trial, ...]:
+    """The serialized variant and the engine's concurrent settings, compiled; failures are noted."""
+    assert trial.compiled is not None
+    variants = [Trial(trial.engine, replace(trial.settings, streams=1), Serialized(trial.compiled))]
+    for settings in trial.engine.concurrent_settings(trial.settings, cores):
+        variant = Trial(trial.engine, settings)
+        stages.report("measure", detail=f"{trial.engine.name}, {settings}")
         started = time.perf_counter()
         try:
-            form.compiled = row.engine.compile(source, settings)
-            form.compilation = time.perf_counter() - started
+            variant.compiled = trial.engine.compile(source, settings)
+            variant.compilation = time.perf_counter() - started
         except EngineError as error:
-            form.note = str(error)
-        forms.append(form)
-    return tuple(forms)
+            variant.note = str(error)
+        variants.append(variant)
+    return tuple(variants)
 
 
-def _race(rows: list[Trial], others: list[Trial], arrays: Arrays, callers: int, stages: Stages) -> None:
-    """Note the throughput of each, from rounds in turn; those far behind leave early, and others, which are not to be
-    chosen, run once."""
-    rates: dict[int, list[float]] = {id(row): [] for row in [*rows, *others]}
-    racing, before_it = [*rows, *others], max(rows, key=lambda row: row.engine.spins)
+def _run_rounds(trials: list[Trial], others: list[Trial], arrays: Arrays, callers: int, stages: Stages) -> None:
+    """Measure throughput in interleaved rounds, dropping slow trials early. `others` cannot win and run once."""
+    rates: dict[int, list[float]] = {id(trial): [] for trial in [*trials, *others]}
+    remaining, previous = [*trials, *others], max(trials, key=lambda trial: trial.engine.spins)
     started = time.perf_counter()
     for number in range(_ROUNDS):
-        if time.perf_counter() - started > _LONGEST:
+        if time.perf_counter() - started > _TIME_LIMIT:
             break
-        contention.wait(started + contention.PATIENCE, lambda: stages.tell("measure", detail=contention.BUSY))
-        for row in racing:
-            stages.tell("measure", detail=f"{row.engine.name}, {row.settings}, many at once", share=number / _ROUNDS)
-            if before_it.engine.spins and before_it.engine is not row.engine:
-                settling.wait()
-            before_it = row
-            rates[id(row)].append(rate(row, arrays, callers))
-        most = max(max(rates[id(row)]) for row in rows)
-        racing = [row for row in rows if max(rates[id(row)]) * contention.far_behind(number + 1) > most]
-    for row in [*rows, *others]:
-        row.throughput = contention.typical_rate(rates[id(row)])
+        contention.wait_until_uncontended(
+            started + contention.MAX_WAIT, lambda: stages.report("measure", detail=contention.WAITING_MESSAGE)
+        )
+        for trial in remaining:
+            stages.report(
+                "measure", detail=f"{trial.engine.name}, {trial.settings}, under load", share=number / _ROUNDS
+            )
+            if previous.engine.spins and previous.engine is not trial.engine:
+                spinning_threads.wait_until_idle()
+            previous = trial
+            rates[id(trial)].append(measure_throughput(trial, arrays, callers))
+        most = max(max(rates[id(trial)]) for trial in trials)
+        remaining = [
+            trial for trial in trials if max(rates[id(trial)]) * contention.elimination_factor(number + 1) > most
+        ]
+    for trial in [*trials, *others]:
+        trial.throughput = contention.typical_rate(rates[id(trial)])
 
 
-def rate(row: Trial, arrays: Arrays, callers: int) -> float:
-    """Predictions in a second, from so many threads.
+def measure_throughput(trial: Trial, arrays: Arrays, callers: int) -> float:
+    """Predictions per second from this number of threads.
 
-    Counted while all of them are at it, to the fraction of a prediction: the first of each makes the stream that it
-    runs in, and who is left alone at the end is faster.
+    Only the time in which all threads are running counts, to fractions of a prediction: a thread's first prediction
+    creates its stream, and a thread still running after the others is faster.
     """
-    assert row.compiled is not None
-    run = row.compiled.run
+    assert trial.compiled is not None
+    run = trial.compiled.run
     ended: list[list[float]] = [[] for _ in range(callers)]
     ready, failed = Barrier(callers), Event()
 
-    def call(mine: list[float]) -> None:
+    def call(times: list[float]) -> None:
         try:
             try:
                 run(arrays)
             finally:
                 ready.wait()
             started = now = time.perf_counter()
-            while (now - started < _AT_LEAST or min(map(len, ended)) < _FEWEST) and not failed.is_set():
+            while (now - started < _MIN_SECONDS or min(map(len, ended)) < _MIN_PREDICTIONS) and not failed.is_set():
                 run(arrays)
                 now = time.perf_counter()
-                mine.append(now)
+                times.append(now)
         except BaseException:
-            failed.set()  # nobody waits for what this one would have done
+            failed.set()  # stop the other callers
             raise
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(call, ended))
-    window = [max(mine[0] for mine in ended), min(mine[-1] for mine in ended)]
-    counts = [np.ptp(np.interp(window, mine, range(len(mine)))) for mine in ended]
+    window = [max(times[0] for times in ended), min(times[-1] for times in ended)]
+    counts = [np.ptp(np.interp(window, times, range(len(times)))) for times in ended]
     return float(sum(counts)) / (window[1] - window[0])
 
 
-def _kept(winner: _Contender) -> tuple[Trial, ...]:
-    """Of several forms, those for fewer at once stay beside the one for most."""
-    if winner.form is winner.alone:
+def _variants_to_keep(winner: _Contender) -> tuple[Trial, ...]:
+    """The variants to keep: the best one and those with fewer streams."""
+    if winner.best is winner.single:
         return ()
-    if winner.form is winner.forms[0]:
-        return winner.forms[:1]
-    most = winner.form.settings.streams or 0
-    return tuple(form for form in winner.forms[1:] if form.compiled and (form.settings.streams or 0) <= most)
+    if winner.best is winner.variants[0]:
+        return winner.variants[:1]
+    most = winner.best.settings.streams or 0
+    return tuple(
+        variant for variant in winner.variants[1:] if variant.compiled and (variant.settings.streams or 0) <= most
+    )
 
 
 def _explain(contender: _Contender, winner: _Contender) -> None:
-    alone = contender.alone
-    for form in contender.forms:
-        if form.throughput is not None and alone.throughput:
-            chosen = "" if contender is winner and form is winner.form else ", not chosen"
-            times = form.throughput / alone.throughput
-            form.note = f"for many at once{chosen}: {times:.2f} times as many a second"
+    single = contender.single
+    for variant in contender.variants:
+        if variant.throughput is not None and single.throughput:
+            chosen = "" if contender is winner and variant is winner.best else ", not chosen"
+            times = variant.throughput / single.throughput
+            variant.note = f"under load{chosen}: {times:.2f} times the throughput"
     if contender is not winner:
-        alone.note = (
-            f"near {winner.alone.engine.name} for one ({(alone.seconds or 0) / (winner.alone.seconds or 1):.2f} times "
-            f"as long), {(contender.form.throughput or 0) / (winner.form.throughput or 1):.2f} times as many at once"
+        single.note = (
+            f"against {winner.single.engine.name}: {(single.seconds or 0) / (winner.single.seconds or 1):.2f} times "
+            f"the latency, {(contender.best.throughput or 0) / (winner.best.throughput or 1):.2f} times the throughput"
         )

@@ -1,8 +1,8 @@
-"""Moments: what is measured on a machine that others use too, said of the machine as it is when they do not.
+"""Contention: timing on a shared machine: repeats until samples come from uncontended periods.
 
-A virtual machine shows moments, of half a second to twenty, in which two threads are as slow as one (its two processors
-are halves of one core then). What ran in such a moment is up to twice as slow, and who judges by it chooses what suits
-the neighbours: a form with one thread, where two are faster at all other times.
+A virtual machine has contended periods of 0.5 to 20 s in which two threads are as slow as one, because its two
+processors are halves of one core. Code timed in such a period is up to twice as slow. Settings chosen from those times
+suit the neighbours' load: one thread, for example, although two are faster at all other times.
 """
 
 from __future__ import annotations
@@ -14,52 +14,54 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ..devices import cpu
-from . import settling
+from . import spinning_threads
 
-FAR_BEHIND = 1.3
-_MOMENT = 2.0  # times slower is what ran in one
-_ROUNDS = 3  # after which each has been seen in another moment
+ELIMINATION_FACTOR = 1.3
+"""A candidate this many times slower than the fastest is not run again."""
+_CONTENTION_FACTOR = 2.0  # how much slower a contended run can be
+_LENIENT_ROUNDS = 3  # by then, each candidate has been measured in more than one period
 
-PATIENCE = 10.0  # seconds that a thorough race waits in all, until the machine is its own
-BUSY = "waiting, since others use this machine now"
-_STEP = 0.1
-_SHARED = 1.15  # times longer than alone; 1.0 to 1.1 is usual on two cores that are ours, up to 2 on halves of one
-# Products so small that no library shares them out to threads of its own: a millisecond of multiply-adds in registers.
+MAX_WAIT = 10.0
+"""Seconds that a "fast_prediction" race waits in total for an uncontended machine."""
+WAITING_MESSAGE = "waiting: other processes are using the CPU"
+_INTERVAL = 0.1  # seconds
+_CONTENDED_RATIO = 1.15  # two threads against one: 1.0 to 1.1 is usual on two free cores, up to 2 on halves of one core
+# Products small enough that no library splits them across its own threads: 1 ms of multiply-adds in registers.
 _LEFT, _RIGHT = (200, 64, 64), (64, 64)
 
 
-def typical(seconds: Sequence[float]) -> float:
-    """Of the seconds that the same work took, the lower quartile."""
+def typical_time(seconds: Sequence[float]) -> float:
+    """Lower quartile of repeated times."""
     return float(np.quantile(seconds, 0.25))
 
 
-def settled(seconds: Sequence[float]) -> bool:
-    """Whether what is typical of them is near the least of them, so that they are not all from such a moment."""
-    return typical(seconds) < FAR_BEHIND * min(seconds)
+def is_stable(seconds: Sequence[float]) -> bool:
+    """Whether the lower quartile is near the minimum, so the times are not all from a contended period."""
+    return typical_time(seconds) < ELIMINATION_FACTOR * min(seconds)
 
 
 def typical_rate(rates: Sequence[float]) -> float:
-    """Of the rates at which the same work was done, the upper quartile."""
+    """Upper quartile of repeated rates."""
     return float(np.quantile(rates, 0.75))
 
 
-def far_behind(rounds: int) -> float:
-    """Who is so many times slower than the fastest after this many rounds need not run again."""
-    return FAR_BEHIND if rounds >= _ROUNDS else FAR_BEHIND * _MOMENT
+def elimination_factor(rounds: int) -> float:
+    """How many times slower than the fastest a candidate must be after `rounds` rounds to be dropped."""
+    return ELIMINATION_FACTOR if rounds >= _LENIENT_ROUNDS else ELIMINATION_FACTOR * _CONTENTION_FACTOR
 
 
-def wait(until: float, tell: Callable[[], object]) -> None:
-    """Return when two threads are as fast as one, or at `until` (of `time.perf_counter`); call `tell` while waiting."""
-    while time.perf_counter() < until and cpu.cores() > 1:
-        settling.wait()
-        if not shared():
+def wait_until_uncontended(deadline: float, waiting: Callable[[], object]) -> None:
+    """Wait until two threads are as fast as one, or `deadline` (`time.perf_counter`). Calls `waiting` at each retry."""
+    while time.perf_counter() < deadline and cpu.cores() > 1:
+        spinning_threads.wait_until_idle()
+        if not is_contended():
             return
-        tell()
-        time.sleep(_STEP)
+        waiting()
+        time.sleep(_INTERVAL)
 
 
-def shared() -> bool:
-    """Whether work takes longer now while another thread does the same."""
+def is_contended() -> bool:
+    """Whether two threads doing the same work are slower than one."""
     left, right = np.ones(_LEFT, np.float32), np.ones(_RIGHT, np.float32)
 
     def took(_: int = 0) -> float:
@@ -69,4 +71,4 @@ def shared() -> bool:
 
     with ThreadPoolExecutor(2) as pool:
         both = min(max(pool.map(took, range(2))) for _ in range(4))
-    return both > _SHARED * min(took() for _ in range(4))
+    return both > _CONTENDED_RATIO * min(took() for _ in range(4))

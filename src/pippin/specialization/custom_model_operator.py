@@ -1,6 +1,6 @@
-"""Custom models: a node that is a whole custom model, for the Python engine: features in, features out.
+"""Custom model operator: runs a custom model as one node of the Python engine, arrays in and arrays out.
 
-It stands here, and not beside the engine, since what it decodes and encodes are features.
+It lives here rather than with the engine because it decodes and encodes features.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _NODE = "CustomModel"
 
 
 class CustomModelCode:
-    """One custom model of a loaded model. Raises UnsupportedModelError where its class is not registered, and
-    CompilationError where it cannot be made."""
+    """An instance of a registered custom model class. Raises UnsupportedModelError if the class is not registered,
+    CompilationError if its constructor fails."""
 
     def __init__(self, class_name: str, parameters: Mapping[str, Any], weights: Sequence[np.ndarray]) -> None:
         from ..format.description import read_description
@@ -32,7 +32,7 @@ class CustomModelCode:
 
         message = messages("Model").Model.FromString(base64.b64decode(parameters["specification"]))
         function = read_description(message).function()
-        given = {
+        values = {
             name: getattr(value, value.WhichOneof("value")) if value.WhichOneof("value") else None
             for name, value in message.customModel.parameters.items()
         }
@@ -41,37 +41,41 @@ class CustomModelCode:
         self._decode = make_decode(function.inputs, inputs, None)
         described = {feature.name: feature for feature in function.outputs}
         self._encoders = [(port, make_encoder(described[port.name], port)) for port in self._outputs]
-        made = class_of(class_name)
+        model_class = class_of(class_name)
         try:
-            self._model = made(given, function)
+            self._model = model_class(values, function)
         except PippinError:
             raise
-        except Exception as error:  # whatever the class raises
+        except Exception as error:  # user code
             raise CompilationError(
-                f"the custom model '{class_name}' cannot be made: {type(error).__name__}: {error}"
+                f"the custom model '{class_name}' cannot be created: {type(error).__name__}: {error}"
             ) from error
 
     def output_shapes(self, shapes: Sequence[Shape], outputs: int) -> list[Shape]:
         return [port.type.shape or () for port in self._outputs for _ in port.tensors]
 
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Raises PredictionError where the class fails, or gives what was not described."""
+        """Raises PredictionError if the class fails, or if its result does not match the model description."""
         arrays = dict(zip(self._tensors, inputs, strict=True))
         features = self._decode(arrays)
         try:
-            found = self._model.predict(features)
-        except Exception as error:  # whatever the class raises
+            returned = self._model.predict(features)
+        except Exception as error:  # user code
             raise PredictionError(f"{type(error).__name__}: {error}") from error
-        if not isinstance(found, Mapping):
-            raise PredictionError(f"it gave a {type(found).__name__}; a value for each output is needed")
+        if not isinstance(returned, Mapping):
+            raise PredictionError(
+                f"the custom model returned {type(returned).__name__}; it must return one value for each output"
+            )
         results: list[np.ndarray] = []
         for port, encode in self._encoders:
-            if port.name not in found:
-                raise PredictionError(f"it gave no '{port.name}' (it gave: {', '.join(map(str, found))})")
+            if port.name not in returned:
+                raise PredictionError(
+                    f"the custom model returned no '{port.name}' (it returned: {', '.join(map(str, returned))})"
+                )
             try:
-                value: Any = encode(found[port.name])
+                value: Any = encode(returned[port.name])
             except FeatureError as error:
-                raise PredictionError(f"its output {error}") from error
+                raise PredictionError(f"output {error}") from error
             results += value if port.keys is not None else [value]
         return results
 

@@ -1,4 +1,4 @@
-"""Operations: the compute plan of each operation of the program, from that of the nodes it was lowered to."""
+"""Planned operations: maps the segments of ONNX nodes back to the operations of the program."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def planned_operations(
     nodes: Sequence[Collection[str] | None],
     declined: Mapping[str, Mapping[str, str]],
 ) -> tuple[PlannedOperation, ...]:
-    """The operations (or layers) of the program in order. `nodes` are the names of each segment's ONNX nodes; an
-    operation belongs to the segment that has most of its nodes."""
-    where: dict[str, Counter[int]] = {}
+    """The program's operations (or layers) in order. `nodes` are the names of each segment's ONNX nodes; an operation
+    is assigned to the segment with most of its nodes."""
+    segment_votes: dict[str, Counter[int]] = {}
     if len(segments) > 1:
         for number, names in enumerate(nodes):
             for name in names or ():
-                where.setdefault(name.rpartition("/")[0], Counter())[number] += 1
+                segment_votes.setdefault(name.rpartition("/")[0], Counter())[number] += 1
     refusals: dict[str, dict[str, str]] = {}
     for engine, reasons in declined.items():
         for name, reason in reasons.items():
@@ -33,16 +33,18 @@ def planned_operations(
         for device in all_compute_devices()
         if not device.available
     }
-    there = tuple(device.kind for device in all_compute_devices() if device.available)
+    available = tuple(device.kind for device in all_compute_devices() if device.available)
     planned = []
     for op in lowered.sources:
         if op.constant:
             planned.append(PlannedOperation(op.name, op.kind, "", "", 0, 0.0))
             continue
-        number = where[op.name].most_common(1)[0][0] if op.name in where else 0
+        number = segment_votes[op.name].most_common(1)[0][0] if op.name in segment_votes else 0
         segment = segments[number]
         reasons = absent | refusals.get(op.name, {})
         planned.append(
-            PlannedOperation(op.name, op.kind, segment.settings.device, segment.engine, number, op.cost, there, reasons)
+            PlannedOperation(
+                op.name, op.kind, segment.settings.device, segment.engine, number, op.cost, available, reasons
+            )
         )
     return tuple(planned)

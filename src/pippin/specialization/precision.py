@@ -1,5 +1,8 @@
-"""Precision: what a program declares float32 is computed in float32; what it declares float16 may be computed in a
-16-bit type where that is measured to be good enough."""
+"""Precision: the signal-to-noise ratio of a run against a reference run, and the ratios required.
+
+Values declared float32 are computed in float32. Values declared float16 may be computed in a 16-bit type if its
+measured error is small enough.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
-ENOUGH = 40.0
-"""dB that a 16-bit run must have against the float32 run, on every output."""
-EXACT = 70.0
-"""dB that a float32 run must have against that of another engine, where its kernels are not trusted by themselves."""
+MIN_DB_16_BIT = 40.0
+"""Minimum dB of a 16-bit run against the float32 run, on every output."""
+MIN_DB_FLOAT32 = 70.0
+"""Minimum dB of a float32 run against another engine, for engines whose kernels are checked."""
 
 
 def signal_to_noise(
     reference: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], names: list[str]
 ) -> dict[str, float]:
-    """10 log10 of the power of each output over the power of its error, in dB; infinite where they are equal.
+    """Signal-to-noise ratio by output in dB: 10 log10(signal power / error power); infinite if equal.
 
-    An output of integers or booleans must be equal. Values that are not finite must be the same.
+    Integer and boolean outputs and non-finite values must match exactly, or the ratio is -infinity.
     """
-    return {name: _one(np.asarray(reference[name]), np.asarray(found[name])) for name in names}
+    return {name: _decibels(np.asarray(reference[name]), np.asarray(found[name])) for name in names}
 
 
-def _one(reference: np.ndarray, found: np.ndarray) -> float:
+def _decibels(reference: np.ndarray, found: np.ndarray) -> float:
     if reference.shape != found.shape:
         return -np.inf
     if not np.issubdtype(reference.dtype, np.floating):

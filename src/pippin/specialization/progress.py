@@ -1,4 +1,4 @@
-"""Progress: what a specialization is at, for people who wait."""
+"""Progress: reports the stages of a specialization, records their times and checks for cancellation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .. import trace
 from ..errors import SpecializationCancelled
 from ..support.cancellation import Cancellation
 
-# The stages in order, with the share of the whole that each is expected to take.
+# Stages in order, with their expected share of the total time.
 _SHARES = {"read": 0.03, "lower": 0.15, "segment": 0.02, "compile": 0.4, "measure": 0.25, "store": 0.15}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One report. `share` of the specialization is done, 0 to 1; `seconds_left` is an estimate from the pace so far."""
+    """One progress report. `share` is the fraction done, 0 to 1; `seconds_left` is extrapolated from it."""
 
     stage: str
-    """ "wait" (another process specializes the same model), "read", "lower", "segment", "compile", "measure",
-    "store", "load" (from the cache), "done"."""
+    """ "wait" (another process is specializing the same model), "read", "lower", "segment", "compile", "measure",
+    "store", "load" (from the cache) or "done"."""
     share: float
     seconds_left: float | None
     segment: int = 0
@@ -30,7 +30,7 @@ class Progress:
 
 
 class Stages:
-    """Goes through the stages: reports each, notes its time, records it in the trace, stops where it is cancelled."""
+    """Reports each stage, records its time and a trace span, and raises once cancelled."""
 
     def __init__(
         self, report: Callable[[Progress], object] | None = None, cancellation: Cancellation | None = None
@@ -43,7 +43,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str, segments: int = 1) -> Iterator[None]:
-        self.tell(name, segments=segments)
+        self.report(name, segments=segments)
         started = time.perf_counter()
         try:
             with trace.span(name):
@@ -52,8 +52,8 @@ class Stages:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
             self._done = min(self._done + _SHARES.get(name, 0.0), 1.0)
 
-    def tell(self, stage: str, segment: int = 0, segments: int = 1, detail: str = "", share: float = 0.0) -> None:
-        """Report; `share` of the stage itself is done. Raises SpecializationCancelled."""
+    def report(self, stage: str, segment: int = 0, segments: int = 1, detail: str = "", share: float = 0.0) -> None:
+        """Send a report; `share` is the fraction of the stage done. Raises SpecializationCancelled."""
         if self._cancellation is not None and self._cancellation.cancelled:
             raise SpecializationCancelled("the specialization was cancelled")
         if self._report is None:

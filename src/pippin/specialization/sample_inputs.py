@@ -1,4 +1,4 @@
-"""Inputs: seeded values of the kind that a model's description asks for, to measure it with."""
+"""Sample inputs: seeded random values that match a model's description, for measuring."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from ..format.description import (
 from ..lowering.lowered_model import Lowered
 from ..types import Shape
 
-# Integers are often indices: small ones exist everywhere.
+# Integers are often indices, so draw small ones, which are in range everywhere.
 _INDICES = 4
-# The size of an axis that nothing tells.
+# Size used for an axis of unknown size.
 _UNKNOWN = 8
-# A string, which may or may not be one that the model knows.
+# String value; the model may or may not know it.
 _WORD = "a"
 
 
 def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 0) -> dict[str, np.ndarray]:
-    """One array for each input and state, as an engine takes it; floats are normally distributed.
+    """One array per input and state, in the form engines take; floats are normally distributed.
 
-    Raises UnsupportedError for an input of a kind that no value can be made up for.
+    Raises UnsupportedError for an input type that has no sample values.
     """
     random = np.random.default_rng(seed)
     ports = {port.name: port for port in lowered.inputs}
     arrays: dict[str, np.ndarray] = {}
     for feature in function.inputs:
         if feature.name not in ports:
-            raise UnsupportedError(f"'{feature.name}' is described, but the program does not take it")
+            raise UnsupportedError(f"'{feature.name}' is in the description, but is not an input of the program")
         port = ports[feature.name]
         encoded = make_encoder(feature, port)(_value(feature, random, port.type.shape or ()))
         arrays |= dict(zip(port.tensors, encoded if port.keys is not None else (encoded,), strict=True))
@@ -51,9 +51,9 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
 
 
 def example_features(function: FunctionDescription, seed: int = 0) -> dict[str, Any]:
-    """A value for each input, as a prediction takes it; floats are normally distributed, images noise.
+    """A value per input, in the form `predict` takes; floats are normally distributed, images are noise.
 
-    Raises UnsupportedError for an input of a kind that no value can be made up for.
+    Raises UnsupportedError for an input type that has no sample values.
     """
     random = np.random.default_rng(seed)
     return {feature.name: _value(feature, random) for feature in function.inputs}
@@ -78,4 +78,4 @@ def _value(feature: FeatureDescription, random: np.random.Generator, sizes: Shap
             return [_WORD if element == "string" else 0] * max(length.lower, 1)
         case Dictionary(key=key):
             return {_WORD if key == "string" else 0: float(random.standard_normal())}
-    raise UnsupportedError(f"no value can be made up for '{feature.name}', a {feature.type}")
+    raise UnsupportedError(f"cannot generate a sample value for '{feature.name}' ({feature.type})")

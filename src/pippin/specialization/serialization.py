@@ -1,6 +1,6 @@
-"""Plain: the frozen dataclasses of a model's description and plan as JSON, and back.
+"""Serialization: converts the dataclasses of a model's description and plan to JSON and back.
 
-Nothing but the listed classes can come out of a file, whatever stands in it.
+Only the classes listed here can be created from a file.
 """
 
 from __future__ import annotations
@@ -31,49 +31,49 @@ def _classes() -> dict[str, Any]:
         lowered_model.Port, lowered_model.Labels, lowered_model.Check, types.TensorType, types.DataType,
         compute_plan.Candidate, compute_plan.PlannedOperation, compute_plan.PlannedSegment, compute_plan.ComputePlan,
     ]  # fmt: skip
-    return {made.__name__: made for made in listed}
+    return {cls.__name__: cls for cls in listed}
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(_plain(value), separators=(",", ":"))
+    return json.dumps(_to_plain(value), separators=(",", ":"))
 
 
 def from_json(text: str | bytes) -> Any:
-    """Raises ValueError where the text is not what `to_json` writes."""
+    """Inverse of `to_json`. Raises ValueError for any other text."""
     try:
-        return json.loads(text, object_hook=_made)
+        return json.loads(text, object_hook=_from_plain)
     except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"unknown contents: {error}") from None
+        raise ValueError(f"unexpected JSON: {error}") from None
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return {_CLASS: type(value).__name__, "name": value.name}
     if is_dataclass(value) and not isinstance(value, type):
-        return {_CLASS: type(value).__name__} | {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {_CLASS: type(value).__name__} | {f.name: _to_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {_CLASS: type(value).__name__} | {name: _plain(getattr(value, name)) for name in value._fields}
+        return {_CLASS: type(value).__name__} | {name: _to_plain(getattr(value, name)) for name in value._fields}
     if isinstance(value, np.dtype):
         return {_CLASS: "dtype", "name": value.str}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_to_plain(item) for item in value]
     if isinstance(value, dict):
-        return {"items": [[_plain(k), _plain(v)] for k, v in value.items()], _CLASS: "dict"}
+        return {"items": [[_to_plain(k), _to_plain(v)] for k, v in value.items()], _CLASS: "dict"}
     return value
 
 
-def _made(found: dict[str, Any]) -> Any:
-    name = found.pop(_CLASS, None)
+def _from_plain(values: dict[str, Any]) -> Any:
+    name = values.pop(_CLASS, None)
     if name is None:
-        return found
+        return values
     if name == "dtype":
-        return np.dtype(found["name"])
+        return np.dtype(values["name"])
     if name == "dict":
-        return {_frozen(k): _frozen(v) for k, v in found["items"]}
-    made = _classes()[name]
-    if issubclass(made, enum.Enum):
-        return made[found["name"]]
-    return made(**{key: _frozen(value) for key, value in found.items()})
+        return {_frozen(k): _frozen(v) for k, v in values["items"]}
+    cls = _classes()[name]
+    if issubclass(cls, enum.Enum):
+        return cls[values["name"]]
+    return cls(**{key: _frozen(value) for key, value in values.items()})
 
 
 def _frozen(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Specializer: read, lower, segment, compile, measure: one function of a model for the devices that it may use."""
+"""Specializer: lowers one function of a model, cuts it into segments, and compiles and measures each for its device."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ..lowering.lower_model import lower_model
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
-from . import custom_model_operator as custom_model_operator  # which adds an operator to the Python engine
-from .artifacts import CompiledSegment, adapted, folder_of, join
-from .candidates import Choice, Trial, candidates, cannot_run, choose, settle
+from . import custom_model_operator as custom_model_operator  # registers its operator
+from .artifacts import CompiledSegment, artifact_folder, join_segments, with_variants
+from .candidates import Choice, Trial, candidates, cannot_run, choose, discard_losers
 from .compute_plan import ComputePlan, PlannedSegment
 from .concurrency import ConcurrencyChoice, choose_concurrency
 from .planned_operations import planned_operations
@@ -37,7 +37,7 @@ _SEEDS = (0, 1)
 
 
 class SegmentArtifacts:
-    """What further forms of the segments are made from: the artifacts, once these lie in the cache; else the models."""
+    """Loads variants of the segments: from the cached artifacts once stored, before that from the ONNX models."""
 
     def __init__(self, models: Sequence[onnx.ModelProto]) -> None:
         self._models = list(models)
@@ -49,40 +49,42 @@ class SegmentArtifacts:
 
     def load(self, number: int, engine: Engine, settings: Settings) -> Compiled:
         if self._folder is not None:
-            return engine.load(folder_of(self._folder, number), settings)
+            return engine.load(artifact_folder(self._folder, number), settings)
         with readable(engine.prepared(self._models[number])) as source:
             return engine.compile(source, settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Specialized:
+    """The result of `specialize`."""
+
     lowered: Lowered
     segments: tuple[CompiledSegment, ...]
     compiled: Compiled
     plan: ComputePlan
     artifacts: SegmentArtifacts
     unsaved: str = ""
-    """Why its artifacts could not be written, where they were to be."""
+    """Why the artifacts could not be written; "" if they were, or need not be."""
 
 
 @contextmanager
 def sources(model: onnx.ModelProto, engines: Sequence[Engine]) -> Iterator[dict[str, bytes | Path]]:
-    """What each engine reads the model from, by its name: after the passes that it needs."""
+    """The model as each engine reads it, by engine name, after the passes the engine needs."""
     with ExitStack() as stack:
-        made: list[tuple[onnx.ModelProto, bytes | Path]] = []
-        found = {}
+        prepared_sources: list[tuple[onnx.ModelProto, bytes | Path]] = []
+        by_engine = {}
         for engine in engines:
             prepared = engine.prepared(model)
-            known = next((source for other, source in made if other is prepared), None)
+            known = next((source for other, source in prepared_sources if other is prepared), None)
             if known is None:
                 known = stack.enter_context(readable(prepared))
-                made.append((prepared, known))
-            found[engine.name] = known
-        yield found
+                prepared_sources.append((prepared, known))
+            by_engine[engine.name] = known
+        yield by_engine
 
 
 def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
-    """The ONNX model of the configured function, before any engine sees it."""
+    """Lower the configured function to ONNX, independent of engine."""
     description = asset.description.function(configuration.function_name)
     try:
         precision = np.float16 if configuration.precision == "float16" else np.float32
@@ -93,13 +95,16 @@ def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
 
 
 def specialize(
-    asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None = None, kept: Path | None = None
+    asset: Asset,
+    configuration: Configuration,
+    stages: Stages,
+    folder: Path | None = None,
+    calibration: Path | None = None,
 ) -> Specialized:
-    """Specialize one function of a model; the artifacts are written into `folder`, for `load_artifacts`; the measured
-    speed of the devices is kept in the file `kept`.
+    """Specialize one function of a model. The artifacts are written to `folder`, for `load_artifacts`; the measured
+    speed of the devices is kept in the file `calibration`.
 
-    Raises the errors of FormatError, UnsupportedError, ConfigurationError and CompilationError, and
-    SpecializationCancelled.
+    Raises FormatError, UnsupportedError, ConfigurationError, CompilationError or SpecializationCancelled.
     """
     engines = _engines(configuration.engine, configuration.hints.specialization_strategy == "fast_prediction")
     with stages.stage("lower"):
@@ -112,51 +117,51 @@ def specialize(
         if python:
             engines = [*engines, python_engine()]
             declined[python_engine().name] = dict(python_engine().declined(lowered))
-        planned = _planned_segments(lowered, engines, devices, declined, kept)
-    made: list[tuple[CompiledSegment, Choice, ConcurrencyChoice]] = []
+        planned = _planned_segments(lowered, engines, devices, declined, calibration)
+    results: list[tuple[CompiledSegment, Choice, ConcurrencyChoice]] = []
     unsaved = ""
     for number, segment in enumerate(planned):
-        stages.tell("compile", number, len(planned))
+        stages.report("compile", number, len(planned))
         with sources(segment.model, segment.engines) as readable_by:
             choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
             concurrency = _concurrency(segment, choice, readable_by, function, lowered, configuration, stages)
             best = concurrency.best
-            settle(choice, best, configuration.hints.specialization_strategy)
+            discard_losers(choice, best, configuration.hints.specialization_strategy)
             if folder is not None and not unsaved:
                 with stages.stage("store"):
-                    unsaved = _saved(best, readable_by[best.engine.name], folder_of(folder, number))
-        made.append((_compiled_segment(segment, concurrency), choice, concurrency))
-    compiled_segments = tuple(segment for segment, _, _ in made)
+                    unsaved = _save(best, readable_by[best.engine.name], artifact_folder(folder, number))
+        results.append((_compiled_segment(segment, concurrency), choice, concurrency))
+    compiled_segments = tuple(segment for segment, _, _ in results)
     outputs = [info.name for info in lowered.model.graph.output]
     artifacts = SegmentArtifacts([segment.model for segment in planned])
-    compiled = join([(segment, _adapted(n, segment, concurrency, artifacts))
-                     for n, (segment, _, concurrency) in enumerate(made)], outputs)  # fmt: skip
+    compiled = join_segments([(segment, _with_variants(n, segment, concurrency, artifacts))
+                              for n, (segment, _, concurrency) in enumerate(results)], outputs)  # fmt: skip
     plan = ComputePlan(
         function=function.name,
-        segments=tuple(map(_described, compiled_segments, planned)),
-        candidates=tuple(row.described() for _, choice, more in made for row in (*choice.tried, *more.tried)),
+        segments=tuple(map(_planned_segment, compiled_segments, planned)),
+        candidates=tuple(trial.described() for _, choice, more in results for trial in (*choice.trials, *more.trials)),
         operations=planned_operations(lowered, compiled_segments, [s.nodes for s in planned], declined),
-        precision=_sixteen(configuration, lowered)[1],
+        precision=_sixteen_bit(configuration, lowered)[1],
         stages=dict(stages.seconds),
     )
     return Specialized(lowered, compiled_segments, compiled, plan, artifacts, unsaved)
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A segment before it is compiled: the engines that may run it, on one device."""
+class UncompiledSegment:
+    """A segment before compilation, with its device and the engines that may run it."""
 
     device: str
     engines: tuple[Engine, ...]
     model: onnx.ModelProto
     nodes: frozenset[str] | None
-    """The names of its nodes; None where it is the whole model."""
+    """The names of its nodes; None for the whole model."""
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 
 
-def _saved(best: Trial, source: bytes | Path, folder: Path) -> str:
-    """Write an artifact; returns why it could not be written, which costs the cache, not the load."""
+def _save(best: Trial, source: bytes | Path, folder: Path) -> str:
+    """Write the artifact. Returns why it could not be written, or ""; a failure only means that nothing is cached."""
     try:
         if best.artifact is None:
             folder.mkdir(mode=0o700)
@@ -175,10 +180,10 @@ def _engines(name: str | None, thorough: bool) -> list[Engine]:
     if name is None:
         return [e for e in all_engines().values() if e.installed and (thorough or not e.thorough)]
     if name not in all_engines():
-        raise ConfigurationError(f"no engine '{name}' (there are: {', '.join(all_engines())})")
+        raise ConfigurationError(f"unknown engine '{name}'; choose one of {', '.join(all_engines())}")
     engine = all_engines()[name]
     if not engine.installed:
-        raise ConfigurationError(f"the engine '{name}' is not installed (pip install {engine.package})")
+        raise ConfigurationError(f"engine '{name}' is not installed (pip install {engine.package})")
     return [engine]
 
 
@@ -187,52 +192,52 @@ def _planned_segments(
     engines: Sequence[Engine],
     devices: Sequence[ComputeDevice],
     declined: Mapping[str, Mapping[str, str]],
-    kept: Path | None,
-) -> list[Planned]:
-    """The model in one piece where there is one device and an engine for all of it; else as the partition says."""
-    everywhere = set.intersection(*(set(why) for why in declined.values())) if declined else set()
-    if everywhere:
+    calibration: Path | None,
+) -> list[UncompiledSegment]:
+    """One segment if there is one device and an engine runs the whole model; otherwise the cheapest partition."""
+    unsupported = set.intersection(*(set(why) for why in declined.values())) if declined else set()
+    if unsupported:
         raise cannot_run({name: next(iter(why.values())) for name, why in declined.items()})
     kinds = [d.kind for d in devices]
     whole = [engine for engine in engines if not declined[engine.name]]
-    if kinds == ["cpu"] and not whole and (around := _around_python(lowered, engines, declined)):
-        return around
+    if kinds == ["cpu"] and not whole and (pieces := _cut_at_python(lowered, engines, declined)):
+        return pieces
     if kinds == ["cpu"] and whole:
-        return [Planned("cpu", tuple(whole), lowered.model, None)]
+        return [UncompiledSegment("cpu", tuple(whole), lowered.model, None)]
     reachable: dict[str, dict[str, str]] = {
         d.kind: {e.name: e.version for e in engines if e.name in d.engines} for d in devices
     }
-    units = machine(reachable, kept, devices[0].name).units
+    units = machine(reachable, calibration, devices[0].name).units
     if python_engine() in engines:
         units = (*units, Unit(python_engine().name))
     problem = estimate(lowered.model, units, [declined[unit.engine] for unit in units])
-    found = partition(problem)
-    if math.isinf(found.cost):
+    assignment = partition(problem)
+    if math.isinf(assignment.cost):
         raise cannot_run({name: next(iter(why.values())) for name, why in declined.items() if why})
-    used = set(found.units[:-1])  # the last one is the caller
+    used = set(assignment.units[:-1])  # the last entry is the caller
     if len(used) == 1:
         unit = units[used.pop()]
         same = [e for e in whole if e.name in reachable[unit.device]] or [engine_named(unit.engine)]
-        return [Planned(unit.device, tuple(same), lowered.model, None)]
+        return [UncompiledSegment(unit.device, tuple(same), lowered.model, None)]
     planned = []
-    for segment in cut(lowered.model, found.units[:-1]):
+    for segment in cut(lowered.model, assignment.units[:-1]):
         unit = units[segment.unit]
         names = frozenset(lowered.model.graph.node[i].name for i in segment.nodes)
         engine = engine_named(unit.engine)
-        planned.append(Planned(unit.device, (engine,), segment.model, names, segment.inputs, segment.outputs))
+        planned.append(UncompiledSegment(unit.device, (engine,), segment.model, names, segment.inputs, segment.outputs))
     return planned
 
 
 def _python_code(lowered: Lowered) -> dict[str, str]:
-    """The nodes that are Python code, with the reason why other engines do not run them."""
+    """The nodes implemented in Python, with the reason why other engines do not run them."""
     nodes = lowered.model.graph.node
-    return {node.name: "it is Python code" for node in nodes if node.domain == PYTHON}
+    return {node.name: "implemented in Python" for node in nodes if node.domain == PYTHON}
 
 
-def _around_python(
+def _cut_at_python(
     lowered: Lowered, engines: Sequence[Engine], declined: Mapping[str, Mapping[str, str]]
-) -> list[Planned]:
-    """The segments of a model on the CPU that is cut at its Python code alone; none where no engine runs the rest."""
+) -> list[UncompiledSegment]:
+    """Segments for a model that only has to be cut at its Python nodes; empty if no engine runs the rest."""
     python = _python_code(lowered)
     rest = tuple(e for e in engines if e is not python_engine() and declined[e.name].keys() == python.keys())
     if not python or not rest:
@@ -242,12 +247,12 @@ def _around_python(
     for segment in cut(lowered.model, [int(node.name in python) for node in nodes]):
         names = frozenset(nodes[i].name for i in segment.nodes)
         runs = (python_engine(),) if segment.unit else rest
-        planned.append(Planned("cpu", runs, segment.model, names, segment.inputs, segment.outputs))
+        planned.append(UncompiledSegment("cpu", runs, segment.model, names, segment.inputs, segment.outputs))
     return planned
 
 
 def _choose(
-    segment: Planned,
+    segment: UncompiledSegment,
     readable_by: Mapping[str, bytes | Path],
     function: FunctionDescription,
     configuration: Configuration,
@@ -256,17 +261,17 @@ def _choose(
     folder: Path | None,
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
-    wanted, _ = _sixteen(configuration, lowered)
+    wanted, _ = _sixteen_bit(configuration, lowered)
     whole = segment.nodes is None
-    if strategy == "fast_load" or not whole:  # a piece cannot be judged alone
+    if strategy == "fast_load" or not whole:  # a segment cannot be judged on its own
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
     threads = configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
-    rows = candidates(list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction")
+    trials = candidates(list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction")
     if wanted not in ("", "auto") and strategy == "fast_load":
-        rows.sort(key=lambda row: row.settings.precision != wanted)
+        trials.sort(key=lambda trial: trial.settings.precision != wanted)
     names = [port.tensor for port in lowered.outputs]
     return choose(
-        rows,
+        trials,
         readable_by,
         lambda: [example_inputs(function, lowered, seed) for seed in _SEEDS],
         strategy if whole else "fast_load",
@@ -278,50 +283,50 @@ def _choose(
 
 
 def _concurrency(
-    segment: Planned, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
+    segment: UncompiledSegment, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
     lowered: Lowered, configuration: Configuration, stages: Stages,
 ) -> ConcurrencyChoice:  # fmt: skip
-    if segment.nodes is not None:  # a piece cannot be judged alone
+    if segment.nodes is not None:  # a segment cannot be judged on its own
         return ConcurrencyChoice(choice.best)
     strategy = configuration.hints.specialization_strategy
-    several = lowered.threads is not None and lowered.threads > 1
+    multithreaded = lowered.threads is not None and lowered.threads > 1
     return choose_concurrency(
-        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, several
+        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, multithreaded
     )
 
 
-def _compiled_segment(planned: Planned, concurrency: ConcurrencyChoice) -> CompiledSegment:
+def _compiled_segment(planned: UncompiledSegment, concurrency: ConcurrencyChoice) -> CompiledSegment:
     best = concurrency.best
     return CompiledSegment(best.engine.name, best.settings, planned.inputs, planned.outputs, concurrency.settings)
 
 
-def _adapted(
+def _with_variants(
     number: int, segment: CompiledSegment, concurrency: ConcurrencyChoice, artifacts: SegmentArtifacts
 ) -> Compiled:
-    """What was compiled, with its other forms; those that are not made yet are loaded when they are first of use."""
+    """The compiled segment with its concurrent variants; missing ones are loaded on first use."""
     best = concurrency.best
     assert best.compiled is not None
-    return adapted(
-        best.compiled, segment.concurrent_settings, partial(artifacts.load, number, best.engine), concurrency.made
+    return with_variants(
+        best.compiled, segment.concurrent_settings, partial(artifacts.load, number, best.engine), concurrency.compiled
     )
 
 
-def _sixteen(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
-    """Which 16-bit precisions may be tried ("auto", one by name, or "" for none), and why, for people."""
+def _sixteen_bit(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
+    """The 16-bit precisions to try ("auto", one by name, or "" for none), and a human-readable reason."""
     if configuration.precision == "float32":
         return "", "float32, as configured"
     if configuration.precision == "bfloat16":
-        return "bfloat16", "bfloat16 where an engine has it, as configured"
+        return "bfloat16", "bfloat16 if an engine supports it, as configured"
     if configuration.precision == "float16":
-        return "", "float16 itself, as configured"
+        return "", "float16, as configured"
     if lowered.computes == {DataType.FLOAT16}:
-        return "auto", "declared float16: 16 bits where 40 dB are kept"
+        return "auto", "declared float16: 16-bit if the signal-to-noise ratio is at least 40 dB"
     if DataType.FLOAT16 in lowered.computes:
-        return "", "float32: the program computes partly in float32"
+        return "", "float32: parts of the program compute in float32"
     return "", "float32, as declared"
 
 
-def _described(segment: CompiledSegment, planned: Planned) -> PlannedSegment:
+def _planned_segment(segment: CompiledSegment, planned: UncompiledSegment) -> PlannedSegment:
     settings = segment.settings
     return PlannedSegment(
         settings.device,

@@ -1,1 +1,1 @@
-"""Support: small vocabulary that every layer may use: cancellation, fork detection, units for people."""
+"""Support: helpers that every layer may import: cancellation, fork detection, atomic writes, units, moved modules."""

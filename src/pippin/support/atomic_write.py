@@ -1,4 +1,4 @@
-"""Atomic write: a file or folder is written under a temporary name beside its target and then renamed."""
+"""Atomic write: writes a file or folder under a temporary name next to its target, then renames it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uuid import uuid4
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `target`. If the block succeeds, what it wrote there takes the name of
-    `target` (an existing file is replaced, an existing folder is an OSError); if it fails, it is removed.
+    """Yield a temporary path next to `target`; rename it to `target` if the block succeeds, remove it if it fails.
 
-    The suffix is that of `target`, which some writers choose the format by.
+    An existing file is replaced; an existing folder raises OSError. The temporary path keeps the suffix of `target`,
+    because some writers derive the format from it.
     """
     temporary = target.with_name(f".{target.stem}-{uuid4().hex}{target.suffix}")
     try:

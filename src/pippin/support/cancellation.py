@@ -1,4 +1,4 @@
-"""Cancellation: says to a load or a prediction, from any thread, that nobody waits for it any more."""
+"""Cancellation: asks a load or a prediction to stop, from any thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import PredictionCancelled
 
 
 class Cancellation:
-    """Set once, by `cancel`, for everything that it was given to. Any thread may use it."""
+    """A one-shot cancellation token for any number of loads and predictions. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -26,7 +26,7 @@ class Cancellation:
             self._cancelled = True
             listeners, self._listeners = self._listeners, []
         failed: list[Exception] = []
-        for listener in listeners:  # one that fails does not keep it from the others
+        for listener in listeners:  # a failing listener must not block the others
             try:
                 listener()
             except Exception as error:
@@ -35,22 +35,22 @@ class Cancellation:
             raise failed[0]
 
     def listen(self, listener: Callable[[], object]) -> Callable[[], None]:
-        """Call `listener` once it is cancelled, at once where it is already; returns what stops the listening."""
+        """Call `listener` on cancellation, or immediately if already cancelled. Returns a function to unsubscribe."""
         with self._lock:
             if not self._cancelled:
                 self._listeners.append(listener)
-                return lambda: self._forget(listener)
+                return lambda: self._remove(listener)
         listener()
         return lambda: None
 
-    def _forget(self, listener: Callable[[], object]) -> None:
+    def _remove(self, listener: Callable[[], object]) -> None:
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
 
 class Stop:
-    """Asks a prediction that runs to stop. Whoever computes it says `how`, for as long as it does."""
+    """Asks a running prediction to stop. The engine registers `how` to interrupt it while it computes."""
 
     __slots__ = ("_how", "_lock", "asked")
 
@@ -66,13 +66,13 @@ class Stop:
                 self._how()
 
     def check(self) -> None:
-        """Between two steps of the work. Raises PredictionCancelled where it was asked to stop."""
+        """Call between two steps of the work. Raises PredictionCancelled if asked to stop."""
         if self.asked:
             raise PredictionCancelled("the prediction was cancelled while it ran")
 
     @contextmanager
     def by(self, how: Callable[[], object]) -> Iterator[None]:
-        """While the block runs, `how` stops it; after it, `how` is not called any more. Raises PredictionCancelled."""
+        """While the block runs, `ask` calls `how`; not afterwards. Raises PredictionCancelled if already asked."""
         with self._lock:
             self.check()
             self._how = how

@@ -1,4 +1,4 @@
-"""Fork: a forked process has the memory of an engine and none of its threads: predictions there would wait for ever."""
+"""Fork: detects models used after a fork. A child inherits an engine's memory but not its threads, and would hang."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from ..errors import PredictionError
 
 generation = 0
-"""How often this process was forked since the module was imported in an ancestor."""
+"""Number of forks between the process that imported this module and this one."""
 
 
 def _forked() -> None:
@@ -21,6 +21,6 @@ if hasattr(os, "register_at_fork"):
 
 def refused() -> PredictionError:
     return PredictionError(
-        "the model was loaded before this process was forked, and its engine's threads are only in the parent: load it"
-        " in the child, or start processes by 'spawn' or 'forkserver' (multiprocessing.set_start_method)"
+        "the model was loaded before this process was forked, and its engine's threads exist only in the parent: load"
+        " the model in the child, or start processes with 'spawn' or 'forkserver' (multiprocessing.set_start_method)"
     )

@@ -1,4 +1,4 @@
-"""Moved modules: the names that modules had before 0.2, which still import for one release, with a DeprecationWarning."""
+"""Moved modules: keeps module names from before 0.2 importable for one release, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = __name__.partition(".")[0]
 
-# Old name to new name, below `pippin`. What is not listed moved with its folder.
+# Old name to new name, relative to `pippin`. Modules not listed moved with their folder.
 _FOLDERS = {
     "cli": "apps.cli",
     "flow": "runtime.flow",
@@ -34,6 +34,7 @@ _MODULES = {
     "quantities": "support.units",
     "session": "runtime.session",
     "state": "runtime.state",
+    "cli.console": "apps.cli.terminal",
     "cli.options": "apps.cli.common_options",
     "cli.results": "apps.cli.print_outputs",
     "cli.run": "apps.cli.run_script",
@@ -45,7 +46,7 @@ _MODULES = {
     "engines.all": "engines.registry",
     "engines.distribution": "engines.installed_version",
     "engines.onnxruntime_bound": "engines.onnxruntime_io_binding",
-    "engines.openvino_import": "engines.openvino_extension_module",
+    "engines.openvino_import": "engines.openvino_lean_import",
     "flow.batch": "runtime.flow.predict_batch",
     "flow.control": "runtime.flow.flow_control",
     "flow.gate": "runtime.flow.admission",
@@ -61,7 +62,7 @@ _MODULES = {
     "gallery.colorizing": "apps.gallery.colorizer",
     "gallery.comparison": "apps.gallery.headless_comparison",
     "gallery.picture": "apps.gallery.before_after_picture",
-    "gallery.wall": "apps.gallery.tiles",
+    "gallery.wall": "apps.gallery.cut_tiles",
     "interface.module": "apps.interface.generate_module",
     "interface.names": "apps.interface.python_names",
     "interface.types": "apps.interface.python_types",
@@ -100,13 +101,13 @@ _MODULES = {
     "reporting.table": "reporting.csv_table",
     "reporting.units": "support.units",
     "segment.cost": "segment.cost_model",
-    "specialization.adaptive": "specialization.variants",
+    "specialization.adaptive": "specialization.concurrency_variants",
     "specialization.custom_models": "specialization.custom_model_operator",
     "specialization.inputs": "specialization.sample_inputs",
     "specialization.moments": "specialization.contention",
     "specialization.operations": "specialization.planned_operations",
     "specialization.parts": "specialization.artifacts",
-    "specialization.quiet": "specialization.settling",
+    "specialization.quiet": "specialization.spinning_threads",
     "specialization.together": "specialization.concurrency",
     "studio.opened": "apps.studio.open_models",
     "studio.parts": "apps.studio.widgets",
@@ -121,19 +122,20 @@ _MODULES = {
     "studio.preview.table": "apps.studio.preview.csv_rows",
     "studio.preview.values": "apps.studio.preview.parse_values",
     "trace.chrome": "trace.chrome_json",
-    "trace.program": "trace.record_program",
+    "trace.program": "trace.autostart",
+    "studio.start": "apps.studio.start_page",
 }
 
 
 def new_name(old: str) -> str | None:
-    """The module that `old` (below `pippin`) is called now; None if it did not move."""
+    """The new name of module `old`, both relative to `pippin`; None if it did not move."""
     folder, dot, rest = old.partition(".")
     moved = f"{_FOLDERS[folder]}{dot}{rest}" if folder in _FOLDERS else None
     return _MODULES.get(old, moved)
 
 
 def moved_attribute(name: str) -> ModuleType:
-    """`pippin.model` and its like, used without an import. Raises AttributeError."""
+    """An old module used as an attribute, such as `pippin.model`. Raises AttributeError."""
     if new_name(name) is None:
         raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
     from importlib import import_module
@@ -142,7 +144,7 @@ def moved_attribute(name: str) -> ModuleType:
 
 
 class MovedModuleFinder:
-    """A finder at the end of `sys.meta_path`, and its own loader: it is asked for what no other finder has found."""
+    """Finder and loader at the end of `sys.meta_path`, used for modules that no other finder found."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         package, _, old = fullname.partition(".")
@@ -156,15 +158,15 @@ class MovedModuleFinder:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """The old name gets the contents of the new module: the same classes and functions."""
+        """Copy the contents of the new module, so that both names share their classes and functions."""
         import warnings
         from importlib import import_module
 
         moved = f"{_PACKAGE}.{new_name(module.__name__.partition('.')[2])}"
         warnings.warn(f"{module.__name__} is now {moved}", DeprecationWarning, stacklevel=2)
-        found = vars(import_module(moved))
-        module.__dict__.update({name: value for name, value in found.items() if not name.startswith("__")})
+        contents = vars(import_module(moved))
+        module.__dict__.update({name: value for name, value in contents.items() if not name.startswith("__")})
 
 
 def install() -> None:
-    sys.meta_path.append(MovedModuleFinder())  # type: ignore[arg-type]
+    sys.meta_path.append(MovedModuleFinder())

@@ -1,4 +1,4 @@
-"""Units: bytes, seconds and rates as text for people."""
+"""Units: formats bytes, seconds and rates as human-readable text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def format_bytes(count: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """`0.00123` becomes `1.23 ms`: seconds, milliseconds or microseconds with about three digits."""
+    """`0.00123` becomes `1.23 ms`: seconds, milliseconds or microseconds, with about three digits."""
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if seconds >= factor or unit == "µs":
             value = seconds / factor
@@ -23,7 +23,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_figure(value: float, unit: str) -> str:
-    """A figure of a report in its unit: "s", "B", "1/s" or "dB"."""
+    """A report figure in its unit: "s", "B", "1/s" or "dB"."""
     match unit:
         case "s":
             return format_duration(value)

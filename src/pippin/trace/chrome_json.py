@@ -1,7 +1,8 @@
-"""Chrome: a recording as Chrome trace JSON, which Perfetto opens. Format: Chromium's "Trace Event Format".
+"""Chrome JSON: writes a recording as Chrome trace JSON, which Perfetto opens. Format: Chromium's "Trace Event Format".
 
-A lane is a process of the trace, a model's subtrack a thread in it: complete events ("X"), one thread for each place in
-the stack where predictions overlap; counters ("C"), instants ("i") for what was refused, metadata ("M") for the names.
+A lane is a process of the trace; a model's subtrack is a thread in it. Events are complete events ("X"); overlapping
+predictions get one thread per stack level. Counters are "C", refused predictions are instants ("i"), names are metadata
+("M").
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from .tracks import Track, in_flight, model_names, placed, refusals
 
 _LANES = ("activity", "data")
 _COUNTERS = 99
-"""The process that the counters stand in, below the lanes."""
+"""Process number of the counters, shown below the lanes."""
 
 Entry = dict[str, Any]
 
 
 def write(records: list[Record], path: str | os.PathLike[str], epoch: float) -> None:
-    """Write the file, aside and then in place. `epoch` is what makes seconds since 1970 of a record's time."""
+    """Write the file atomically. Adding `epoch` converts a record's time to seconds since 1970."""
     with atomic_write(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","otherData":')
         json.dump(about(records, epoch), file)
@@ -39,13 +40,13 @@ def write(records: list[Record], path: str | os.PathLike[str], epoch: float) -> 
 
 
 def about(records: list[Record], epoch: float) -> Entry:
-    """What the file says of itself."""
+    """The file's metadata."""
     started = records[0][2] + epoch if records else epoch
     return {"producer": f"pippin {__version__}", "process": os.getpid(), "program": sys.argv[0], "started": started}
 
 
 def entries(records: list[Record]) -> Iterator[Entry]:
-    """The objects of `traceEvents`: microseconds from the first record on."""
+    """The objects of `traceEvents`; times are microseconds since the first record."""
     origin = min((record[2] for record in records), default=0.0)
     numbers = _Numbers()
     for event, model, slot in placed(records, model_names(records)):
@@ -102,37 +103,37 @@ def _micro(seconds: float) -> float:
 
 
 class _Numbers:
-    """The process and thread numbers of the tracks, and the metadata of those that nobody was told of yet."""
+    """Assigns process and thread numbers to tracks, and queues the metadata of new ones."""
 
     def __init__(self) -> None:
         self._lanes: dict[str, int] = {}
         self._tracks: dict[Track, int] = {}
         self._models: dict[str, int] = {}
-        self._untold: list[Entry] = []
+        self._pending: list[Entry] = []
 
     def of(self, track: Track) -> tuple[int, int]:
         process = self._lanes.get(track.lane) or self._lane(track.lane)
         return process, self._tracks.get(track) or self._track(track, process)
 
     def new(self) -> list[Entry]:
-        untold, self._untold = self._untold, []
-        return untold
+        pending, self._pending = self._pending, []
+        return pending
 
     def _lane(self, lane: str) -> int:
         others = sum(name not in _LANES for name in self._lanes)
         process = _LANES.index(lane) + 1 if lane in _LANES else len(_LANES) + 1 + others
         self._lanes[lane] = process
-        self._tell(process, 0, "process_name", name=lane[:1].upper() + lane[1:])
-        self._tell(process, 0, "process_sort_index", sort_index=process)
+        self._add_metadata(process, 0, "process_name", name=lane[:1].upper() + lane[1:])
+        self._add_metadata(process, 0, "process_sort_index", sort_index=process)
         return process
 
     def _track(self, track: Track, process: int) -> int:
-        # Numbers by model, and within by slot, so that a model's stack stands together.
+        # Numbered by model, then by slot, so that a model's threads stay together.
         model = self._models.setdefault(track.model, len(self._models))
         thread = self._tracks[track] = 1 + model * 1000 + track.slot
-        self._tell(process, thread, "thread_name", name=track.name)
-        self._tell(process, thread, "thread_sort_index", sort_index=thread)
+        self._add_metadata(process, thread, "thread_name", name=track.name)
+        self._add_metadata(process, thread, "thread_sort_index", sort_index=thread)
         return thread
 
-    def _tell(self, process: int, thread: int, name: str, /, **what: Any) -> None:
-        self._untold.append({"name": name, "ph": "M", "pid": process, "tid": thread, "args": what})
+    def _add_metadata(self, process: int, thread: int, name: str, /, **values: Any) -> None:
+        self._pending.append({"name": name, "ph": "M", "pid": process, "tid": thread, "args": values})

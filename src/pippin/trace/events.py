@@ -1,4 +1,4 @@
-"""Events: what the records of a trace stand for: loads, predictions and their stages, nested by time."""
+"""Events: converts the records of a trace to nested events: loads, predictions and their stages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .recorder import FAILURE, PREDICTION, SPAN, Record, Subject
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """From `start` to `end`, in seconds of `time.perf_counter`, with the events inside it as `children`."""
+    """A time span from `start` to `end`, in seconds of `time.perf_counter`. `children` are the events inside it."""
 
     name: str
     """ "load" with its stages ("compile", ...), "prediction" with "input copy", "compute", "output transformation"."""
@@ -20,9 +20,9 @@ class Event:
     start: float
     end: float
     label: str = ""
-    """What kind of event: a load is "cached" or "prepare and cache", a compute event has its engine."""
+    """The kind of event: "cached" or "prepare and cache" for a load, the engine for a compute event."""
     model: int | str = ""
-    """The number of the model that it belongs to, or a name where it has none."""
+    """The number of the model it belongs to, or a name if the model has no number."""
     thread: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
     children: tuple[Event, ...] = ()
@@ -33,12 +33,12 @@ class Event:
 
 
 def events(records: list[Record]) -> Iterator[Event]:
-    """The events that are in no other one; `records` are sorted by time."""
+    """The top-level events of `records`, which must be sorted by time."""
     spans: dict[int, list[Record]] = {}
-    there = {record[8] for record in records if record[0] == SPAN}
+    known = {record[8] for record in records if record[0] == SPAN}
     for record in records:
         if record[0] == SPAN:
-            spans.setdefault(record[9] if record[9] in there else 0, []).append(record)
+            spans.setdefault(record[9] if record[9] in known else 0, []).append(record)
     for record in records:
         if record[0] == PREDICTION:
             yield _prediction(record)
@@ -46,7 +46,7 @@ def events(records: list[Record]) -> Iterator[Event]:
             _, subject, start, end, thread, error = record
             details = _described(subject) | {"error": error}
             yield Event("prediction", "activity", start, end, "failed", subject[0], thread, details)
-        elif record[0] == SPAN and record[9] not in there:
+        elif record[0] == SPAN and record[9] not in known:
             yield _span(record, spans)
 
 

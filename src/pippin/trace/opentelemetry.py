@@ -1,6 +1,6 @@
-"""OpenTelemetry: every event as a span of the program's own traces, as soon as it is over.
+"""OpenTelemetry: emits every event as a span of the program's own traces, when it ends.
 
-A span stands in the one that is current in the thread or task that the event belongs to, a request's for example.
+A span is a child of the current span of the event's thread or task, for example a request's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _active: list[_Exporter] = []
 
 
 def instrument(tracer_provider: Any) -> None:
-    """Raises ConfigurationError where the package is not installed."""
+    """Raises ConfigurationError if the package is not installed."""
     try:
         from opentelemetry import trace as opentelemetry
     except ImportError:
@@ -40,14 +40,14 @@ def uninstrument() -> None:
 
 
 class _Exporter:
-    """A sink. Spans come before those that they stand in: they wait for them."""
+    """A sink. Inner spans end first, so they wait for the outermost one."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self._epoch = time.time() - time.perf_counter()
         self._lock = Lock()
         self._waiting: dict[int, list[Record]] = {}
-        """By the number of the span that they stand in."""
+        """Records by the number of the enclosing span."""
 
     def __call__(self, record: Record) -> None:
         if record[0] in (PREDICTION, FAILURE):
@@ -59,7 +59,7 @@ class _Exporter:
                 if parent:
                     self._waiting.setdefault(parent, []).extend([*inside, record])
                     return
-            for event in events(sorted([*inside, record], key=lambda found: found[2])):
+            for event in events(sorted([*inside, record], key=lambda item: item[2])):
                 self._emit(event, None)
 
     def _emit(self, event: Event, context: Any) -> None:

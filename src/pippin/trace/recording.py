@@ -1,4 +1,4 @@
-"""Recording: the events of a stretch of time, of every thread and task of the process."""
+"""Recording: collects the events of every thread and task of the process over a period of time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .recorder import Record
 
 
 class Recording:
-    """What `pippin.trace.record` makes. Records between `start` and `stop`, or in a `with` block.
+    """Returned by `pippin.trace.record`. Records between `start` and `stop`, or in a `with` block.
 
-    Any thread may start, stop and read it, also while it records.
+    Any thread may start, stop and read it, even while it records.
     """
 
     def __init__(
@@ -24,12 +24,12 @@ class Recording:
         self.path = path
         self._sample = sample
         self._records: deque[Record] = deque(maxlen=limit)
-        self._append = self._records.append  # one object, which `disconnect` finds again
+        self._append = self._records.append  # kept: `disconnect` compares by identity
         self._sampler: Any = None
         self.started = time.perf_counter()
-        """By `time.perf_counter`."""
+        """Start time by `time.perf_counter`."""
         self.time = time.time()
-        """Seconds since 1970 when it was started."""
+        """Start time in seconds since 1970."""
 
     def start(self) -> Recording:
         from .sampler import Sampler
@@ -42,7 +42,7 @@ class Recording:
         return self
 
     def stop(self) -> None:
-        """Nothing is recorded any more; where it has a path, it is written."""
+        """Stop recording, and write the trace if it has a path."""
         recorder.disconnect(self._append)
         sampler, self._sampler = self._sampler, None
         if sampler is not None:
@@ -57,29 +57,29 @@ class Recording:
 
     @property
     def full(self) -> bool:
-        """Whether it has as many records as it may keep: older ones were dropped."""
+        """Whether the limit is reached; older records may have been dropped."""
         return len(self._records) == self._records.maxlen
 
     def records(self) -> list[Record]:
-        """What was recorded, by time."""
+        """The records, sorted by time."""
         while True:
             try:
                 return sorted(self._records, key=lambda record: record[2])
-            except RuntimeError:  # an event came meanwhile
+            except RuntimeError:  # a record was added during the sort
                 continue
 
     @property
     def children(self) -> list[Event]:
-        """The events that are in no other one, by their start."""
+        """The top-level events, sorted by start."""
         return list(events(self.records()))
 
     @property
     def events(self) -> list[Event]:
-        """All events, each before those inside it."""
+        """All events, each before its children."""
         return [event for top in self.children for event in with_children(top)]
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write it as Chrome trace JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open."""
+        """Write Chrome trace JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open."""
         from .chrome_json import write
 
         write(self.records(), path, self.time - self.started)

@@ -1,4 +1,4 @@
-"""Sampler: resident memory and CPU use of the process, every few milliseconds while somebody records."""
+"""Sampler: samples resident memory and CPU use of the process at an interval while recording."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def _page() -> int:
 
 
 def resident_bytes() -> int:
-    """Bytes of this process in memory; 0 where the operating system does not tell (it is not Linux)."""
+    """Resident bytes of this process; 0 if unknown (not Linux)."""
     try:
-        with open(_STATM, "rb") as file:  # noqa: PTH123 (twenty times as fast as Path.read_bytes)
+        with open(_STATM, "rb") as file:  # noqa: PTH123 (20 times faster than Path.read_bytes)
             return int(file.read().split()[1]) * _page()
     except OSError:
         return 0
 
 
 def peak_resident_bytes() -> int:
-    """The most that this process has had in memory, ever; 0 where the operating system does not tell."""
+    """Peak resident bytes of this process; 0 if unknown (not Linux)."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -38,7 +38,7 @@ def peak_resident_bytes() -> int:
 
 
 class Sampler:
-    """A thread that sends samples to `sink`; one at the start and one at the end in any case."""
+    """A thread that sends samples to `sink`, always including one at the start and one at the end."""
 
     def __init__(self, sink: Sink, seconds: float) -> None:
         self._sink = sink

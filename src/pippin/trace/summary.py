@@ -1,4 +1,4 @@
-"""Summary: what a trace file tells in figures: each event, the concurrency reached, the gaps, the memory."""
+"""Summary: computes figures from a trace file: event times, concurrency, gaps and memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 from ..errors import TraceError
 
 _SECOND = 1e-6
-"""Of the microseconds in the file."""
+"""Seconds per microsecond; the file has microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kind of event of one model; seconds."""
+    """One kind of event of one model; times in seconds."""
 
     event: str
     label: str
@@ -33,28 +33,28 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Times in seconds, memory in bytes; None where the trace does not tell."""
+    """Times in seconds, memory in bytes; None if the trace lacks the data."""
 
     seconds: float
-    """From the first event to the end of the last one."""
+    """From the start of the first event to the end of the last."""
     rows: tuple[Row, ...]
     predictions: int
     failed: int
     refused: dict[str, int]
-    """How many were "cancelled", "dropped", "rejected" by flow control."""
+    """Number of predictions "cancelled", "dropped" and "rejected" by flow control."""
     concurrency: int
-    """The most predictions in flight at once."""
+    """Maximum number of predictions in flight."""
     average_concurrency: float | None
-    """While at least one was in flight."""
+    """Average while at least one prediction was in flight."""
     predictions_per_second: float | None
-    """From the start of the first to the end of the last one."""
+    """From the start of the first prediction to the end of the last."""
     gaps: Gaps | None
     peak_memory: int | None
     memory_growth: int | None
-    """Resident memory at the peak against the start."""
+    """Peak resident memory minus that at the start."""
     peak_bytes_in_flight: int | None
     average_cpu: float | None
-    """Busy cores."""
+    """Average number of busy cores."""
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +62,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """The stretches between predictions in which none was in flight; seconds."""
+    """Periods between predictions with none in flight; times in seconds."""
 
     count: int
     total: float
@@ -70,29 +70,29 @@ class Gaps:
     median: float
     maximum: float
     share: float
-    """Of the time from the first prediction to the last one, 0 to 1."""
+    """Share of the time from the first prediction to the end of the last, 0 to 1."""
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The events of a trace file (an object with `traceEvents`, or a bare list). Raises TraceError."""
+    """Read the events of a trace file (an object with `traceEvents`, or a bare list). Raises TraceError."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise TraceError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise TraceError(f"{os.fspath(path)}: is not a trace: no JSON: {error}") from None
+        raise TraceError(f"{os.fspath(path)} is not a trace: invalid JSON: {error}") from None
     entries = found.get("traceEvents") if isinstance(found, dict) else found
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "ph" in entry for entry in entries):
-        raise TraceError(f"{os.fspath(path)}: is not a trace: it has no list of traceEvents")
+        raise TraceError(f"{os.fspath(path)} is not a trace: it has no traceEvents list")
     return entries
 
 
 def summarize(path: str | os.PathLike[str]) -> Summary:
-    """The summary of a file that `pippin trace` or `Recording.write` wrote. Raises TraceError."""
+    """Summarize a file written by `pippin trace` or `Recording.write`. Raises TraceError."""
     try:
         return _summary(read(path))
     except (KeyError, TypeError, ValueError) as error:
-        raise TraceError(f"{os.fspath(path)}: is not a trace of Pippin: {type(error).__name__}: {error}") from None
+        raise TraceError(f"{os.fspath(path)} is not a Pippin trace: {type(error).__name__}: {error}") from None
 
 
 def _summary(entries: list[dict[str, Any]]) -> Summary:
@@ -146,7 +146,7 @@ def _counter(entries: Iterable[dict[str, Any]], name: str) -> list[float]:
 
 
 def _busy(spans: Sequence[tuple[float, float]]) -> tuple[float, list[float]]:
-    """How long at least one of the spans (sorted) lasted, and the gaps between them."""
+    """The time covered by at least one of the sorted spans, and the gaps between them."""
     total, gaps, until = 0.0, [], None
     for start, end in spans:
         if until is None:
@@ -171,7 +171,7 @@ def _gaps(gaps: Sequence[float], whole: float) -> Gaps | None:
 
 
 def _most_at_once(spans: Sequence[tuple[float, float]]) -> int:
-    # Where one ends as another one starts, they are not in flight together.
+    # A span that ends when another starts does not overlap it: (t, -1) sorts before (t, 1).
     steps = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
     most = count = 0
     for _, change in steps:

@@ -1,4 +1,4 @@
-"""Tracks: where an event is drawn: its lane, the subtrack of its model, and its place in the stack of what overlaps."""
+"""Tracks: assigns each event its lane, the subtrack of its model, and its slot among overlapping events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .recorder import COUNTS, FAILURE, PREDICTION, SPAN, Record
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One row: `slot` 0 is the lowest of the stack of a model's events that overlap."""
+    """One row. `slot` 0 is the lowest row of a model's overlapping events."""
 
     lane: str
     model: str
@@ -24,7 +24,7 @@ class Track:
 
 
 def model_names(records: Sequence[Record]) -> dict[int, str]:
-    """The subtrack of each model by its number; the number is shown where two have one name."""
+    """Subtrack names by model number; models with equal names get their number appended."""
     found: dict[int, str] = {}
     for record in records:
         if record[0] in (PREDICTION, FAILURE):
@@ -37,7 +37,7 @@ def model_names(records: Sequence[Record]) -> dict[int, str]:
 
 
 def placed(records: list[Record], names: dict[int, str]) -> Iterator[tuple[Event, str, int]]:
-    """Each event that is in no other one, with its model's subtrack and the lowest slot that is free for it."""
+    """Each top-level event with its model's subtrack and its lowest free slot."""
     busy: dict[str, list[float]] = {}
     for event in events(records):
         model = names.get(event.model, "") if isinstance(event.model, int) else event.model
@@ -61,7 +61,7 @@ def in_flight(records: Sequence[Record]) -> Iterator[tuple[float, int, int]]:
 
 
 def refusals(records: Sequence[Record]) -> Iterator[tuple[float, str, str]]:
-    """(time, model, "cancelled", "dropped" or "rejected") for each prediction that its flow refused."""
+    """(time, model, "cancelled", "dropped" or "rejected") for each prediction that flow control refused."""
     before: dict[str, tuple[int, ...]] = {}
     for record in records:
         if record[0] == COUNTS:

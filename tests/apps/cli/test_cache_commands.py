@@ -67,21 +67,21 @@ def test_a_life_in_the_cache(pippin, package, tmp_path):
     changed = json.loads(pippin("cache", "explain", package, "--precision", "float32", "--json")[1])["changed"]
     assert changed == {"configuration.precision": {"there": "auto", "now": "float32"}}
     assert pippin("cache", "verify")[0] == 0
-    assert "1 entries written" in pippin("cache", "export", tmp_path / "all.tar")[1]
-    assert "1 entries removed" in pippin("cache", "clear")[1]
-    assert "1 entries imported" in pippin("cache", "import", tmp_path / "all.tar")[1]
+    assert "entries written: 1" in pippin("cache", "export", tmp_path / "all.tar")[1]
+    assert "entries removed: 1" in pippin("cache", "clear")[1]
+    assert "entries imported: 1" in pippin("cache", "import", tmp_path / "all.tar")[1]
     assert "cached" in pippin("compile", package)[1]
     (tmp_path / "cache" / "entries" / entry["key"] / "session.json").write_text("{}")
     assert pippin("cache", "verify")[0] == 1
     assert "damaged" in pippin("cache", "explain", package)[1]
-    assert "0 entries removed" in pippin("cache", "prune")[1]
+    assert "entries removed: 0" in pippin("cache", "prune")[1]
 
 
 def test_compile_into_a_folder(pippin, package, tmp_path):
     assert pippin("compile", package, "-o", tmp_path / "m.mlmodelc")[0] == 0
     assert pippin("predict", tmp_path / "m.mlmodelc", "--input", "x=ones", "--json")[0] == 0
     status, _, err = pippin("compile", package, "-o", tmp_path / "m.mlmodelc")
-    assert status == 1 and "exists already" in err
+    assert status == 1 and "already exists" in err
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_all_inputs_of_one_file(identity, tmp_path):
 
 def test_keys_that_are_no_integers(identity):
     code, out = run("predict", identity, *given(**{**VALUES, "n": '{"a": 1}'}))
-    assert code != 0 and "its keys are integers" in out
+    assert code != 0 and "must have integer keys" in out
 
 
 def test_inspect(tmp_path):

@@ -17,10 +17,12 @@ import pippin
 from colorizer.measure import as_gray, by_model, held_out, score, tinted
 from pippin.apps.cli import app
 from pippin.apps.gallery.colorizer import Async, Counted, Serial
+from pippin.apps.gallery.cut_tiles import MODEL, SIDE, gray_file, gray_input, tiles
 from pippin.apps.gallery.headless_comparison import SCREEN, compare
 from pippin.apps.gallery.photos import PHOTOS, Photo
-from pippin.apps.gallery.tiles import MODEL, SIDE, gray_file, gray_input, tiles
 from pippin.errors import ConfigurationError
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)

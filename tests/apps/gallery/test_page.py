@@ -15,6 +15,8 @@ from PIL import Image
 
 from support.browser import served
 
+pytestmark = pytest.mark.process
+
 TEN_SCREENS = """async () => {
     const frame = () => new Promise(requestAnimationFrame);
     for (let screen = 1; screen <= 10; screen++) { scrollTo(0, screen * innerHeight); await frame(); await frame(); }
@@ -135,7 +137,7 @@ def test_the_trace_opens(gallery):
     gallery.get_by_role("button", name="Trace").click()
     dialog = gallery.locator("#tracing")
     dialog.get_by_text("prediction", exact=True).wait_for()
-    assert "at once" in dialog.locator(".about").inner_text()
+    assert "concurrent" in dialog.locator(".about").inner_text()
     with gallery.expect_download() as download:
         dialog.get_by_text("Save the trace").click()
     events = json.loads(download.value.path().read_text())["traceEvents"]

@@ -78,6 +78,7 @@ def mypy(folder, *names):
     )
 
 
+@pytest.mark.process
 def test_mypy_strict(folder):
     pytest.importorskip("mypy")
     names = [path.name for path in sorted(folder.glob("*.py"))]
@@ -95,6 +96,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.process
 def test_mypy_finds_mistakes(folder, tmp_path):
     """The types say something."""
     pytest.importorskip("mypy")
@@ -105,6 +107,7 @@ def test_mypy_finds_mistakes(folder, tmp_path):
         assert re.search(rf"mistakes\.py:{number}: error: .*{words}", found), found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number, name", enumerate(ROWS), ids=list(ROWS))
 def test_the_class_predicts(number, name, folder):
     found = subprocess.run([sys.executable, f"use_{number}.py"], cwd=folder, capture_output=True, text=True)
@@ -127,6 +130,7 @@ def test_docstrings_are_the_model_s_own(folder):
     assert fields == ['What is rectified, "quoted". MultiArray (float32, 2 x 3).']
 
 
+@pytest.mark.process
 def test_the_command(folder, tmp_path):
     def run(*arguments):
         return subprocess.run(

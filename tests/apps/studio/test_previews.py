@@ -247,23 +247,25 @@ def test_rows_of_tables():
 
 ONE = feature("x", Int64())
 WRONG = {
-    "no picture": lambda: parse_values.opened_image(b"nothing", "x"),
-    "no list of numbers": lambda: parse_values.written_array("a b", feature("x", array(2))),
-    "different lengths": lambda: parse_values.written_array('["a"]', feature("x", array(2))),
-    "a .npy, .npz": lambda: parse_values.array_in(b"", "x.txt", feature("x", array(2))),
+    "cannot read the picture": lambda: parse_values.opened_image(b"nothing", "x"),
+    "not a list of numbers": lambda: parse_values.written_array("a b", feature("x", array(2))),
+    "equal lengths": lambda: parse_values.written_array('["a"]', feature("x", array(2))),
+    "must be a .npy, .npz": lambda: parse_values.array_in(b"", "x.txt", feature("x", array(2))),
     "x.npy cannot be read": lambda: parse_values.array_in(b"junk", "x.npy", feature("x", array(2))),
-    "is no number": lambda: parse_values.number_value("seven", ONE),
-    "is an integer": lambda: parse_values.number_value(1.5, ONE),
-    "a JSON object": lambda: parse_values.dictionary_value("[1]", feature("x", SCORES), False),
-    "integers with commas": lambda: parse_values.sequence_value(
+    "is not a number": lambda: parse_values.number_value("seven", ONE),
+    "must be an integer": lambda: parse_values.number_value(1.5, ONE),
+    "must be a JSON object": lambda: parse_values.dictionary_value("[1]", feature("x", SCORES), False),
+    "comma-separated integers": lambda: parse_values.sequence_value(
         "a", feature("x", Sequence("int64", SizeRange(0, None)))
     ),
-    "no column 'a'": lambda: parse_values.table_rows(
+    "column 'a' is missing": lambda: parse_values.table_rows(
         b"b,c\n1,2\n", "t.csv", (feature("a", Double()), feature("b", Double()))
     ),
-    "of which none is an input": lambda: parse_values.table_rows(b"p,q\n1,2\n", "t.csv", (feature("a", Double()),)),
+    "none of the 2 columns is an input": lambda: parse_values.table_rows(
+        b"p,q\n1,2\n", "t.csv", (feature("a", Double()),)
+    ),
     "is empty": lambda: parse_values.table_rows(b"", "t.csv", (feature("a", Double()),)),
-    "is no CSV": lambda: parse_values.table_rows(b"\xff\xfe", "t.csv", (feature("a", Double()),)),
+    "is not a CSV": lambda: parse_values.table_rows(b"\xff\xfe", "t.csv", (feature("a", Double()),)),
 }
 
 
@@ -389,7 +391,7 @@ def test_panels_of_masks_and_depth():
     mask = np.zeros((1, 1, 24, 32), np.float32)
     mask[..., 16:] = 1
     first, second = panels_of(Kind("imageSegmenter"), made, {"m": mask}, PICTURE)
-    assert [entry.share for entry in first.legend] == [0.5, 0.5] and second.name == "m, as it is"
+    assert [entry.share for entry in first.legend] == [0.5, 0.5] and second.name == "m, raw"
     (panel,) = panels_of(Kind("depthEstimation"), made, {"d": mask * 3}, PICTURE)
     assert isinstance(panel, Picture) and panel.note == "from 0 to 3"
 

@@ -17,6 +17,8 @@ from support.browser import page as page
 from support.browser import served
 from support.networks import Tinted, seeded
 
+pytestmark = pytest.mark.process
+
 TABS = ("General", "Predictions", "Preview", "Performance", "Structure", "Trace", "Cache")
 
 
@@ -185,7 +187,7 @@ def test_a_segmentation_has_its_colours(models, visit):
         assert shown[label] == f"{share:.1%}"
 
 
-SOURCES = ["Made-up camera", "Camera"]
+SOURCES = ["Synthetic camera", "Camera"]
 PREDICTED = """count => [...document.querySelectorAll('.tile')].some(tile =>
     tile.innerText.startsWith('Predicted') && parseInt(tile.innerText.split('\\n')[1].replace(',', '')) >= count)"""
 
@@ -230,8 +232,8 @@ def test_the_operations(models, visit):
     rows.first.click()
     place.get_by_text("could run on").wait_for()
     place.get_by_role("button", name="Measure").click()
-    place.get_by_text(re.compile("in all, .* in no operation")).wait_for()
-    place.get_by_role("button", name="Show the graph").click()
+    place.get_by_text(re.compile("in total, .* outside the program's operations")).wait_for()
+    place.get_by_role("button", name="Show graph").click()
     place.frame_locator("iframe").get_by_text("Softmax", exact=True).wait_for()
 
 
@@ -276,19 +278,19 @@ def test_entries_are_verified_and_removed(models, visit):
 
 def test_errors_are_readable(studio, models, visit, page, tmp_path):
     (tmp_path / "broken.mlmodel").write_bytes(b"no model at all")
-    for path, text in (("nothing.mlpackage", "there is no such file"), ("broken.mlmodel", "broken.mlmodel")):
+    for path, text in (("nothing.mlpackage", "no such file"), ("broken.mlmodel", "broken.mlmodel")):
         page.goto(f"{studio}model?{urlencode({'path': str(tmp_path / path)})}")
         page.get_by_role("alert").get_by_text(text).wait_for()
     place = visit(models("arrays"), "Preview")
     place.get_by_role("button", name="Typed").click()
     place.locator("textarea").fill("1 2")
     place.get_by_role("button", name="Predict", exact=True).click()
-    place.get_by_role("alert").get_by_text("allowed is 2 x 3").wait_for()
+    place.get_by_role("alert").get_by_text("must have the shape 2 x 3").wait_for()
 
 
 def test_the_start_page_opens_a_model(studio, models, page):
     page.goto(studio)
-    page.get_by_label("Path of the model").fill(str(models("arrays")))
+    page.get_by_label("Model path").fill(str(models("arrays")))
     page.get_by_role("button", name="Open").click()
     page.get_by_text("arrays.mlpackage").first.wait_for()
     page.goto(studio)

@@ -108,7 +108,7 @@ def test_thresholds_of_a_prediction():
         assert outputs["confidence"].dtype == np.float32
     outputs = found.predict(given)  # those of the model
     np.testing.assert_array_equal(outputs["confidence"], expected(**given, iou=0.5, confidence=0.2, per_class=False)[0])
-    with pytest.raises(FeatureValueError, match=r"must lie between 0 and 1; found 1.5"):
+    with pytest.raises(FeatureValueError, match=r"must be between 0 and 1, got 1.5"):
         found.predict({**given, "iouThreshold": 1.5})
 
 
@@ -123,7 +123,7 @@ def test_thresholds_that_are_named_but_not_described():
 def test_a_model_that_contradicts_itself():
     made = suppression()
     made.nonMaximumSuppression.confidenceInputFeatureName = "other"
-    with pytest.raises(SpecificationError, match=r"takes 'other', but the described inputs are: raw_confidence"):
+    with pytest.raises(SpecificationError, match=r"takes 'other', but the declared inputs are: raw_confidence"):
         pippin.load(made, cache=False)
     made = suppression((5, 9))
     made.description.output[1].type.multiArrayType.shapeRange.sizeRanges[0].upperBound = 3
@@ -132,5 +132,5 @@ def test_a_model_that_contradicts_itself():
         pippin.load(made, cache=False)
     made = suppression()
     made.description.output.add(name="more").type.doubleType.SetInParent()
-    with pytest.raises(SpecificationError, match=r"the output 'more' is described"):
+    with pytest.raises(SpecificationError, match=r"the output 'more' is declared"):
         pippin.load(made, cache=False)

@@ -93,15 +93,15 @@ def test_what_is_not_optional_must_be_given():
 
 
 DAMAGES = {
-    "nothing to put in": (lambda: model("imputer", {"x": DOUBLE}, {"y": DOUBLE}), SpecificationError, "no value to put in"),
-    "a string for a number": (lambda: imputer(DOUBLE, "imputedStringValue", "a"), UnsupportedModelError, "puts in 'a'"),
-    "a number for a string": (lambda: imputer(STRING, "imputedDoubleValue", 1.0), UnsupportedModelError, "puts in 1.0"),
+    "nothing to put in": (lambda: model("imputer", {"x": DOUBLE}, {"y": DOUBLE}), SpecificationError, "has no imputed value"),
+    "a string for a number": (lambda: imputer(DOUBLE, "imputedStringValue", "a"), UnsupportedModelError, "inserts 'a'"),
+    "a number for a string": (lambda: imputer(STRING, "imputedDoubleValue", 1.0), UnsupportedModelError, "inserts 1.0"),
     "replaces a string": (
         lambda: imputer(DOUBLE, "imputedDoubleValue", 1.0, replaceStringValue="a"), UnsupportedModelError, "replaces 'a'",
     ),
-    "another size": (lambda: imputer((3,), "imputedDoubleArray", [1, 2]), SpecificationError, "2 numbers for an array"),
-    "other keys": (lambda: imputer(INTS, "imputedStringDictionary", {"a": 1.0}), SpecificationError, "keys of another type"),
-    "a number for a dictionary": (lambda: imputer(INTS, "imputedDoubleValue", 1.0), UnsupportedModelError, "for a dictionary"),
+    "another size": (lambda: imputer((3,), "imputedDoubleArray", [1, 2]), SpecificationError, "2 imputed values for an array"),
+    "other keys": (lambda: imputer(INTS, "imputedStringDictionary", {"a": 1.0}), SpecificationError, "does not match the key or value type"),
+    "a number for a dictionary": (lambda: imputer(INTS, "imputedDoubleValue", 1.0), UnsupportedModelError, "cannot apply .* to a dictionary"),
 }  # fmt: skip
 
 

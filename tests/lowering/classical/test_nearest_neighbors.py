@@ -62,7 +62,7 @@ def test_the_converter_of_coremltools():
 
 def test_without_samples_the_default_answers():
     made = neighbors([], [], 3)
-    with pytest.raises(SpecificationError, match=r"no samples, and no default label"):
+    with pytest.raises(SpecificationError, match=r"neither samples nor a default label"):
         pippin.load(made, cache=False)
     made.kNearestNeighborsClassifier.defaultStringLabel = "nobody"
     assert predict(made, x=[0, 0, 0]) == {"label": "nobody", "labelProbs": {"nobody": 1.0}}
@@ -71,7 +71,7 @@ def test_without_samples_the_default_answers():
 DAMAGES = {
     "labels": (lambda k: k.stringClassLabels.vector.pop(), "80 samples and 79 labels"),
     "a short sample": (lambda k: k.nearestNeighborsIndex.floatSamples[3].vector.pop(), "a sample has 2 numbers"),
-    "no neighbors": (lambda k: setattr(k.numberOfNeighbors, "defaultValue", 0), "asks for 0 neighbors"),
+    "no neighbors": (lambda k: setattr(k.numberOfNeighbors, "defaultValue", 0), "must be at least 1, got 0"),
 }
 
 

@@ -108,7 +108,7 @@ def test_two_classifiers():
 
 
 def test_a_check_inside_a_pipeline():
-    with pytest.raises(FeatureValueError, match=r"'sex' is none of the categories 'f', 'm'; found x"):
+    with pytest.raises(FeatureValueError, match=r"'sex' must be one of the categories 'f', 'm', got x"):
         predict(features_of_a_person(), **{"age": 1.0, "sex": "x", "class": 1})
 
 
@@ -137,14 +137,14 @@ def test_a_network_before_a_classifier():
 
 
 BAD = {
-    "nothing gives it": (lambda: pipeline([scaler([], [])], {"q": (4,)}, {"y": (4,)}), SpecificationError, "takes 'x', which nothing gives"),
+    "nothing gives it": (lambda: pipeline([scaler([], [])], {"q": (4,)}, {"y": (4,)}), SpecificationError, "takes 'x', which no input or earlier model provides"),
     "another kind of value": (
         lambda: pipeline([renamed(encoder(["a"], INTS), y="y"), scaler([], [])], {"x": (4,)}, {"y": (4,)}),
         SpecificationError, "'x'",
     ),
     "a dictionary for numbers": (
         lambda: pipeline([renamed(encoder(["a"], INTS), x="s", y="x"), scaler([], [])], {"s": STRING}, {"y": (4,)}),
-        SpecificationError, "takes 'x' as numbers, but it is given as a dictionary with integer keys",
+        SpecificationError, "takes 'x' as numbers, got a dictionary with integer keys",
     ),
     "a kind that is not executed": (
         lambda: pipeline([model("wordTagger", {"x": STRING}, {"y": STRING})], {"x": STRING}, {"y": STRING}),

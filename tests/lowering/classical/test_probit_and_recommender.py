@@ -63,15 +63,15 @@ def test_samples_follow_the_score():
 def test_probit_that_contradicts_itself():
     made = probit()
     made.bayesianProbitRegressor.bias.precision = 0
-    with pytest.raises(SpecificationError, match=r"the precision 0.0; it must be positive"):
+    with pytest.raises(SpecificationError, match=r"must be positive, got 0.0"):
         pippin.load(made, cache=False)
     made = probit()
     made.bayesianProbitRegressor.numberOfFeatures = 3
-    with pytest.raises(SpecificationError, match=r"the feature 3 of 3"):
+    with pytest.raises(SpecificationError, match=r"feature 3, but only 3 features"):
         pippin.load(made, cache=False)
     with pytest.raises(UnsupportedModelError, match=r"takes integer keys"):
         pippin.load(probit(STRINGS), cache=False)
-    with pytest.raises(FeatureValueError, match=r"keys of 'x' are below 4; found 4"):
+    with pytest.raises(FeatureValueError, match=r"keys of 'x' must be at least 0 and below 4, got 4"):
         predict(probit(INTS), x={4: 1.0})
 
 
@@ -199,5 +199,5 @@ def test_recommender_that_contradicts_itself():
     for names in (FILMS[:3], [*FILMS[:3], "alien"]):
         with pytest.raises(SpecificationError, match=r"similarities for item 3"):
             pippin.load(recommender(names), cache=False)
-    with pytest.raises(UnsupportedModelError, match=r"the items have other names"):
+    with pytest.raises(UnsupportedModelError, match=r"does not match the type of the item names"):
         pippin.load(recommender(FILMS, given=INTS), cache=False)

@@ -124,7 +124,7 @@ def test_nan_is_no_class():
 
 DAMAGES = {
     "no kernel": (lambda m: m.kernel.Clear(), "has no kernel"),
-    "one coefficient too few": (lambda m: m.coefficients[0].alpha.pop(), "coefficients for"),
+    "one coefficient too few": (lambda m: m.coefficients[0].alpha.pop(), "coefficient rows of lengths"),
     "one vector too many": (lambda m: m.denseSupportVectors.vectors.add(values=[1, 2]), "3 support vectors and 2"),
     "vectors of two lengths": (lambda m: m.denseSupportVectors.vectors[0].values.append(3), "different lengths"),
     "no rho": (lambda m: m.ClearField("rho"), "0 values of rho"),
@@ -133,7 +133,7 @@ DAMAGES = {
     "negative counts": (lambda m: m.numberOfSupportVectorsPerClass.__setitem__(slice(None), [3, -1]), "-1 support"),
     "another width": (
         lambda m: [v.values.append(1) for v in m.denseSupportVectors.vectors],
-        "computes with 3 numbers, but its inputs hold 2",
+        "needs 3 numbers, but its inputs provide 2",
     ),
 }
 
@@ -150,5 +150,5 @@ def test_a_model_that_contradicts_itself(name):
 def test_sparse_index_zero():
     made = sparse_model()
     made.supportVectorRegressor.sparseSupportVectors.vectors[0].nodes.add(index=0, value=1)
-    with pytest.raises(SpecificationError, match=r"the index 0; they count from 1"):
+    with pytest.raises(SpecificationError, match=r"index of a sparse support vector must be at least 1, got 0"):
         pippin.load(made, cache=False)

@@ -218,6 +218,7 @@ def lowered(made):
     return lower_model(asset, asset.description.function())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 4, 9])
 @pytest.mark.parametrize(("trees", "depth"), [(1, 3), (90, 3), (1000, 5)], ids=str)
 def test_leaves_of_several_values(trees, depth, classes):
@@ -348,23 +349,29 @@ def test_an_array_of_unknown_length_is_not_read_beyond_its_end():
 
 
 DAMAGES = {
-    "a child that is not there": (lambda n, p: setattr(n[0], "trueChildNodeId", 9), "leads to 9, which is not there"),
-    "two ways to a node": (lambda n, p: setattr(n[0], "trueChildNodeId", 2), "lead to 2"),
-    "a circle": (lambda n, p: n.add(treeId=0, nodeId=7, trueChildNodeId=7, falseChildNodeId=7), "lead to 7"),
+    "a child that is not there": (
+        lambda n, p: setattr(n[0], "trueChildNodeId", 9),
+        "the child 9, which does not exist",
+    ),
+    "two ways to a node": (lambda n, p: setattr(n[0], "trueChildNodeId", 2), "two branches to node 2"),
+    "a circle": (
+        lambda n, p: n.add(treeId=0, nodeId=7, trueChildNodeId=7, falseChildNodeId=7),
+        "two branches to node 7",
+    ),
     "a circle of two": (
         lambda n, p: (
             [n.add(treeId=0, nodeId=i, trueChildNodeId=j, falseChildNodeId=k) for i, j, k in ((7, 8, 9), (8, 7, 10))]
             + [n.add(treeId=0, nodeId=i, nodeBehavior=LEAF) for i in (9, 10)]
         ),
-        "4 nodes of the tree 0 cannot be reached",
+        "tree 0 has 4 unreachable nodes",
     ),
-    "two roots": (lambda n, p: n.add(treeId=0, nodeId=7, nodeBehavior=LEAF), "2 roots"),
-    "the same number twice": (lambda n, p: n.add(treeId=0, nodeId=1, nodeBehavior=LEAF), "two nodes with the number 1"),
+    "two roots": (lambda n, p: n.add(treeId=0, nodeId=7, nodeBehavior=LEAF), "must have one root, got 2"),
+    "the same number twice": (lambda n, p: n.add(treeId=0, nodeId=1, nodeBehavior=LEAF), "two nodes with the ID 1"),
     "a dimension too far": (
         lambda n, p: setattr(n[1].evaluationInfo[0], "evaluationIndex", 1),
-        "dimension 1; there are 1",
+        "dimension 1, but the number of dimensions is 1",
     ),
-    "a feature too far": (lambda n, p: setattr(n[0], "branchFeatureIndex", 1), "feature 1, but the inputs hold 1"),
+    "a feature too far": (lambda n, p: setattr(n[0], "branchFeatureIndex", 1), "feature 1, but the inputs provide 1"),
     "an unknown behavior": (lambda n, p: setattr(n[0], "nodeBehavior", 9), "unknown behavior 9"),
     "base predictions": (lambda n, p: p.basePredictionValue.append(1), "1 dimensions and 2 base predictions"),
 }

@@ -125,7 +125,7 @@ def test_from_the_cache_the_code_is_looked_up_again(tmp_path, monkeypatch):
     for sign in (-1, 5):
         with registered(lambda x, sign=sign: sign * x):
             assert pippin.load(here).predict(ONE)["y"].tolist() == [2 * sign + 1] * 4
-    with pytest.raises(UnsupportedOperationError, match=r"class 'Test.Here': its code is not in the file"):
+    with pytest.raises(UnsupportedOperationError, match=r"class 'Test.Here': its code is not in the model file"):
         pippin.load(here)
     # Code that now gives another shape than the segments behind it were compiled for: the model is specialized again.
     with registered(lambda x: x[:2], output_shapes=lambda shapes: [(2,)]), warnings.catch_warnings():
@@ -178,8 +178,8 @@ class Unmakeable:
 @pytest.mark.parametrize(
     ("code", "shapes", "message"),
     [
-        (Unmakeable, None, r"\[custom\] 'Test.Here': the custom layer 'Test.Here' cannot be made: ValueError: no such factor"),
-        (lambda x: x, lambda shapes: shapes * 2, "output_shapes gives 2 shapes for 1 outputs"),
+        (Unmakeable, None, r"\[custom\] 'Test.Here': the custom layer 'Test.Here' could not be created: ValueError: no such factor"),
+        (lambda x: x, lambda shapes: shapes * 2, "output_shapes returned 2 shapes, expected 1"),
         (lambda x: x, lambda shapes: 1 / 0, "output_shapes failed: ZeroDivisionError"),
     ],
 )  # fmt: skip
@@ -192,9 +192,9 @@ def test_what_fails_at_the_load(code, shapes, message):
     ("code", "message"),
     [
         (lambda x: 1 / 0, "the custom layer 'Test.Here' failed: ZeroDivisionError"),
-        (lambda x: x[:2], r"an output of shape \(2,\) was given; declared is \(4,\)"),
-        (lambda x: (x, x), "2 outputs were given, 1 are named"),
-        (lambda x: np.array(["a"] * 4), "an array of <U1 was given; numbers are needed"),
+        (lambda x: x[:2], r"returned an output of shape \(2,\), expected \(4,\)"),
+        (lambda x: (x, x), "returned 2 outputs, expected 1"),
+        (lambda x: np.array(["a"] * 4), "returned an array of <U1, expected numbers"),
     ],
 )
 def test_what_fails_at_the_prediction(code, message):
@@ -211,5 +211,5 @@ def test_inside_a_loop_it_is_refused():
     custom(
         NeuralNetworkBuilder(nn_spec=loop.loop.bodyNetwork, disable_rank5_shape_mapping=True), "Test.Here", ["y"], ["y"]
     )
-    with registered(lambda x: x), pytest.raises(UnsupportedOperationError, match="stands in a branch or loop"):
+    with registered(lambda x: x), pytest.raises(UnsupportedOperationError, match="inside a branch or loop"):
         pippin.load(builder.spec)

@@ -209,12 +209,12 @@ def bad(change):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda n: n.layers[0].innerProduct.weights.floatValue.pop(), ProgramError, r"\[innerProduct\] 'the layer': weights has 19 elements; the shape \(5, 4\) needs 20"),
-        (lambda n: n.layers[0].input.__setitem__(0, "gone"), ProgramError, "its input 'gone' is given by nothing before it"),
-        (lambda n: n.layers[0].output.__setitem__(0, "z"), ProgramError, "the output 'y' is described, but no layer gives it"),
-        (lambda n: setattr(n.layers[0].custom, "className", "Mine"), UnsupportedOperationError, r"custom layer of the class 'Mine': its code is not in the file; give it with @pippin.custom_layer\('Mine'\)"),
-        (lambda n: n.layers[0].loopBreak.SetInParent(), ProgramError, "it stands outside of a loop"),
-        (lambda n: n.layers[0].ClearField("innerProduct"), UnsupportedOperationError, "no such neural-network layer"),
+        (lambda n: n.layers[0].innerProduct.weights.floatValue.pop(), ProgramError, r"\[innerProduct\] 'the layer': weights has 19 elements, but the shape \(5, 4\) needs 20"),
+        (lambda n: n.layers[0].input.__setitem__(0, "gone"), ProgramError, "no network input or earlier layer provides its input 'gone'"),
+        (lambda n: n.layers[0].output.__setitem__(0, "z"), ProgramError, "the output 'y' is described, but no layer produces it"),
+        (lambda n: setattr(n.layers[0].custom, "className", "Mine"), UnsupportedOperationError, r"custom layer class 'Mine': its code is not in the model file; register it with @pippin.custom_layer\('Mine'\)"),
+        (lambda n: n.layers[0].loopBreak.SetInParent(), ProgramError, "must be inside a loop"),
+        (lambda n: n.layers[0].ClearField("innerProduct"), UnsupportedOperationError, "unknown neural-network layer"),
         (lambda n: setattr(n.layers[0].innerProduct, "inputChannels", 3), ProgramError, "the layer"),
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from pippin.runtime.flow.admission import AdmissionController, Request
 
 
 class World:
-    """A admission with a clock that is set by hand; what happens to each request is written down."""
+    """An admission controller with a clock that is set by hand; what happens to each request is written down."""
 
     def __init__(self, cores=2, **flow):
         self.now = 0.0
@@ -162,16 +162,16 @@ def test_cancelling_a_large_one_lets_the_others_go():
     assert world.happened() == ["a starts", "huge PredictionCancelled", "b starts"]
 
 
-def test_begin_only_where_there_is_room_and_nobody_waits():
+def test_inline_only_with_a_free_slot_and_an_empty_queue():
     world = World(max_in_flight=1, max_bytes=10)
-    began = world.admission.begin(4)
+    began = world.admission.start_inline(4)
     assert began is not None
-    assert world.admission.begin(4) is None
+    assert world.admission.start_inline(4) is None
     world.come("waiting", "more")
     world.now = 2.0
-    assert world.admission.end(4, began, failed=False) == 2.0
+    assert world.admission.finish_inline(4, began, failed=False) == 2.0
     assert world.happened() == ["waiting starts"]
-    assert world.admission.begin(4) is None  # there is one that waits
+    assert world.admission.start_inline(4) is None  # there is one that waits
     world.done("waiting", "more")
     found = world.admission.statistics()
     assert (found.submitted, found.completed, found.in_flight, found.bytes_held) == (3, 3, 0, 0)
@@ -248,7 +248,7 @@ def test_whatever_happens_each_is_started_or_refused_once(policy):
             deadline = world.now + chance.random() if chance.random() < 0.2 else None
             world.come(f"{number}", size=chance.randint(0, 60), priority=chance.randint(0, 2), deadline=deadline)
             running = [n for n, r in world.requests.items() if r.phase == "running"]
-            assert len(running) <= world.admission.room
+            assert len(running) <= world.admission.capacity
             if running and chance.random() < 0.6:
                 world.done(chance.choice(running))
             if chance.random() < 0.3:

@@ -54,14 +54,14 @@ def test_stacks_give_what_single_predictions_give(flexible, name, monkeypatch):
         found = model.predict_batch([{"x": each} for each in x])
         for each, outputs in zip(x, found, strict=True):
             np.testing.assert_allclose(outputs["y"], EXPECTED[name](each), rtol=1e-5, atol=1e-6)
-    assert (model._stacks()._size > 1) == (name == "rows apart")
+    assert (model._dynamic_batcher()._size > 1) == (name == "rows apart")
 
 
 def test_a_stack_that_does_not_pay(flexible, monkeypatch):
     monkeypatch.setattr(dynamic_batching, "_GAIN", 1e9)
     model = pippin.load(flexible["rows apart"], FAST)
     assert len(model.predict_batch([{"x": each} for each in rows(20)])) == 20
-    assert model._stacks()._size == 1
+    assert model._dynamic_batcher()._size == 1
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -94,7 +94,7 @@ def test_what_a_model_allows_bounds_a_stack(tmp_path, monkeypatch):
     inputs = [ct.TensorType("x", (ct.RangeDim(1, 5, default=1), 5), np.float32)]
     model = pippin.load(saved_program(tmp_path, BODIES["rows apart"], inputs=inputs, x=(get_new_symbol(), 5)), FAST)
     found = model.predict_batch([{"x": each} for each in rows(33)])
-    assert model._stacks()._size == 4 and len(found) == 33
+    assert model._dynamic_batcher()._size == 4 and len(found) == 33
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -114,7 +114,7 @@ def test_batch_async(model, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_cancelling_a_batch(package, backend, device):
     model = pippin.load(package, FAST, flow=FlowControl(max_in_flight=1, max_blocking=0))
-    model._service.submit(device)
+    model._executor.submit(device)
     device.begun.acquire()
 
     async def work():

@@ -49,6 +49,7 @@ def test_what_is_asked_to_stop_gives_its_slot_back():
     assert (found.cancelled, found.completed, found.failed, found.in_flight) == (1, 1, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_an_engine_stops(long_package, engine):
     """The whole prediction takes tenths of a second, in which a run of the engine is asked again and again to stop."""

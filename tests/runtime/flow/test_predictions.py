@@ -1,4 +1,4 @@
-"""Predictions in flight: asynchronous, batched, cancelled, timed out; the device is a model, or a admission held by the test."""
+"""Predictions in flight: asynchronous, batched, cancelled, timed out; the device is a model, or an admission controller held by the test."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def test_a_timeout_and_a_cancellation_in_a_thread():
 def test_a_model_with_a_flow_refuses(package):
     model = pippin.load(package, FAST, flow=FlowControl(max_in_flight=1, policy="reject"))
     device = Device()
-    running = model._service.submit(device)
+    running = model._executor.submit(device)
     device.begun.acquire()
-    with pytest.raises(PredictionRejected, match="1 predictions run"):
+    with pytest.raises(PredictionRejected, match="1 running, 0 waiting"):
         model.predict(given(1))
     device.go.set()
     running.future.result(60)
@@ -124,9 +124,9 @@ def test_a_model_with_a_flow_refuses(package):
 def test_a_camera(package):
     model = pippin.load(package, FAST, flow=FlowControl(max_in_flight=1, policy="latest"))
     device = Device()
-    model._service.submit(device)
+    model._executor.submit(device)
     device.begun.acquire()
-    frames = [model._service.submit(lambda stop, n=n: model._predict(given(n), None, None, stop)) for n in range(5)]
+    frames = [model._executor.submit(lambda stop, n=n: model._predict(given(n), None, None, stop)) for n in range(5)]
     device.go.set()
     assert right(frames[-1].future.result(60), 4)
     for frame in frames[:-1]:

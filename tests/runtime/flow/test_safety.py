@@ -76,6 +76,7 @@ def test_a_forked_child_gets_a_clear_error(model, how):
     assert right(model.predict(given(2)), 2)  # the parent goes on
 
 
+@pytest.mark.process
 def test_a_model_that_was_not_loaded_yet_works_in_the_child(package):
     code = """
 import os, sys, numpy as np, pippin
@@ -90,8 +91,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 EXITS = {
-    "a thread predicts": "model._service.submit(lambda stop: model._predict(x, None, None, stop))",
-    "many wait": "[model._service.submit(lambda stop: model._predict(x, None, None, stop)) for _ in range(50)]",
+    "a thread predicts": "model._executor.submit(lambda stop: model._predict(x, None, None, stop))",
+    "many wait": "[model._executor.submit(lambda stop: model._predict(x, None, None, stop)) for _ in range(50)]",
     "a task waits": """
 async def work():
     asyncio.ensure_future(model.predict_async(x))
@@ -110,6 +111,7 @@ list(ThreadPoolExecutor(4).map(model.predict, [x] * 8))""",
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("how", EXITS)
 def test_the_interpreter_ends_with_work_in_flight(long_package, how):
     code = f"""
@@ -141,9 +143,9 @@ def test_a_model_is_collected_while_it_works(package):
     """The prediction holds what it needs; then everything goes, threads too."""
     model = pippin.load(package, FAST, flow=FlowControl(max_in_flight=1))
     device = Device()
-    running = model._service.submit(device)
+    running = model._executor.submit(device)
     device.begun.acquire()
-    waiting = model._service.submit(lambda stop, predict=model._predict: predict(given(4), None, None, stop))
+    waiting = model._executor.submit(lambda stop, predict=model._predict: predict(given(4), None, None, stop))
     watched = weakref.ref(model)
     before = {thread for thread in threading.enumerate() if thread.name.startswith("pippin")}
     del model
@@ -159,6 +161,7 @@ def test_a_model_is_collected_while_it_works(package):
     assert watched() is None
 
 
+@pytest.mark.process
 def test_nothing_is_held_longer_than_its_prediction(package):
     """Inputs and outputs go without a collection of garbage, whatever becomes of the prediction."""
 
@@ -232,7 +235,7 @@ def test_callbacks_that_fail():
     assert executor.call(lambda stop: {"y": 2}) == {"y": 2}
 
 
-def test_a_lane_is_in_order_and_takes_no_slots():
+def test_a_state_queue_is_in_order_and_takes_no_slots():
     """Three wait for the state of the first; another state's, and one without, run meanwhile."""
     executor, order = Executor(FlowControl(max_in_flight=2, max_blocking=0), 2), []
     state_queue, other, device = StateQueue(), StateQueue(), Device()
@@ -253,7 +256,7 @@ def test_a_lane_is_in_order_and_takes_no_slots():
     assert (found.submitted, found.completed, found.cancelled) == (6, 5, 1)
 
 
-def test_many_refused_of_one_lane():
+def test_many_refused_of_one_state_queue():
     """Thousands wait for a state; when its turn comes, the admission refuses each of them: without deep recursion."""
     executor, state_queue = Executor(FlowControl(max_in_flight=1, policy="reject"), 1), StateQueue()
     device = Device()
@@ -265,7 +268,7 @@ def test_many_refused_of_one_lane():
     device.go.set()
 
 
-def test_a_lane_for_threads():
+def test_a_state_queue_for_threads():
     state_queue, order, inside = StateQueue(), [], [0]
 
     def work(number):
@@ -327,8 +330,8 @@ def test_what_is_large_is_not_computed_in_the_event_loop():
         return {"y": 1}
 
     for _ in range(5):
-        executor.latency.note(100, 20e-6)
-        executor.latency.note(10**6, 5e-3)
+        executor.latency.record(100, 20e-6)
+        executor.latency.record(10**6, 5e-3)
 
     async def both():
         for size in (100, 10**6, 10**9):
@@ -345,7 +348,7 @@ def test_the_event_loop_has_its_turn(backend):
     executor = Executor(FlowControl(), 1)
     executor.admission._clock = lambda: now[0]
     for _ in range(5):
-        executor.latency.note(0, 20e-6)
+        executor.latency.record(0, 20e-6)
 
     def work(stop):
         now[0] += 90e-6
@@ -376,19 +379,19 @@ def test_the_event_loop_has_its_turn(backend):
 def test_a_slow_one_ends_the_inline_computation():
     executor = Executor(FlowControl(max_blocking=1e-3), 1)
     for _ in range(20):
-        executor.latency.note(0, 20e-6)
-    assert executor.latency.short(0)
-    executor.latency.note(0, 5e-3)
-    assert executor.latency.short(0)  # the thread may have lost its core
-    executor.latency.note(0, 5e-3)
-    assert not executor.latency.short(0)
+        executor.latency.record(0, 20e-6)
+    assert executor.latency.is_short(0)
+    executor.latency.record(0, 5e-3)
+    assert executor.latency.is_short(0)  # the thread may have lost its core
+    executor.latency.record(0, 5e-3)
+    assert not executor.latency.is_short(0)
     for _ in range(100):
-        executor.latency.note(0, 20e-6)
-    assert executor.latency.short(0)
+        executor.latency.record(0, 20e-6)
+    assert executor.latency.is_short(0)
     never = Executor(FlowControl(max_blocking=0), 1)
     for _ in range(20):
-        never.latency.note(0, 20e-6)
-    assert not never.latency.short(0)
+        never.latency.record(0, 20e-6)
+    assert not never.latency.is_short(0)
 
 
 def test_an_interrupted_thread_cancels_what_it_waits_for():

@@ -1,4 +1,7 @@
-"""Command line: one file for each command; errors end here, readably."""
+"""Command line: one file per command. Arguments enter; printed results and an exit status leave.
+
+Errors end here and are printed as readable messages.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ from . import (
     studio,
     trace,
 )
-from .console import print_error
+from .terminal import print_error
 
 app = typer.Typer(
     name="pippin",
-    help="The Core ML engine for every machine that is not a Mac.",
+    help="Run, inspect and measure Core ML models without a Mac.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,12 +53,12 @@ app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
 app.command("demo")(demo.demo)
 app.command("studio")(studio.studio)
-# What stands behind the script is the script's own, options included.
+# Everything after the script, options included, belongs to the script.
 app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run_script.run)
 
 
-def _version(asked: bool) -> None:
-    if not asked:
+def _version(requested: bool) -> None:
+    if not requested:
         return
     from importlib.metadata import version
 
@@ -68,19 +71,22 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback if a command fails.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the versions of Pippin and its engines."
+        ),
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> NoReturn:
-    """Run the command line: exit status 0, 1 for an error, 2 for a wrong use, 130 when interrupted."""
+    """Run the command line. The exit status is 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
     debug = "--debug" in sys.argv[1:]
     try:
-        app()  # ends in SystemExit, after a wrong use too
+        app()  # raises SystemExit, also for wrong usage
     except PippinError as error:
         if debug:
             raise
@@ -88,5 +94,7 @@ def main() -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        print_error(f"unexpected {type(error).__name__}: {error}\nThis is a defect of Pippin; --debug shows where.")
+        print_error(
+            f"unexpected {type(error).__name__}: {error}\nThis is a bug in Pippin; pippin --debug shows the traceback."
+        )
     sys.exit(1)

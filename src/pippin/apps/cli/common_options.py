@@ -1,4 +1,4 @@
-"""Options: those that say how a model is loaded, for every command that loads one."""
+"""Load options: shared by every command that loads a model; converted to a Configuration and a Cache."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from ...cache.store import Cache
     from ...configuration import Configuration
 
-Function = Annotated[str | None, typer.Option(help="The function of a multi-function model.")]
-Engine = Annotated[str | None, typer.Option(help="openvino, onnxruntime or mnn; the fastest one by default.")]
-Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
-Units = Annotated[str, typer.Option("--compute-units", help="ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE.")]
-Threads = Annotated[int | None, typer.Option(help="Threads of one prediction.")]
-Strategy = Annotated[str, typer.Option(help="default, fast_prediction or fast_load.")]
-CacheFolder = Annotated[Path | None, typer.Option("--cache", help="The folder of the cache; the user's by default.")]
+Function = Annotated[str | None, typer.Option(help="Function of a multi-function model.")]
+Engine = Annotated[str | None, typer.Option(help="openvino, onnxruntime or mnn; the fastest by default.")]
+Precision = Annotated[str, typer.Option(help="Precision for float16 values: auto, float32, bfloat16 or float16.")]
+Units = Annotated[
+    str, typer.Option("--compute-units", help="Allowed devices: ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE.")
+]
+Threads = Annotated[int | None, typer.Option(help="Maximum threads per prediction.")]
+Strategy = Annotated[str, typer.Option(help="Specialization strategy: default, fast_prediction or fast_load.")]
+CacheFolder = Annotated[Path | None, typer.Option("--cache", help="Cache folder; the user's cache by default.")]
 
 
 def configuration_of(
@@ -28,22 +30,22 @@ def configuration_of(
     threads: int | None = None,
     strategy: str = "default",
 ) -> Configuration:
-    """Raises ConfigurationError for a value that does not exist."""
+    """Build a Configuration from option values. Raises ConfigurationError for an unknown value."""
     from ...configuration import ComputeUnits, Configuration, Hints
     from ...errors import ConfigurationError
 
     if units not in ComputeUnits.__members__:
-        raise ConfigurationError(f"compute units {units!r}; it must be one of {', '.join(ComputeUnits.__members__)}")
+        raise ConfigurationError(f"--compute-units must be one of {', '.join(ComputeUnits.__members__)}, got {units!r}")
     checked: Any = (precision, strategy)
     return Configuration(function, ComputeUnits[units], checked[0], engine, threads, Hints(checked[1]))
 
 
 def cache_of(folder: Path | None) -> Cache:
-    """The cache that a command is about. Raises CacheError where it is switched off."""
+    """Return the cache that a command uses. Raises CacheError if the cache is disabled."""
     from ...cache.store import Cache, default_cache
     from ...errors import CacheError
 
-    found = Cache(folder) if folder is not None else default_cache()
-    if found is None:
-        raise CacheError("the cache is switched off (PIPPIN_CACHE=off); name a folder with --cache")
-    return found
+    cache = Cache(folder) if folder is not None else default_cache()
+    if cache is None:
+        raise CacheError("the cache is disabled (PIPPIN_CACHE=off); name a folder with --cache")
+    return cache

@@ -1,4 +1,4 @@
-"""pippin compile: specialize a model ahead of its first load, or write it as a compiled model."""
+"""pippin compile: specializes a model ahead of its first load, into the cache or a compiled model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def compile(
     model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write a compiled model, X.mlmodelc, with its specialization inside."),
+        typer.Option("--output", "-o", help="Write a compiled model, X.mlmodelc, that includes the specialization."),
     ] = None,
     function: Function = None,
     engine: Engine = None,
@@ -23,25 +23,28 @@ def compile(
     strategy: Strategy = "default",
     cache: CacheFolder = None,
 ) -> None:
-    """Specialize a model into the cache, or into a compiled model that can be copied to machines like this one."""
+    """Specialize a model ahead of its first load.
+
+    The result goes to the cache, or with --output into a compiled model that can be copied to machines like this one.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ...runtime.model import load, save_compiled
-    from .console import console
+    from .terminal import console
 
     configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as shown:
-        task = shown.add_task("read", total=1.0)
+    with Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task("read", total=1.0)
 
         def progress(report: object) -> None:
-            shown.update(task, description=getattr(report, "stage", ""), completed=getattr(report, "share", 0.0))
+            bar.update(task, description=getattr(report, "stage", ""), completed=getattr(report, "share", 0.0))
 
         if output is not None:
             save_compiled(model, output, [configuration], progress=progress)
         else:
             loaded = load(model, configuration, cache=cache_of(cache), progress=progress)
     if output is not None:
-        console().print(f"[dim]written[/dim] {output}")
+        console().print(f"[dim]wrote[/dim] {output}")
     else:
         console().print(f"{loaded.load_label}: {loaded.engine}, {loaded.compute_plan.segments[0].precision}")

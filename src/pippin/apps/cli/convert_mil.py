@@ -1,4 +1,4 @@
-"""pippin convert-mil: the program of a model as MIL text, and a model of MIL text."""
+"""pippin convert-mil: converts a model's program to MIL text, and MIL text to a model."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _COMPILED, _PACKAGE, _TEXT = ".mlmodelc", ".mlpackage", ".mil"
 
 
 def convert_mil(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, or a .mil text.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc, or a .mil text.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="What to write: X.mil, X.mlmodelc or X.mlpackage.")
+        Path | None,
+        typer.Option("--output", "-o", help="X.mil, X.mlmodelc or X.mlpackage to write; prints MIL text if omitted."),
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(help="For a .mil text: the model whose description and weights it has.")
+        Path | None, typer.Option(help="For a .mil text: the model that provides the description and weights.")
     ] = None,
-    part: Annotated[int | None, typer.Option(help="The model of a pipeline, from 0.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a text file that is there.")] = False,
+    part: Annotated[int | None, typer.Option(help="Index of the model in a pipeline, from 0.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing text file.")] = False,
 ) -> None:
-    """Print the program of a model as MIL text, or write it as text, compiled model or package.
+    """Convert a program to MIL text, or to another model format.
 
-    Edit the text, and convert it back: `pippin convert-mil X.mlpackage -o X.mil`, then
+    To edit a program, run `pippin convert-mil X.mlpackage -o X.mil`, edit the text, then run
     `pippin convert-mil X.mil --like X.mlpackage -o Y.mlpackage`. A compiled model holds its text in `model.mil`, which
     can be edited in place.
     """
@@ -40,8 +41,8 @@ def convert_mil(
     if output is None or output.suffix == _TEXT:
         if asset.description.kind != "mlProgram":
             raise UnsupportedModelError(
-                f"{asset.name} is a {asset.description.kind} model; only an ML Program has a text"
-                + (": choose one of its models with --part" if asset.parts() else "")
+                f"{asset.name} is a {asset.description.kind} model; only an ML Program has MIL text"
+                + ("; select one of its models with --part" if asset.parts() else "")
             )
         text = mil_text(read_program(asset))
         if output is None:
@@ -50,13 +51,13 @@ def convert_mil(
             _write(text, output, force)
         return
     if output.suffix not in (_COMPILED, _PACKAGE):
-        raise ConfigurationError(f"{output}: a .mil, .mlmodelc or .mlpackage can be written")
+        raise ConfigurationError(f"{output}: the output must be a .mil, .mlmodelc or .mlpackage")
     if output.exists():
-        raise ConfigurationError(f"{output}: exists already")
+        raise ConfigurationError(f"{output} already exists")
     try:
         (save_compiled if output.suffix == _COMPILED else save_package)(asset, output)
     except OSError as error:
-        raise ConfigurationError(f"{output}: cannot be written: {error.strerror or error}") from None
+        raise ConfigurationError(f"{output} cannot be written: {error.strerror or error}") from None
 
 
 def _opened(model: Path, like: Path | None) -> Asset:
@@ -67,7 +68,7 @@ def _opened(model: Path, like: Path | None) -> Asset:
         return open_model(model)
     if model.suffix != _TEXT:
         raise ConfigurationError(
-            f"{model}: --like is for a .mil text; a model has a description and weights of its own"
+            f"{model}: --like applies only to a .mil text; a model has its own description and weights"
         )
     return edited(model, open_model(like))
 
@@ -77,15 +78,15 @@ def _part(asset: Asset, number: int | None) -> Asset:
         return asset
     parts = asset.parts()
     if not 0 <= number < len(parts):
-        raise ConfigurationError(f"{asset.name} has no part {number} (it has {len(parts)})")
+        raise ConfigurationError(f"{asset.name} has no part {number} (number of parts: {len(parts)}, counted from 0)")
     return parts[number]
 
 
 def _write(text: str, path: Path, force: bool) -> None:
     if path.exists() and not force:
-        raise ConfigurationError(f"{path}: is there already; --force replaces it")
+        raise ConfigurationError(f"{path} already exists; use --force to overwrite it")
     try:
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None

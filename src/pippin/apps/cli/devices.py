@@ -1,4 +1,4 @@
-"""pippin devices: the compute devices of this machine, and why the others are absent."""
+"""pippin devices: lists the compute devices of this machine, and why others are unavailable."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import typer
 
 
 def devices(
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON list, and nothing else.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON list and nothing else.")] = False,
 ) -> None:
-    """List the compute devices, with the engines that reach them, and what is absent with the reason."""
+    """List the compute devices and the engines that support them.
+
+    Shows the reason if an engine or device is unavailable.
+    """
     from ...devices.detect import all_compute_devices
-    from .console import console, table
+    from .terminal import console, table
 
     found = all_compute_devices()
     if json_:
@@ -42,5 +45,5 @@ def devices(
         details += [", ".join(device.instruction_sets)] if device.instruction_sets else []
         details += [device.driver] if device.driver else []
         details += [f"{engine}: {reason}" for engine, reason in device.absent.items()]
-        rows.add_row(device.kind, device.name, engines or "[dim]absent[/dim]", "\n".join(details))
+        rows.add_row(device.kind, device.name, engines or "[dim]unavailable[/dim]", "\n".join(details))
     console().print(rows)

@@ -1,4 +1,4 @@
-"""pippin export: a model as ONNX, as the engines get it."""
+"""pippin export: writes a model as ONNX, as the engines receive it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[Path, typer.Argument(help="An .mlpackage or .mlmodel.")],
-    path: Annotated[Path, typer.Argument(help="Where to write the .onnx file.")],
-    function: Annotated[str | None, typer.Option(help="The function of a multi-function model.")] = None,
-    precision: Annotated[str, typer.Option(help="What float16 is computed in: auto, float32 or float16.")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    path: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+    function: Annotated[str | None, typer.Option(help="Function of a multi-function model.")] = None,
+    precision: Annotated[str, typer.Option(help="Precision for float16 values: auto, float32 or float16.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write the lowered ONNX model; weights over 2 GiB go into a file beside it."""
+    """Export a model as ONNX, as the engines receive it.
+
+    Weights over 2 GiB go into a second file next to it.
+    """
     from onnx import helper
 
     from ...configuration import Configuration
     from ...program import open_model
     from ...specialization.specializer import lower_function
-    from .console import console, format_bytes
+    from .terminal import console, format_bytes
 
     if path.exists() and not force:
-        raise ConfigurationError(f"{path}: is there already; --force replaces it")
+        raise ConfigurationError(f"{path} already exists; use --force to overwrite it")
     asset = open_model(model)
     lowered = lower_function(asset, Configuration(function_name=function, precision=precision))  # type: ignore[arg-type]
     metadata = asset.description.metadata
@@ -45,21 +48,21 @@ def export(
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
-    """Aside first, then under its name; the weights of a large model before the model that refers to them."""
+    """Write to temporary files, then rename: weights first, because the model refers to them."""
     from ...lowering.external_data import is_large, write_weights
 
-    aside, weights_aside = (path.with_name(f".{path.name}{suffix}.{os.getpid()}") for suffix in ("", ".data"))
+    temporary, temporary_weights = (path.with_name(f".{path.name}{suffix}.{os.getpid()}") for suffix in ("", ".data"))
     weights = path.with_name(f"{path.name}.data")
     try:
         large = is_large(model)
         if large:
-            model = write_weights(model, weights_aside, weights.name)
-        aside.write_bytes(model.SerializeToString())
+            model = write_weights(model, temporary_weights, weights.name)
+        temporary.write_bytes(model.SerializeToString())
         if large:
-            weights_aside.replace(weights)
-        aside.replace(path)
+            temporary_weights.replace(weights)
+        temporary.replace(path)
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
-        aside.unlink(missing_ok=True)
-        weights_aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+        temporary_weights.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""pippin generate: a typed Python module for a model."""
+"""pippin generate: writes a typed Python module for a model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from .common_options import Function
 def generate(
     model: Annotated[Path, typer.Argument(help="An .mlpackage or .mlmodel.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The module to write; printed where none is named.")
+        Path | None, typer.Option("--output", "-o", help="Python file to write; printed if omitted.")
     ] = None,
-    class_name: Annotated[str | None, typer.Option(help="The name of the class; from the file's by default.")] = None,
+    class_name: Annotated[str | None, typer.Option(help="Class name; derived from the file name by default.")] = None,
     function: Function = None,
 ) -> None:
-    """Generate a typed interface: dataclasses of the inputs and outputs, and a class that loads and predicts."""
+    """Generate a typed Python module for a model.
+
+    It defines dataclasses for inputs and outputs, and a class that loads the model and predicts.
+    """
     from ...errors import ConfigurationError
     from ...support.atomic_write import atomic_write
     from ..interface.generate_module import generate as generated
@@ -31,4 +34,4 @@ def generate(
             with atomic_write(output) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ConfigurationError(f"{output}: cannot be written: {error.strerror or error}") from None
+            raise ConfigurationError(f"{output} cannot be written: {error.strerror or error}") from None

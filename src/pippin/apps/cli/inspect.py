@@ -1,4 +1,4 @@
-"""pippin inspect: what a model takes and gives, what it is made of, and how large it is."""
+"""pippin inspect: prints the features, contents and size of a model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, or a .mil text.")],
-    function: Annotated[str | None, typer.Option(help="Only this function.")] = None,
-    text: Annotated[bool, typer.Option("--text", help="Print the program as text.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc, or a .mil text.")],
+    function: Annotated[str | None, typer.Option(help="Show only this function.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Print the program as readable text.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Print the description of a model."""
+    """Describe a model: features, operations, weights and size."""
     from ...program import open_model, read_program
     from ...program.pretty_print import program_text
     from ...program.summary import summary
@@ -27,7 +27,7 @@ def inspect(
 
         if program is None:
             raise UnsupportedModelError(
-                f"{asset.name} is a {asset.description.kind} model; only an ML Program has a text"
+                f"{asset.name} is a {asset.description.kind} model; only an ML Program can be printed as text"
             )
         typer.echo(program_text(program, function))
         return
@@ -41,7 +41,7 @@ def inspect(
 def _print(found: dict[str, Any]) -> None:
     from rich.markup import escape
 
-    from .console import console, format_bytes, table
+    from .terminal import console, format_bytes, table
 
     out = console()
     size = "" if found["bytes"] is None else f", {format_bytes(found['bytes'])}"

@@ -1,4 +1,4 @@
-"""pippin ops: which MIL operations are lowered."""
+"""pippin ops: lists the MIL operations that Pippin lowers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-# coremltools' registry has the first; a stored program has the second in its place.
+# {name in a stored program: name in coremltools' registry}
 _STORED_FORMS = {"write_state": "coreml_update_state"}
 
 
 def ops(
-    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
-    search: Annotated[str | None, typer.Option(help="Only names that contain this.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    family: Annotated[str | None, typer.Option(help="Show only this family.")] = None,
+    search: Annotated[str | None, typer.Option(help="Show only names that contain this text.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Print the table of MIL operations."""
-    from .console import console, table
+    """List the supported MIL operations."""
+    from .terminal import console, table
 
     found = [
         row
@@ -32,11 +32,11 @@ def ops(
     for row in found:
         printed.add_row(row["name"], row["family"], f"iOS {row['since']}", ", ".join(row["parameters"]))
     console().print(printed)
-    console().print(f"{counted} operations, all lowered")
+    console().print(f"{counted} operations, all lowered to ONNX")
 
 
 def rows() -> list[dict[str, Any]]:
-    """Name, family, iOS release and parameters of every operation that is lowered."""
+    """Return name, family, iOS release and parameters of every lowered operation."""
     from ...lowering.op_registry import LOWERINGS
 
     return [

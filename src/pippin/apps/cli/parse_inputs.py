@@ -1,4 +1,4 @@
-"""Values: what is written on the command line, read as what the model's description declares."""
+"""Inputs: parses `NAME=FILE_OR_VALUE` arguments into the features that a model declares."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from ...types import DataType
 
 
 def read_inputs(given: list[str], function: FunctionDescription, resize: Any = None) -> dict[str, Any]:
-    """The features of `NAME=FILE_OR_VALUE` arguments; a file alone (.npz, .json) gives all that it holds by name.
+    """Parse `NAME=FILE_OR_VALUE` arguments. A .npz or .json file without `NAME=` provides several inputs by name.
 
-    Raises ConfigurationError for an argument of another form, FeatureError for a value that cannot be read.
+    Raises ConfigurationError for a malformed argument, FeatureError for a value that cannot be read.
     """
     described = {feature.name: feature for feature in function.inputs}
     features: dict[str, Any] = {}
@@ -37,7 +37,7 @@ def read_inputs(given: list[str], function: FunctionDescription, resize: Any = N
         name, separator, text = argument.partition("=")
         if separator:
             feature = described.get(name)
-            # An unknown name goes to the model, which lists the names there are.
+            # The model rejects an unknown name and lists the valid ones.
             features[name] = text if feature is None else _value(text, feature, resize)
         else:
             for name, value in _all_of(Path(argument)):
@@ -53,20 +53,20 @@ def _all_of(path: Path) -> Iterator[tuple[str, Any]]:
     elif path.suffix == ".json":
         values = _json(path, str(path))
         if not isinstance(values, dict):
-            raise ConfigurationError(f"{path}: holds no object of inputs by name")
+            raise ConfigurationError(f"{path} must hold a JSON object of input name to value")
         yield from values.items()
     else:
         raise ConfigurationError(
-            f"'{path}': an input is written NAME=FILE_OR_VALUE (a .npz or .json file may stand alone)"
+            f"'{path}' must be NAME=FILE_OR_VALUE, or a .npz or .json file that holds inputs by name"
         )
 
 
 def _value(text: str, feature: FeatureDescription, resize: Any) -> Any:
     match feature.type:
         case Image() as image:
-            made = _made(text, feature.name, MultiArray(DataType.UINT8, (image.height, image.width)))
-            if made is not None:
-                return made
+            generated = _generated(text, feature.name, MultiArray(DataType.UINT8, (image.height, image.width)))
+            if generated is not None:
+                return generated
             _existing(Path(text), feature.name)
             return Path(text) if resize is None else ImageInput(Path(text), resize)
         case MultiArray() as kind:
@@ -82,19 +82,19 @@ def _value(text: str, feature: FeatureDescription, resize: Any) -> Any:
 
 
 def _keyed(value: Any, feature: FeatureDescription) -> Any:
-    """A dictionary with the keys that the model wants: those of JSON are always strings."""
+    """Convert the keys of a dictionary to integers if the model expects them: JSON keys are always strings."""
     if not isinstance(value, dict) or not isinstance(feature.type, Dictionary) or feature.type.key != "int64":
         return value
     try:
         return {int(key): number for key, number in value.items()}
     except ValueError as error:
-        raise FeatureTypeError(f"'{feature.name}': its keys are integers: {error}") from None
+        raise FeatureTypeError(f"'{feature.name}' must have integer keys: {error}") from None
 
 
 def _array(text: str, name: str, kind: MultiArray) -> np.ndarray:
-    made = _made(text, name, kind)
-    if made is not None:
-        return made
+    generated = _generated(text, name, kind)
+    if generated is not None:
+        return generated
     file, _, key = text.partition(":") if ".npz:" in text else (text, "", "")
     if not is_read(Path(file)):
         return np.asarray(_literal(text, name))
@@ -102,13 +102,13 @@ def _array(text: str, name: str, kind: MultiArray) -> np.ndarray:
     return fitted(read_array(Path(file), name, key), kind)
 
 
-def _made(text: str, name: str, kind: MultiArray) -> np.ndarray | None:
-    """`zeros`, `ones` or `random[:SEED]` in the default shape."""
+def _generated(text: str, name: str, kind: MultiArray) -> np.ndarray | None:
+    """Generate `zeros`, `ones` or `random[:SEED]` in the default shape; None for other text."""
     word, _, seed = text.partition(":")
     if word not in ("zeros", "ones", "random") or Path(text).exists():
         return None
     if seed and not seed.isdigit():
-        raise FeatureValueError(f"'{name}': '{seed}' is no seed; it must be a number")
+        raise FeatureValueError(f"'{name}': the seed must be a non-negative integer, got '{seed}'")
     return filled(word, name, kind, int(seed or 0))
 
 
@@ -117,14 +117,14 @@ def _literal(text: str, name: str) -> Any:
         return json.loads(text)
     except ValueError:
         raise FeatureTypeError(
-            f"'{name}': '{text}' is no file that is known and no value; a value is a number, a list such as [1, 2.5]"
+            f"'{name}': '{text}' is neither a known file type nor a value; a value is a number, a list such as [1, 2.5]"
             ' or a dictionary such as {"a": 1}'
         ) from None
 
 
 def _existing(path: Path, name: str) -> None:
     if not path.is_file():
-        raise FeatureValueError(f"'{name}': there is no file {path}")
+        raise FeatureValueError(f"'{name}': file not found: {path}")
 
 
 def _json(path: Path, name: str) -> Any:

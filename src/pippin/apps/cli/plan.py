@@ -1,4 +1,4 @@
-"""pippin plan: what runs where, and why; with conditions for CI."""
+"""pippin plan: shows what runs where and why, and checks conditions in CI."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ def plan(
     measure: Annotated[bool, typer.Option("--measure", help="Measure the time of each operation.")] = False,
     require: Annotated[
         list[str] | None,
-        typer.Option(help="A condition such as 'cpu>=0.9': the share of the work that a device or engine does."),
+        typer.Option(
+            help="Exit with status 1 unless a device or engine does this share of the work: 'cpu>=0.9'; repeatable."
+        ),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Print the compute plan: segments, candidates with their times, operations with devices and reasons."""
+    """Show the compute plan: what runs on which device, and why.
+
+    Lists the segments, the candidates with their times, and the operations with devices and reasons.
+    """
     from ...runtime.model import load
 
     configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
@@ -42,7 +47,7 @@ def plan(
         _print(found)
     failed = [condition for condition in require or () if not _holds(condition, found)]
     for condition in failed:
-        typer.echo(f"the plan does not fulfil {condition}", err=True)
+        typer.echo(f"requirement not met: {condition}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -55,7 +60,7 @@ def _holds(condition: str, plan: ComputePlan) -> bool:
 
     match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|>|<)\s*([0-9.]+)\s*", condition)
     if match is None:
-        raise ConfigurationError(f"--require {condition!r}; a condition such as cpu>=0.9 is needed")
+        raise ConfigurationError(f"--require must be a condition such as cpu>=0.9, got {condition!r}")
     compare = {
         ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
     }[match[2]]  # fmt: skip
@@ -63,7 +68,7 @@ def _holds(condition: str, plan: ComputePlan) -> bool:
 
 
 def _print(plan: ComputePlan) -> None:
-    from .console import console, format_duration, table
+    from .terminal import console, format_duration, table
 
     out = console()
     out.print(f"function {plan.function}; precision: {plan.precision}")
@@ -71,7 +76,7 @@ def _print(plan: ComputePlan) -> None:
     for number, s in enumerate(plan.segments):
         rows.add_row(str(number), s.device, f"{s.engine} {s.engine_version}", s.precision, str(s.operations))
     out.print(rows)
-    rows = table("candidate", "prediction", "compilation", "kept over noise", "")
+    rows = table("candidate", "prediction", "compilation", "signal to noise", "")
     for c in plan.candidates:
         noise = f"{min(c.signal_to_noise.values()):.1f} dB" if c.signal_to_noise else ""
         timed = [format_duration(t) if t is not None else "" for t in (c.seconds, c.compilation)]

@@ -1,4 +1,4 @@
-"""pippin predict: one prediction of a model on files and values."""
+"""pippin predict: runs one prediction on files and values."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ import typer
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage or .mlmodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc.")],
     input: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FILE_OR_VALUE; files .npy .npz .json .csv .wav .png .jpg; values 3.5, text, [1, 2],"
-            ' {"word": 2}, zeros, ones, random:SEED.'
-            " A .npz or .json file alone gives all inputs by name."
+            help="NAME=FILE_OR_VALUE; repeat for each input. Files: .npy .npz .json .csv .wav .png .jpg."
+            ' Values: 3.5, text, [1, 2], {"word": 2}, zeros, ones, random:SEED.'
+            " A .npz or .json file without NAME= provides all inputs by name."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write every output into this folder.")] = None,
-    function: Annotated[str | None, typer.Option(help="The function of a multi-function model.")] = None,
-    engine: Annotated[str | None, typer.Option(help="openvino or onnxruntime.")] = None,
-    precision: Annotated[str, typer.Option(help="auto, float32 or float16.")] = "auto",
+    output: Annotated[Path | None, typer.Option(help="Write every output to a file in this folder.")] = None,
+    function: Annotated[str | None, typer.Option(help="Function of a multi-function model.")] = None,
+    engine: Annotated[str | None, typer.Option(help="openvino, onnxruntime or mnn; the fastest by default.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="Precision for float16 values: auto, float32, bfloat16 or float16.")
+    ] = "auto",
     resize: Annotated[
-        Literal["scale_fill", "scale_fit", "center_crop"] | None, typer.Option(help="Resize images to what is taken.")
+        Literal["scale_fill", "scale_fit", "center_crop"] | None,
+        typer.Option(help="Resize images to the size that the model expects."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Predict once and print the outputs."""
+    """Run one prediction and print the outputs."""
     from ...configuration import Configuration
     from ...runtime.model import load
-    from .console import console, format_duration
     from .parse_inputs import read_inputs
     from .print_outputs import as_json, print_outputs, write_outputs
+    from .terminal import console, format_duration
 
     configuration: Any = Configuration(function_name=function, engine=engine, precision=precision)  # type: ignore[arg-type]
     started = time.perf_counter()
@@ -53,7 +56,6 @@ def predict(
         return
     print_outputs(outputs)
     for path in written.values():
-        console().print(f"[dim]written[/dim] {path}")
-    console().print(
-        f"[dim]{loaded.engine}: loaded in {format_duration(load_time)}, predicted in {format_duration(predict_time)}[/dim]"
-    )
+        console().print(f"[dim]wrote[/dim] {path}")
+    times = f"loaded in {format_duration(load_time)}, predicted in {format_duration(predict_time)}"
+    console().print(f"[dim]{loaded.engine}: {times}[/dim]")

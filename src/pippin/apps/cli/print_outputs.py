@@ -1,4 +1,4 @@
-"""Results: the outputs of a prediction, printed for people, printed for machines, and written to files."""
+"""Outputs: prints the outputs of a prediction as text or JSON, and writes them to files."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ import numpy as np
 
 from ...errors import ConfigurationError
 from ...support.atomic_write import atomic_write
-from .console import console, table
+from .terminal import console, table
 
-_WHOLE = 24  # an array of up to so many numbers is printed whole
-_IN_JSON = 1000  # a longer one is written to a file, or summed up
+_WHOLE = 24  # arrays up to this size are printed in full
+_IN_JSON = 1000  # longer arrays are not listed: JSON has their dtype, shape and file
 _TOP = 5
-_NEAR = 0.01  # numbers of a dictionary that add up to 1 within this are probabilities
+_NEAR = 0.01  # values of a dictionary that sum to 1 within this tolerance are probabilities
 
 
 def print_outputs(outputs: dict[str, Any]) -> None:
-    """One block for each output: an array whole or summed up, the most probable labels, the size of an image."""
-    from rich.markup import escape  # a string may hold brackets
+    """Print one block per output: an array in full or summarized, the most probable labels, the size of an image."""
+    from rich.markup import escape  # a string may contain brackets
 
     for name, value in outputs.items():
         if isinstance(value, dict):
-            shares = abs(sum(value.values()) - 1) < _NEAR and all(0 <= number <= 1 for number in value.values())
-            best = sorted(value.items(), key=lambda item: -item[1])[:_TOP] if shares else list(value.items())[:_WHOLE]
-            rows = table(name, "probability" if shares else "value")
+            probable = abs(sum(value.values()) - 1) < _NEAR and all(0 <= number <= 1 for number in value.values())
+            best = sorted(value.items(), key=lambda item: -item[1])[:_TOP] if probable else list(value.items())[:_WHOLE]
+            rows = table(name, "probability" if probable else "value")
             for label, number in best:
-                rows.add_row(escape(str(label)), f"{number:.4f}" if shares else f"{number:.6g}")
-            if not shares and len(value) > _WHOLE:
-                rows.add_row(f"... ({len(value)} in all)", "")
+                rows.add_row(escape(str(label)), f"{number:.4f}" if probable else f"{number:.6g}")
+            if not probable and len(value) > _WHOLE:
+                rows.add_row(f"... ({len(value)} total)", "")
             console().print(rows)
         else:
-            console().print(f"[bold]{escape(name)}[/bold]  {escape(_told(value))}")
+            console().print(f"[bold]{escape(name)}[/bold]  {escape(_summary(value))}")
 
 
 def as_json(outputs: dict[str, Any], written: dict[str, Path]) -> dict[str, Any]:
-    """What `--json` prints: numbers and lists of up to 1,000 elements, else what the file is. NaN and infinity, which
-    JSON does not have, are the strings "nan", "inf" and "-inf"."""
+    """Return what `--json` prints: values and arrays of up to 1,000 elements; for longer arrays dtype, shape and file.
+
+    NaN and infinity, which JSON lacks, become the strings "nan", "inf" and "-inf".
+    """
     return {name: _json_value(value, written.get(name)) for name, value in outputs.items()}
 
 
 def write_outputs(outputs: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """Arrays as .npy, images as .png, the rest as .json; each written aside and renamed.
+    """Write arrays as .npy, images as .png and the rest as .json. Each file is written atomically.
 
-    Raises ConfigurationError where the folder cannot be written.
+    Raises ConfigurationError if the folder cannot be written.
     """
     written = {}
     try:
@@ -60,7 +62,7 @@ def write_outputs(outputs: dict[str, Any], folder: Path) -> dict[str, Path]:
                 save(temporary)
             written[name] = path
     except OSError as error:
-        raise ConfigurationError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        raise ConfigurationError(f"{folder} cannot be written: {error.strerror or error}") from None
     return written
 
 
@@ -73,13 +75,13 @@ def _saver(value: Any) -> tuple[str, Callable[[Path], Any]]:
 
         return ".npy", save
     if _is_image(value):
-        if value.mode == "F":  # PNG has no floats
+        if value.mode == "F":  # PNG cannot hold floats
             return _saver(np.asarray(value))
         return ".png", lambda path: value.save(path, format="PNG")
     return ".json", lambda path: path.write_text(json.dumps(_json_value(value, None), indent=2))
 
 
-def _told(value: Any) -> str:
+def _summary(value: Any) -> str:
     if _is_image(value):
         return f"image {value.mode} {value.width} x {value.height}"
     if not isinstance(value, np.ndarray):

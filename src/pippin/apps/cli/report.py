@@ -1,4 +1,4 @@
-"""pippin report: how fast models are here, side by side, and against a saved report."""
+"""pippin report: measures models on this machine, side by side and against a saved report."""
 
 from __future__ import annotations
 
@@ -17,32 +17,40 @@ if TYPE_CHECKING:
 
 
 def report(
-    models: Annotated[list[Path], typer.Argument(help="Models, .mlpackage, .mlmodel or .mlmodelc.")],
+    models: Annotated[list[Path], typer.Argument(help="Models: .mlpackage, .mlmodel or .mlmodelc.")],
     function: Function = None,
     compute_units: Annotated[
         list[str] | None,
-        typer.Option("--compute-units", help="ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE; several are compared."),
+        typer.Option("--compute-units", help="ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE; repeat to compare."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="auto, float32, bfloat16 or float16; several are compared.")
+        list[str] | None, typer.Option(help="auto, float32, bfloat16 or float16; repeat to compare.")
     ] = None,
-    engine: Annotated[list[str] | None, typer.Option(help="An engine; several are compared.")] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="openvino, onnxruntime or mnn; repeat to compare.")] = None,
     strategy: Strategy = "default",
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--inputs", "--input", help="NAME=FILE_OR_VALUE, as pippin predict takes it; random by default."),
+        typer.Option(
+            "--inputs", "--input", help="NAME=FILE_OR_VALUE, as for `pippin predict`; random values by default."
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How long predictions are measured.")] = 2.0,
-    json_: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write its figures as comma-separated values.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write it as one page with plots.")] = None,
-    baseline: Annotated[Path | None, typer.Option(help="A report that --json wrote, to compare with.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds to measure predictions.")] = 2.0,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the report to this JSON file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the figures to this CSV file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report to this HTML file, with plots.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Compare with this report, written by --json.")] = None,
     fail_if: Annotated[
         list[str] | None,
-        typer.Option(help="Exit with 1 if it holds: 'prediction.median > 1.1 * baseline', 'memory.peak > 500 * MB'."),
+        typer.Option(
+            help="Exit with status 1 if this holds: 'prediction.median > 1.1 * baseline', 'memory.peak > 500 * MB';"
+            " repeatable."
+        ),
     ] = None,
 ) -> None:
-    """Measure prediction, load and compilation, operations, throughput and memory."""
+    """Measure latency, load time, throughput and memory.
+
+    Also reports compilation and each operation. Several models and configurations are compared side by side.
+    """
     from ...reporting.compare import judge
     from ...reporting.fail_conditions import Condition
     from ...reporting.performance_report import read_report
@@ -50,19 +58,19 @@ def report(
     conditions = [Condition(text) for text in fail_if or ()]
     saved = read_report(baseline) if baseline is not None else None
     rows = _configurations(function, compute_units, precision, engine, strategy)
-    found = _measured(models, rows, inputs, seconds)
-    for result in found.results:
+    measured = _measured(models, rows, inputs, seconds)
+    for result in measured.results:
         _print(result)
-    if len(found.results) > 1:
-        _print_side_by_side(found)
+    if len(measured.results) > 1:
+        _print_side_by_side(measured)
     if saved is not None:
-        _print_changes(found, saved)
-    for path, write in ((json_, found.write_json), (csv, found.write_csv)):
+        _print_changes(measured, saved)
+    for path, write in ((json_, measured.write_json), (csv, measured.write_csv)):
         if path is not None:
             write(path)
     if html is not None:
-        found.write_html(html, saved)
-    verdicts = judge(found.results, saved.results if saved else (), conditions)
+        measured.write_html(html, saved)
+    verdicts = judge(measured.results, saved.results if saved else (), conditions)
     _print_verdicts(verdicts)
     if any(verdict.failed for verdict in verdicts):
         raise typer.Exit(1)
@@ -100,11 +108,11 @@ def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] |
         described = open_asset(models[0]).description
         features = read_inputs(inputs, described.function(rows[0].function_name))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("report", total=1.0)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("report", total=1.0)
 
         def progress(what: str, share: float) -> None:
-            shown.update(task, description=what, completed=share)
+            bar.update(task, description=what, completed=share)
 
         return measured(*models, configurations=rows, inputs=features, seconds=seconds, progress=progress)
 
@@ -112,7 +120,7 @@ def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] |
 def _print(result: Result) -> None:
     from ...reporting.results import Statistics
     from ...support.units import format_bytes, format_duration
-    from .console import console, table
+    from .terminal import console, table
 
     out = console()
     out.print(f"[bold]{result.title}[/bold]  {result.kind}, {result.engine}, {format_bytes(result.size)}")
@@ -124,19 +132,20 @@ def _print(result: Result) -> None:
         ("load, uncached", result.load_uncached),
         ("compilation", result.compilation),
     ]
-    for name, found in timed:
-        if found is not None:
-            rows.add_row(name, *(format_duration(getattr(found, kind)) for kind in kinds), str(len(found.values)))
+    for name, statistics in timed:
+        if statistics is not None:
+            times = (format_duration(getattr(statistics, kind)) for kind in kinds)
+            rows.add_row(name, *times, str(len(statistics.values)))
     out.print(rows)
     facts = table("", "")
     facts.show_header = False
     facts.add_row("throughput", ", ".join(f"{rate:,.1f}/s with {n} in flight" for n, rate in result.throughput.items()))
     if result.memory is not None:
         peak, steady, before = (format_bytes(getattr(result.memory, kind)) for kind in ("peak", "steady", "before"))
-        facts.add_row("memory", f"peak {peak}, steady {steady}, before the load {before}")
+        facts.add_row("memory", f"peak {peak}, steady {steady}, before load {before}")
     noise = result.numerics.worst
-    kept = "" if noise is None else f"; {noise:.1f} dB of the float32 results are kept"
-    facts.add_row("precision", f"{result.numerics.precision}: {result.numerics.explanation}{kept}")
+    quality = "" if noise is None else f"; signal to noise {noise:.1f} dB against float32"
+    facts.add_row("precision", f"{result.numerics.precision}: {result.numerics.explanation}{quality}")
     out.print(facts)
     rows = table("operation", "kind", "planned", "actual", "engine", "estimated", "measured")
     for op in result.operations:
@@ -150,7 +159,7 @@ def _print(result: Result) -> None:
 
 def _print_side_by_side(report: Report) -> None:
     from ...support.units import format_bytes, format_duration
-    from .console import console, table
+    from .terminal import console, table
 
     rows = table("", "prediction", "load, cached", "uncached", "throughput", "peak memory", title="side by side")
     for result in report.results:
@@ -165,7 +174,7 @@ def _print_side_by_side(report: Report) -> None:
 def _print_changes(report: Report, baseline: Report) -> None:
     from ...reporting.compare import changes, counterpart
     from ...support.units import format_figure
-    from .console import console, table
+    from .terminal import console, table
 
     for number, result in enumerate(report.results):
         before = counterpart(result, baseline.results, number)
@@ -182,5 +191,5 @@ def _print_changes(report: Report, baseline: Report) -> None:
 
 def _print_verdicts(verdicts: list[Verdict]) -> None:
     for verdict in verdicts:
-        said = "failed" if verdict.failed else "passed"
-        typer.echo(f"{said}: {verdict.result}: fail if {verdict.condition}", err=verdict.failed)
+        outcome = "failed" if verdict.failed else "passed"
+        typer.echo(f"{outcome}: {verdict.result}: fail if {verdict.condition}", err=verdict.failed)

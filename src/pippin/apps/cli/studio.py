@@ -1,4 +1,4 @@
-"""pippin studio: a page in the browser that shows a model."""
+"""pippin studio: serves a local page that shows a model."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import typer
 
 def studio(
     model: Annotated[
-        Path | None, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc; else one is chosen.")
+        Path | None, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc; choose one on the page if omitted.")
     ] = None,
-    port: Annotated[int, typer.Option(help="The port to listen on; 0: any that is free.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free port.", min=0, max=65535)] = 0,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
-    """Serve a page on this machine that shows a model: what it takes, gives, does, where and how fast."""
+    """Open a local page that shows a model.
+
+    The page shows features, operations, devices and performance.
+    """
     from ...format.asset import open_asset
     from ..studio.server import serve
 
     if model is not None:
-        open_asset(model)  # what is wrong with it is told here, before a page is opened
+        open_asset(model)  # an invalid model fails here, before a page opens
 
     def ready(address: str) -> None:
-        typer.echo(f"Pippin Studio: {address} (Ctrl-C ends it)")
+        typer.echo(f"Pippin Studio: {address} (press Ctrl-C to stop)")
         if open_:
             import webbrowser
 

@@ -1,1 +1,1 @@
-"""Gallery: a wall of grayscale photos that a Core ML model colours while they are in view."""
+"""Gallery: colours a wall of photos while they are in view. Grayscale tiles enter; coloured tiles and figures leave."""

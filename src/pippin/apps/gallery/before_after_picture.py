@@ -1,4 +1,4 @@
-"""Picture: a piece of the wall as one image, gray above a slanted line and coloured below it."""
+"""Before/after picture: part of the wall as one image, gray above a slanted line and coloured below it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import ConfigurationError
 from ...runtime.model import load
 from ...support.atomic_write import atomic_write
-from .tiles import MODEL, gray_file, gray_input, tiles
+from .cut_tiles import MODEL, gray_file, gray_input, tiles
 
 COLUMNS, ROWS = 8, 5
 _GAP = 12
@@ -16,7 +16,7 @@ _BACKGROUND = (17, 18, 23)
 
 
 def save_picture(path: Path) -> None:
-    """Write it as PNG or JPEG, by the ending of the name. Raises ConfigurationError where that cannot be done."""
+    """Write the picture; the suffix chooses PNG or JPEG. Raises ConfigurationError if it cannot be written."""
     from PIL import Image, ImageDraw
 
     size = [count * (_EDGE + _GAP) + _GAP for count in (COLUMNS, ROWS)]
@@ -37,4 +37,4 @@ def save_picture(path: Path) -> None:
         with atomic_write(path) as temporary:
             gray.save(temporary)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the picture cannot be written to {path}: {error}") from None
+        raise ConfigurationError(f"{path} cannot be written: {error}") from None

@@ -1,8 +1,8 @@
-"""Colorizing: a grayscale file to a coloured one, by two designs of the same app: an actor, and tasks.
+"""Colorizer: colours grayscale tiles, in two designs of the same app: a serial actor, and concurrent tasks.
 
-`Serial` is the actor that such an app begins with: decode, resize and predict one tile after the other, each to its
-end. `Async` gives each tile a task; what is under way is bounded by the model's flow, and a cancelled task cancels its
-prediction. Both belong to one event loop.
+`Serial` is the actor that such an app starts with: it decodes, resizes and predicts one tile after the other and never
+stops early. `Async` runs one task per tile; the model's flow control bounds concurrency, and cancelling a task cancels
+its prediction. Both are used from one event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...configuration import Configuration
 from ...devices.cpu import cores
 from ...runtime.flow.flow_control import FlowControl
 from ...runtime.model import Model, load
-from .tiles import MODEL, Tile, gray_file, gray_input, jpeg
+from .cut_tiles import MODEL, Tile, gray_file, gray_input, jpeg
 
 Mode = Literal["serial", "async"]
 _RATE_SECONDS = 2.0
@@ -26,7 +26,7 @@ _RATE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Counts:
-    """Of the tiles that were asked for since the last reset."""
+    """Tile counts since the last reset."""
 
     asked: int = 0
     done: int = 0
@@ -40,14 +40,14 @@ class Colorizer(Protocol):
     model: Model
 
     async def colorize(self, tile: Tile) -> bytes:
-        """A JPEG file in colour, 256 x 256."""
+        """Return the coloured tile as a JPEG file, 256 x 256."""
         ...
 
     def close(self) -> None: ...
 
 
 class Serial:
-    """The prediction may use all cores, since it is alone. Whoever stops waiting does not stop the work."""
+    """One tile at a time; a prediction may use all cores. Cancelling the caller does not stop the work."""
 
     mode: Mode = "serial"
 
@@ -67,7 +67,7 @@ class Serial:
 
 
 class Async:
-    """Each prediction keeps to one core, so that as many run side by side as there are cores."""
+    """Concurrent tiles. Each prediction uses one thread, so one runs per core."""
 
     mode: Mode = "async"
 
@@ -88,7 +88,7 @@ class Async:
 
 
 class Counted:
-    """A colorizer, and the figures of what it does."""
+    """Wraps a colorizer and counts its work."""
 
     def __init__(self, colorizer: Colorizer) -> None:
         self.colorizer = colorizer
@@ -97,11 +97,11 @@ class Counted:
         self._cancelled_before = 0
 
     async def colorize(self, tile: Tile) -> bytes:
-        counts = self.counts  # those of this tile's time, should they be reset meanwhile
+        counts = self.counts  # keep the object: a reset replaces it while the tile is under way
         counts.asked += 1
         counts.under_way += 1
         try:
-            made = await self.colorizer.colorize(tile)
+            file = await self.colorizer.colorize(tile)
         except asyncio.CancelledError:
             counts.cancelled += 1
             raise
@@ -112,7 +112,7 @@ class Counted:
             counts.under_way -= 1
         counts.done += 1
         self._times.append(time.monotonic())
-        return made
+        return file
 
     def reset(self) -> None:
         self.counts = Counts()
@@ -120,17 +120,17 @@ class Counted:
         self._cancelled_before = self.colorizer.model.statistics().cancelled
 
     def cancelled_predictions(self) -> int:
-        """Predictions that the model's flow cancelled, waiting or running; a tile may be given up before it has one."""
+        """Predictions cancelled while queued or running. A tile may be cancelled before its prediction is requested."""
         return self.colorizer.model.statistics().cancelled - self._cancelled_before
 
     def in_flight(self) -> int:
-        """Predictions that run now."""
+        """Predictions running now."""
         if self.colorizer.mode == "serial":
             return min(self.counts.under_way, 1)
         return self.colorizer.model.statistics().in_flight
 
     def per_second(self) -> float:
-        """Tiles that were done in the last two seconds, divided by two."""
+        """Tiles per second over the last two seconds."""
         since = time.monotonic() - _RATE_SECONDS
         while self._times and self._times[0] < since:
             self._times.popleft()

@@ -1,4 +1,4 @@
-"""Comparison: the same scroll through the gallery, served by each design, against the clock."""
+"""Headless comparison: times the same scroll through the gallery for each design."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from statistics import median
 
 from ...devices.cpu import cores
 from .colorizer import Async, Colorizer, Counted, Serial
-from .tiles import Tile, gray_file, tiles
+from .cut_tiles import Tile, gray_file, tiles
 
 SCREEN = 24
-"""Tiles that are in view at once."""
+"""Tiles per screen."""
 SCREENS = 20
 DWELL = 0.1
-"""Seconds that a screen is in view while the user scrolls to the last one."""
+"""Seconds that each screen but the last stays in view."""
 _SCREEN_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How one design fared; times in seconds."""
+    """Result of one design; times in seconds."""
 
     name: str
     screen: float
-    """From nothing to a whole screen in colour, nobody scrolling: the median of three."""
+    """Time to colour one screen without scrolling; median of three."""
     scroll: float
-    """From the first screen coming into view until the last one is in colour."""
+    """Time from the first screen coming into view until the last one is coloured."""
     waited: float
-    """Of which after the scrolling was over."""
+    """Part of `scroll` after scrolling ended."""
     coloured: int
     cancelled: int
     per_second: float
-    """Tiles a second, while it had some to colour."""
+    """Coloured tiles per second of `scroll`."""
     busy: float
-    """Share of the cores that worked, meanwhile."""
+    """Share of the cores in use during `scroll`, 0 to 1."""
 
 
 def compare(
@@ -47,10 +47,10 @@ def compare(
     max_in_flight: int | None = None,
     progress: Callable[[str], object] = lambda doing: None,
 ) -> list[Run]:
-    """Serial, async, and async with cancellation. `screens` may be 1 to 20, `dwell` is in seconds."""
+    """Compare serial, async, and async with cancellation. `screens` is 1 to 20; `dwell` is in seconds."""
     wall = tiles(screens * SCREEN)
     for tile in wall:
-        gray_file(tile)  # as a photo on disk, it is there
+        gray_file(tile)  # cache the grayscale file, as if it were on disk
     rows: tuple[tuple[str, Callable[[], Colorizer], bool], ...] = (
         ("serial", Serial, False),
         ("async", lambda: Async(max_in_flight), False),
@@ -91,7 +91,7 @@ async def _one_screen(colorizer: Colorizer, screen: Sequence[Tile]) -> float:
 async def _scroll(
     counted: Counted, screens: Sequence[Sequence[Tile]], dwell: float, cancelling: bool
 ) -> list[list[asyncio.Task[bytes]]]:
-    """Each screen comes into view, stays a moment and goes; the last one stays."""
+    """Request the tiles of each screen in turn, `dwell` seconds apart; optionally cancel those of the previous one."""
     tasks: list[list[asyncio.Task[bytes]]] = []
     for screen in screens:
         if tasks:

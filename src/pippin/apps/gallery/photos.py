@@ -1,4 +1,4 @@
-"""Photos: the freely licensed pictures that other packages bundle, and which parts of them the colorizer never saw."""
+"""Photos: freely licensed pictures bundled with other packages, and which parts were held out from training."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHORT_SIDE = 512
-"""A larger photo is reduced to this, in pixels, so that all show their things about equally large."""
+"""Maximum short side in pixels. Larger photos are scaled down, so that objects appear at a similar scale."""
 ROWS = 3
-"""Cells in the short side of a photo; every third cell, in diagonals, is held out."""
+"""Cells along the short side of a photo. Every third cell, along diagonals, is held out."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels."""
@@ -32,14 +32,14 @@ class Photo:
     licence: str
     credit: str
     held_out: bool = False
-    """No part of it was seen in colour."""
+    """Whether the whole photo was held out from training in colour."""
 
     def open(self) -> Image:
-        """The photo in RGB. Raises ConfigurationError where the package that bundles it is missing."""
+        """Return the photo in RGB. Raises ConfigurationError if the package that bundles it is not installed."""
         return _opened(self)
 
     def cells(self) -> Iterator[tuple[Box, bool]]:
-        """The squares that the photo is divided into, and whether the colorizer was trained without their colours."""
+        """Yield the cells of the photo, and whether each was held out from training in colour."""
         width, height = self.open().size
         rows, columns = (round(ROWS * side / min(width, height)) for side in (height, width))
         for row in range(rows):
@@ -93,13 +93,13 @@ def _opened(photo: Photo) -> Image:
 
 
 def _path(photo: Photo) -> Path:
-    # Not imported: only the place of the package is asked for.
+    # Locates the package without importing it.
     spec = find_spec(photo.package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / photo.file
         if path.is_file():
             return path
     raise ConfigurationError(
-        f"the photo '{photo.title}' comes with the package {photo.package}, which is not installed "
-        "(pip install 'pippin[demo]')"
+        f"the photo '{photo.title}' comes with the package {photo.package}, which is not installed; "
+        "run pip install 'pippin[demo]'"
     )

@@ -1,7 +1,7 @@
-"""Server: the gallery as a local web page. A tile is a plain request; whoever aborts it cancels its prediction.
+"""Gallery server: a local web page. Each tile is one HTTP request; aborting the request cancels its prediction.
 
-A browser opens no more than six connections to one address, and a screen has more tiles than that: the tiles are asked
-of several addresses of this machine, all of the same server. Everything here belongs to one event loop.
+A browser opens at most six connections per address, and a screen has more tiles than that. The page therefore spreads
+its requests over several loopback addresses of the same server. All code here runs on one event loop.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ...devices.cpu import cores
 from ...errors import ConfigurationError
 from ...trace.sampler import resident_bytes
 from .colorizer import Async, Counted, Serial
-from .tiles import Tile, gray_file, jpeg, tiles
+from .cut_tiles import Tile, gray_file, jpeg, tiles
 
 T = TypeVar("T")
 
@@ -37,12 +37,12 @@ PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"
 ADDRESSES = (HOST, *(f"127.0.0.{n}" for n in range(2, 8)))
 MOST_IN_FLIGHT = 16
-_NOBODY_READS = 499  # the status that servers log for a request whose client went away
+_CLIENT_DISCONNECTED = 499  # status that servers log if the client closed the request
 _KEPT_EVENTS = 200_000
 
 
 class Gallery:
-    """The colorizers, the figures, and the trace, which is recorded as long as the server runs."""
+    """Holds the colorizers, the figures, and the trace that is recorded while the server runs."""
 
     def __init__(self) -> None:
         self.tiles = tiles()
@@ -54,7 +54,7 @@ class Gallery:
         self._making = asyncio.Lock()
 
     async def use(self, mode: str, max_in_flight: int) -> None:
-        """Choose the colorizer for what is asked from now on, and count from zero. What is under way goes on."""
+        """Select the colorizer for new requests and reset the counts. Requests under way continue."""
         key: object = mode if mode == "serial" else max_in_flight
         async with self._making:
             if key not in self._made:
@@ -106,14 +106,14 @@ def application(addresses: list[str]) -> Starlette:
             Route("/trace-summary.json", _trace_summary),
             Mount("/page", StaticFiles(directory=PAGE)),
         ],
-        # A page of another name that resolves to this machine gets nothing.
+        # Rejects other host names that resolve to this machine (DNS rebinding).
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[*ADDRESSES, "localhost"])],
         lifespan=lifespan,
     )
 
 
 async def _develop(wall: tuple[Tile, ...]) -> None:
-    """Make the gray files, before somebody scrolls to them."""
+    """Encode the gray files in the background, before they scroll into view."""
     for tile in wall:
         await asyncio.to_thread(gray_file, tile)
 
@@ -129,7 +129,7 @@ async def _index(request: Request) -> Response:
 
 async def _setup(request: Request) -> Response:
     gallery = _gallery(request)
-    hung = [
+    described = [
         {
             "number": tile.number,
             "title": tile.photo.title,
@@ -141,8 +141,8 @@ async def _setup(request: Request) -> Response:
     ]
     return JSONResponse(
         {
-            "tiles": hung,
-            "addresses": gallery.addresses[1:] or gallery.addresses,  # the first is kept free for the page itself
+            "tiles": described,
+            "addresses": gallery.addresses[1:] or gallery.addresses,  # the first one is reserved for the page itself
             "most_in_flight": MOST_IN_FLIGHT,
             "cores": cores(),
         }
@@ -158,27 +158,27 @@ async def _control(request: Request) -> Response:
         wanted = await request.json()
         mode, most = wanted["mode"], wanted["max_in_flight"]
     except (ValueError, KeyError, TypeError):
-        return JSONResponse({"error": "mode and max_in_flight are needed"}, 400)
+        return JSONResponse({"error": "mode and max_in_flight are required"}, 400)
     if mode not in ("serial", "async") or type(most) is not int or not 1 <= most <= MOST_IN_FLIGHT:
-        message = f"mode is 'serial' or 'async', max_in_flight from 1 to {MOST_IN_FLIGHT}"
+        message = f"mode must be 'serial' or 'async', max_in_flight an integer from 1 to {MOST_IN_FLIGHT}"
         return JSONResponse({"error": message}, 400)
     await _gallery(request).use(mode, most)
     return await _figures(request)
 
 
 def _tile(request: Request) -> Tile | None:
-    number, hung = request.path_params["number"], _gallery(request).tiles
-    return hung[number] if number < len(hung) else None
+    number, wall = request.path_params["number"], _gallery(request).tiles
+    return wall[number] if number < len(wall) else None
 
 
-_ABSENT = "there is no such tile"
+_ABSENT = "no such tile"
 
 
 async def _gray(request: Request) -> Response:
     tile = _tile(request)
     if tile is None:
         return Response(_ABSENT, 404)
-    return _picture(gray_file(tile))  # there already, but for the first second
+    return _picture(gray_file(tile))  # already encoded, except in the first second
 
 
 async def _photo(request: Request) -> Response:
@@ -197,21 +197,21 @@ async def _colorized(request: Request) -> Response:
     if tile is None:
         return Response(_ABSENT, 404)
     work = asyncio.create_task(_gallery(request).counted.colorize(tile))
-    gone = asyncio.create_task(_disconnected(request))
+    disconnected = asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((work, disconnected), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             work.cancel()
             with suppress(asyncio.CancelledError):
                 await work
-            return Response(status_code=_NOBODY_READS)
+            return Response(status_code=_CLIENT_DISCONNECTED)
         return Response(
             work.result(),
             media_type="image/jpeg",
             headers={"Cache-Control": "no-store", "Access-Control-Allow-Origin": _origin(request)},
         )
     finally:
-        gone.cancel()
+        disconnected.cancel()
         work.cancel()
 
 
@@ -221,7 +221,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def _origin(request: Request) -> str:
-    """The page's own address, whichever of ours the tile was asked of."""
+    """Return the origin of the page, whichever address served the tile."""
     return f"http://{HOST}:{request.url.port}"
 
 
@@ -246,9 +246,9 @@ def _written(tracing: trace.Recording, read: Callable[[Path], T]) -> T:
 
 
 def serve(port: int, opened: Callable[[str], object]) -> None:
-    """Serve until interrupted. `port` 0 is any free one; `opened` is called with the address of the page.
+    """Serve until interrupted. `port` 0 picks a free port; `opened` is called with the address of the page.
 
-    Raises ConfigurationError where the port is taken.
+    Raises ConfigurationError if the port cannot be bound.
     """
     import uvicorn
 
@@ -272,24 +272,24 @@ def serve(port: int, opened: Callable[[str], object]) -> None:
         with suppress(KeyboardInterrupt):
             Server(configuration).run(sockets)
     finally:
-        for one in sockets:
-            one.close()
+        for bound in sockets:
+            bound.close()
 
 
 def _sockets(port: int) -> list[socket.socket]:
-    """The first address must be had; of the others, as many as the system lends."""
-    made: list[socket.socket] = []
+    """Bind the addresses. The first one is required; others that the system refuses are skipped."""
+    sockets: list[socket.socket] = []
     for address in ADDRESSES:
         one = socket.socket()
         if os.name == "posix":
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((address, made[0].getsockname()[1] if made else port))
+            one.bind((address, sockets[0].getsockname()[1] if sockets else port))
         except OSError as error:
             one.close()
-            if not made:
+            if not sockets:
                 why = error.strerror or error
-                raise ConfigurationError(f"no page at {address}:{port}: {why}; choose another --port") from None
+                raise ConfigurationError(f"cannot listen on {address}:{port}: {why}; choose another --port") from None
             continue
-        made.append(one)
-    return made
+        sockets.append(one)
+    return sockets

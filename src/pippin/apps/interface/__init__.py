@@ -1,1 +1,1 @@
-"""Interface: a typed Python module for one model, generated from its description."""
+"""Interface: generates a typed Python module. A model description enters; Python source leaves."""

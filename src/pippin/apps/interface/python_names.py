@@ -1,4 +1,4 @@
-"""Names: those of a model as names of Python: valid, unique, and always the same ones."""
+"""Names: maps feature, function and file names to Python names that are valid, unique and deterministic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# What a generated class uses by itself. A field of such a name would hide it.
+# Names that a generated class uses. A field of the same name would shadow them.
 RESERVED = frozenset(
     ("features", "of", "self", "cls", "input", "state", "model", "np", "npt", "os", "pippin", "PIL", "Any", "Iterable",
      "Literal", "Mapping", "Path", "Self", "Sequence", "TypeAlias", "annotations", "dataclass", "replace", "read",
@@ -17,18 +17,18 @@ RESERVED = frozenset(
 
 
 def identifier(name: str, otherwise: str = "feature") -> str:
-    """`name` with everything that Python does not allow in a name made "_"; never hidden, reserved or a keyword."""
+    """Return `name` with invalid characters replaced by "_"; never private, reserved or a keyword."""
     plain = unicodedata.normalize("NFKC", name)
     found = "".join(c if ("_" + c).isidentifier() else "_" for c in plain)
     found = re.sub(r"__+", "_", found).strip("_") or otherwise
-    if not found.isidentifier():  # it begins with a digit
+    if not found.isidentifier():  # it starts with a digit
         found = f"{otherwise}_{found}"
     taken = keyword.iskeyword(found) or keyword.issoftkeyword(found) or found in RESERVED or hasattr(builtins, found)
     return f"{found}_" if taken else found
 
 
 def unique(names: Iterable[str], otherwise: str = "feature") -> dict[str, str]:
-    """{name: Python name}, in order; what would be the same gets a number."""
+    """Return {name: Python name} in order. Collisions get a numeric suffix."""
     found: dict[str, str] = {}
     for name in names:
         wanted = made = identifier(name, otherwise)
@@ -40,7 +40,7 @@ def unique(names: Iterable[str], otherwise: str = "feature") -> dict[str, str]:
 
 
 def class_name(name: str) -> str:
-    """`voice-activity v2` as `VoiceActivityV2`."""
+    """Convert `voice-activity v2` to `VoiceActivityV2`."""
     words = [word for word in re.split(r"[\W_]+", unicodedata.normalize("NFKC", name)) if word]
     made = "".join(word[:1].upper() + word[1:] for word in words) or "Model"
     if not made.isidentifier():

@@ -1,4 +1,4 @@
-"""Types: what a feature is in Python, going in and coming out."""
+"""Types: maps feature types to Python annotations for inputs and outputs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ...format.description import (
 from ...format.description import Sequence as SequenceType
 
 MOST_LABELS = 200
-"""A classifier with more has `str` or `int`, not a type of its labels: nobody completes among a thousand."""
+"""Maximum number of labels in a Literal. Beyond it the type is `str` or `int`: completion no longer helps."""
 
 
 def taken(kind: FeatureType) -> str:
-    """The annotation of an input."""
+    """Return the annotation of an input."""
     match kind:
         case MultiArray():
             return "npt.ArrayLike"
@@ -43,7 +43,7 @@ def taken(kind: FeatureType) -> str:
 
 
 def given(kind: FeatureType) -> str:
-    """The annotation of an output."""
+    """Return the annotation of an output."""
     match kind:
         case MultiArray(dtype=dtype):
             return f"npt.NDArray[np.{dtype.numpy.name}]"
@@ -59,7 +59,7 @@ def given(kind: FeatureType) -> str:
 
 
 def label_type(labels: Sequence[str | int]) -> str:
-    """A Literal of the labels, or what they all are."""
+    """Return a Literal of the labels, or their common type if there are too many."""
     kinds = {type(label).__name__ for label in labels}
     if len(labels) > MOST_LABELS or not labels:
         return " | ".join(sorted(kinds)) or "str"
@@ -67,12 +67,12 @@ def label_type(labels: Sequence[str | int]) -> str:
 
 
 def literal(label: str | int) -> str:
-    """Its source; what JSON escapes, Python does."""
+    """Return the source of a label. JSON string escapes are valid in Python."""
     return json.dumps(label, ensure_ascii=False)
 
 
 def told(feature: FeatureDescription) -> str:
-    """The docstring of a field: the model's own words, then what it is."""
+    """Return the docstring of a field: the model's own description, then the type."""
     own = feature.doc.strip()
     ends = "" if own.endswith((".", "!", "?")) or not own else "."
     optional = ", optional" if feature.optional else ""

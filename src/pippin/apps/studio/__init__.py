@@ -1,1 +1,1 @@
-"""Studio: a page in the browser that shows what a model takes, gives and does, where and how fast."""
+"""Studio: local web page for inspecting models. A model path enters; its features, predictions and timings leave."""

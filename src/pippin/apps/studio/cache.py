@@ -1,4 +1,4 @@
-"""Cache: which specializations there are, of this model and of all, whether a load would be a hit, and cleaning up."""
+"""Cache tab: lists cache entries, explains whether a load would hit, and verifies, prunes and removes entries."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def build(opened: Opened) -> Any:
     cache = default_cache()
     if cache is None:
         with card("Cache"):
-            hint("The cache is switched off (PIPPIN_CACHE=off).")
+            hint("The cache is disabled (PIPPIN_CACHE=off).")
         return None
     return CacheTab(opened, cache).show()
 
 
 class CacheTab:
-    """The tab of one browser."""
+    """Cache tab of one browser page."""
 
     def __init__(self, opened: Opened, cache: Cache) -> None:
         self._opened, self._cache = opened, cache
         self._all = False
-        with card("This load", "Whether loading the model now would be a hit"):
+        with card("This load", "Whether loading this model now would hit the cache"):
             self._explained = ui.element("div")
         with ui.element("div").classes("tiles"):
             self._count = tile("Entries", "")
-            self._size = tile("Size", "", f"of {format_bytes(cache.limit)} at most")
+            self._size = tile("Size", "", f"limit {format_bytes(cache.limit)}")
             with ui.element("div").classes("tile wide-tile"):
                 ui.label("Folder").classes("tile-name")
                 ui.label(str(cache.folder)).classes("code")
@@ -49,12 +49,12 @@ class CacheTab:
                 )
                 ui.element("div").classes("grow")
                 for name, icon, work, text in (
-                    ("Verify", "verified", self._verify, "Check every byte of every entry"),
-                    ("Prune", "cleaning_services", self._prune, "Remove what is of no use any more"),
+                    ("Verify", "verified", self._verify, "Check every entry byte by byte"),
+                    ("Prune", "cleaning_services", self._prune, "Remove stale entries"),
                 ):
                     self._button(name, icon, work).tooltip(text)
                 self._removing = self._button("Remove", "delete", self._remove)
-                self._removing.tooltip("Remove the entries that are ticked")
+                self._removing.tooltip("Remove the selected entries")
             self._message = ui.element("div")
             columns = [
                 ("key", "Key"), ("*model", "Model"), ("engines", "Engines"), ("options", "Configuration"),
@@ -68,7 +68,7 @@ class CacheTab:
         self._states: dict[str, str] = {}
 
     async def show(self) -> None:
-        """Read what there is, and show it."""
+        """Read the cache in a thread and refresh the tab."""
         entries, answer = await asyncio.to_thread(self._read)
         self._count.set_text(f"{len(entries):,}")
         self._size.set_text(format_bytes(sum(entry.size for entry in entries)))
@@ -81,7 +81,7 @@ class CacheTab:
         self._explained.clear()
         with self._explained:
             if answer is None:
-                hint("What lies at this path cannot be told from its files.")
+                hint("The model at this path cannot be identified from its files.")
                 return
             ui.label(answer.reason[0].upper() + answer.reason[1:]).classes("answer-line")
             facts([("key", answer.key)])
@@ -90,7 +90,7 @@ class CacheTab:
                     {"id": name, "*there": _word(there), "*now": _word(now)}
                     for name, (there, now) in answer.changed.items()
                 ]
-                table([("id", "Ingredient"), ("*there", "In the nearest entry"), ("*now", "Now")], rows)
+                table([("id", "Ingredient"), ("*there", "Nearest entry"), ("*now", "Now")], rows)
 
     def _read(self) -> tuple[Sequence[Entry], Explanation | None]:
         found = key_of(Source(self._opened.path), self._opened.configuration, self._cache.index)
@@ -138,7 +138,7 @@ class CacheTab:
 
 
 def row_of(entry: Entry, state: str) -> dict[str, str]:
-    """An entry as a row of the table."""
+    """Table row for a cache entry."""
     made = entry.manifest["ingredients"]
     options = {k.removeprefix("configuration."): v for k, v in made.items() if k.startswith("configuration.")}
     said = [str(made["function"])] if made.get("function") else []
@@ -163,5 +163,5 @@ def _option(name: str, value: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    text = "not there" if value is None else str(value)
+    text = "missing" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,4 +1,4 @@
-"""Predictions: what a prediction takes and gives: names, types, shapes and which others are allowed, descriptions."""
+"""Predictions tab: inputs, outputs and states with their types, shapes, flexibility and descriptions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ...format.description import Sequence as SequenceFeature
 from .open_models import Opened
 from .widgets import card, hint
 
-_MANY = 12  # enumerated shapes that are written out
+_MANY = 12  # enumerated shapes listed
 
 
 def build(opened: Opened) -> None:
     function = opened.function
     if len(opened.asset.description.functions) > 1:
-        hint(f"Of the function {function.name}; another one can be chosen above.")
+        hint(f"Function {function.name}; choose another one above.")
     _features("Inputs", function.inputs)
     _features("Outputs", function.outputs, function.predicted_feature_name, function.predicted_probabilities_name)
     if function.states:
@@ -53,7 +53,7 @@ def _features(title: str, features: Sequence[FeatureDescription], label: str = "
 
 
 def type_of(feature: FeatureDescription) -> str:
-    """The type with the default shape, for people."""
+    """Human-readable type with the default shape."""
     kind = feature.type.array if isinstance(feature.type, State) else feature.type
     match kind:
         case Image():
@@ -69,7 +69,7 @@ def type_of(feature: FeatureDescription) -> str:
 
 
 def flexibility_of(feature: FeatureDescription) -> str:
-    """Which other shapes or sizes are allowed, and what stands in for a missing value; "" where nothing is to say."""
+    """Other allowed shapes or sizes, or the default value of an optional input; "" if there are none."""
     kind = feature.type.array if isinstance(feature.type, State) else feature.type
     match kind:
         case MultiArray(flexibility=EnumeratedShapes(shapes)):
@@ -80,5 +80,5 @@ def flexibility_of(feature: FeatureDescription) -> str:
         case Image() if kind.sizes:
             return f"Flexible: {kind.allowed.replace('..', '–').replace(' x ', ' × ')}"
         case MultiArray() if kind.default is not None:
-            return f"{kind.default:g} by default"
+            return f"default {kind.default:g}"
     return ""

@@ -1,4 +1,4 @@
-"""General: what the model is: description, origin, size, functions, operations, how its weights are stored."""
+"""General tab: description, author, size, functions, operation counts and weight storage of a model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .open_models import Opened
 from .preview.kinds import TITLES
 from .widgets import bar, card, facts, hint, tile
 
-_LABELS = 60  # class labels that are shown at once
-_LONG = 120  # characters of a metadata value that stand in a line
+_LABELS = 60  # class labels shown before "more" is pressed
+_LONG = 120  # characters of a metadata value before it is truncated
 
 
 async def build(opened: Opened) -> None:
@@ -36,7 +36,7 @@ async def build(opened: Opened) -> None:
             ui.label(metadata["description"]).classes("prose")
         facts((name.capitalize(), metadata[name]) for name in ("author", "license", "version"))
         if not any(metadata[name] for name in ("description", "author", "license", "version")):
-            hint("The model says nothing about itself.")
+            hint("The model has no description.")
         facts([("Path", str(opened.path))])
     for function in functions:
         if function["operations"]:
@@ -46,7 +46,7 @@ async def build(opened: Opened) -> None:
     if labels:
         _class_labels([str(label) for label in labels])
     if metadata["user_defined"]:
-        with card("Metadata", "User defined"):
+        with card("Metadata", "User-defined"):
             facts(sorted(_shortened(metadata["user_defined"]).items()))
 
 
@@ -64,10 +64,10 @@ def _operations(function: Mapping[str, Any], default: str, named: bool) -> None:
 
 def _weights(rows: list[dict[str, Any]]) -> None:
     total = sum(row["bytes"] for row in rows)
-    with card("Weights", f"{format_bytes(total)}, as they are stored"), ui.element("div").classes("histogram wide"):
+    with card("Weights", f"{format_bytes(total)} as stored"), ui.element("div").classes("histogram wide"):
         for row in rows:
             stored = "" if row["stored_as"] == "plain" else f", {row['stored_as'].removeprefix('constexpr_')}"
-            ui.label(f"{row['type']}{stored}, in the {row['where']}").classes("code")
+            ui.label(f"{row['type']}{stored}, in {row['where']}").classes("code")
             bar(row["bytes"] / total)
             ui.label(format_bytes(row["bytes"])).classes("number")
 

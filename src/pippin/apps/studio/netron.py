@@ -1,7 +1,7 @@
-"""Netron: the graph of a model, drawn by Netron in a frame, from this server alone.
+"""Netron: serves the lowered model and Netron's own files, so that the graph viewer runs offline in a frame.
 
-Its page is served with the version 0.0.0, under which it neither measures its use nor asks to be updated, and with the
-cookie by which it asks nobody where it is; the policy of the server would refuse both.
+The page reports version 0.0.0, which disables telemetry and update checks, and sets the consent cookie, which disables
+the geolocation request. The server's content security policy would block these requests anyway.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "/netron"
 _KEPT = 4
-# Netron refuses eval itself; it takes styles that stand in elements.
+# Netron's page forbids eval in a policy of its own; it needs inline styles.
 _VERSION = re.compile(r'<meta name="version" content="[^"]*">')
 _written: dict[str, tuple[str, bytes]] = {}
 
@@ -30,7 +30,7 @@ def installed() -> bool:
 
 
 def write(opened: Opened) -> str:
-    """Lower the model and keep it as ONNX; returns the address that shows it. Raises UnsupportedError."""
+    """Lower the model to ONNX, keep it in memory and return its viewer address. Raises UnsupportedError over 2 GiB."""
     from ...errors import UnsupportedError
     from ...lowering.external_data import is_large
     from ...specialization.specializer import lower_function
@@ -38,7 +38,7 @@ def write(opened: Opened) -> str:
     lowered = lower_function(opened.asset, opened.configuration)
     if is_large(lowered.model):
         raise UnsupportedError(
-            f"{opened.path.name} is over 2 GiB as ONNX: write it with pippin export, and open it there"
+            f"{opened.path.name} exceeds 2 GiB as ONNX; write it with `pippin export` and open the file in Netron"
         )
     data = lowered.model.SerializeToString()
     name = uuid4().hex
@@ -49,7 +49,7 @@ def write(opened: Opened) -> str:
 
 
 def mount(application: FastAPI) -> None:
-    """Answer for Netron's own files, and for the models that were written."""
+    """Add the routes for Netron's own files and for the models passed to `write`."""
 
     @application.get(_FOLDER + "/{name}/{file:path}")
     def answer(name: str, file: str) -> Response:

@@ -1,4 +1,4 @@
-"""Opened: the models that are open in the page. Browser tabs share them; they are loaded when needed."""
+"""Open models: shared by all browser tabs, loaded on first use, unloaded when newer ones are opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...specialization.progress import Progress
 
 _KEPT = 4
-"""So many loaded models are kept; of those before, the memory is given back until somebody predicts again."""
+"""Models kept loaded; older ones are unloaded until their next prediction."""
 
 _REMEMBERED = 40
 
@@ -34,12 +34,12 @@ class Opened:
         self.function: FunctionDescription = self.asset.description.function(configuration.function_name)
         self.kind: Kind = kind_of(self.asset.description, self.function)
         self.progress: Progress | None = None
-        """What a load that is under way is at."""
+        """Progress of the load under way, if any."""
         self._loading: asyncio.Task[Model] | None = None
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What `pippin inspect` shows."""
+        """The data shown by `pippin inspect`."""
         from ...program import read_program
         from ...program.summary import summary
 
@@ -47,14 +47,14 @@ class Opened:
         return summary(self.asset, program, None)
 
     async def model(self) -> Model:
-        """The loaded model; whoever comes while it is loaded waits for the same load. Raises what `load` does."""
+        """Load the model on first use; concurrent callers share one load. Raises what `load` raises."""
         if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
             self._loading = asyncio.create_task(asyncio.to_thread(self._load))
         return await asyncio.shield(self._loading)
 
     @property
     def loaded(self) -> Model | None:
-        """The model, if it is loaded already."""
+        """The model if loading has finished, else None."""
         task = self._loading
         return task.result() if task is not None and task.done() and task.exception() is None else None
 
@@ -64,23 +64,23 @@ class Opened:
             model.unload()
 
     def _load(self) -> Model:
-        def told(progress: Progress) -> None:
+        def report(progress: Progress) -> None:
             self.progress = progress
 
         try:
-            return load(self.path, self.configuration, progress=told)
+            return load(self.path, self.configuration, progress=report)
         finally:
             self.progress = None
 
 
 class Models:
-    """The models by path and configuration. For the event loop alone."""
+    """Open models by path and configuration. Not thread-safe: use it from the event loop only."""
 
     def __init__(self) -> None:
         self._opened: OrderedDict[tuple[Path, tuple[float, int], Configuration], Opened] = OrderedDict()
 
     async def open(self, path: Path, configuration: Configuration) -> Opened:
-        """A model that was changed on disk is opened anew. Raises what `Opened` does."""
+        """Return the open model, or open it; a model changed on disk is reopened. Raises what `Opened` raises."""
         key = (path, _changed(path), configuration)
         if key not in self._opened:
             self._opened[key] = await asyncio.to_thread(Opened, path, configuration)
@@ -92,7 +92,7 @@ class Models:
         return self._opened[key]
 
     def recent(self) -> list[Path]:
-        """The paths that were opened since the start, the latest first."""
+        """Paths opened since the server started, newest first."""
         return list(dict.fromkeys(path for path, _, _ in reversed(self._opened)))
 
 
@@ -102,7 +102,7 @@ def configuration_of(function: str | None, units: str) -> Configuration:
 
 
 def _changed(path: Path) -> tuple[float, int]:
-    """When the model was last written, as its files say."""
+    """Newest modification time among the model's files, and their number."""
     try:
         files = [path, *(path.rglob("*") if path.is_dir() else ())]
         return max(file.stat().st_mtime for file in files), len(files)

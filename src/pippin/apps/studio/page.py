@@ -1,4 +1,4 @@
-"""Page: the two addresses of the studio, its head and its tabs; a tab is built when it is first looked at."""
+"""Page: the studio's two routes, page header and tabs. A tab is built when it is first shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from nicegui import ui
 
 from ...configuration import ComputeUnits
-from . import cache, feature_list, general, netron, performance, start, structure, trace
+from . import cache, feature_list, general, netron, performance, start_page, structure, trace
 from .open_models import Models, Opened, configuration_of
 from .preview import tab as preview
 from .widgets import error_box, failing_into
@@ -27,7 +27,7 @@ TABS: dict[str, Callable[[Opened], Any]] = {
     "Cache": cache.build,
 }
 _STYLE = Path(__file__).parent / "studio.css"
-_DARK = "pippin-dark"  # the cookie that remembers the look
+_DARK = "pippin-dark"  # cookie that stores light or dark mode
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
     '<path fill="#4f9a5e" d="M16 9c2-4 5-6 8-6-1 4-3 6-6 7"/>'
@@ -38,7 +38,7 @@ models = Models()
 
 
 def application() -> FastAPI:
-    """The page as an application of its own, without documentation pages and telemetry."""
+    """The studio as a FastAPI application, without API documentation pages."""
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     netron.mount(made)
     ui.run_with(made, title="Pippin", favicon=_ICON, dark=None, tailwind=False, show_welcome_message=False)
@@ -46,11 +46,11 @@ def application() -> FastAPI:
 
 
 @ui.page("/")
-async def start_page(request: Request) -> None:
+async def root(request: Request) -> None:
     with _head(request):
         ui.element("div").classes("grow")
     with ui.element("div").classes("body narrow"):
-        start.build(models.recent())
+        start_page.build(models.recent())
 
 
 @ui.page("/model")
@@ -62,7 +62,7 @@ async def model_page(request: Request, path: str, function: str = "", units: str
             ui.element("div").classes("grow")
         with ui.element("div").classes("body narrow"):
             error_box(error)
-            start.build(models.recent())
+            start_page.build(models.recent())
         return
     ui.page_title(f"{opened.path.name} – Pippin")
     chosen = next((name for name in TABS if name.lower() == tab.lower()), "General")
@@ -99,7 +99,7 @@ async def model_page(request: Request, path: str, function: str = "", units: str
 
 
 def _identity(opened: Opened) -> None:
-    """The name and the kind of the model; its function and its compute units, which may be changed."""
+    """Model name and kind, with selectors for the function and the compute units."""
     description = opened.asset.description
     with ui.element("div").classes("identity"):
         ui.label(opened.path.name).classes("model-name")
@@ -132,7 +132,7 @@ def _address(opened: Opened, **changed: str) -> str:
 
 @contextmanager
 def _head(request: Request) -> Iterator[None]:
-    """The head of a page: what is built inside the block stands between the way home and the choice of the look."""
+    """Page header. Elements built in the block appear between the home link and the light/dark button."""
     ui.add_css(_STYLE)
     ui.colors(primary="#3d8b4f")
     kept = request.cookies.get(_DARK)

@@ -1,4 +1,4 @@
-"""Performance: the report of the model, measured here and now, and how it compares with the one before."""
+"""Performance tab: measures a performance report of the model and compares it with the previous one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .widgets import busy, card, facts, failing_into, hint, table, tile
 if TYPE_CHECKING:
     from ...reporting.results import Statistics
 
-_LOOK = 0.15  # seconds between two looks at what is measured
+_LOOK = 0.15  # seconds between progress updates
 _KINDS = ("median", "average", "first", "minimum", "maximum", "deviation")
 _PAGE = 15
 
@@ -29,15 +29,15 @@ def build(opened: Opened) -> None:
 
 
 class PerformanceTab:
-    """The tab of one browser."""
+    """Performance tab of one browser page."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self._before: Report | None = None
         self._now: Report | None = None
         self._at = ("", 0.0)
-        """What is measured, and the share that is done; written by the thread that measures."""
-        with card("Report", "Loads, predictions, throughput, operations and memory, with made-up features"):
+        """Current measurement and fraction done; written by the measuring thread."""
+        with card("Report", "Loads, predictions, throughput, operations and memory, measured on sample inputs"):
             with ui.element("div").classes("line"):
                 self._seconds = (
                     ui.number("Seconds of predictions", value=2, min=0.1, max=60)
@@ -88,8 +88,8 @@ class PerformanceTab:
         _tiles(result)
         with ui.element("div").classes("plots"):
             for title, drawing in (
-                ("Distribution of the predictions", histogram(result.prediction.values, result.prediction.median)),
-                ("The predictions in order", sequence(result.prediction.values)),
+                ("Distribution of prediction times", histogram(result.prediction.values, result.prediction.median)),
+                ("Prediction times in order", sequence(result.prediction.values)),
                 ("Throughput by number in flight", rates(result.throughput)),
             ):
                 with card(title):
@@ -119,7 +119,7 @@ def _tiles(result: Result) -> None:
         if result.memory is not None:
             tile("Peak memory", format_bytes(result.memory.peak), f"{format_bytes(result.memory.steady)} steady")
         noise = result.numerics.worst
-        tile("Precision", result.numerics.precision, "" if noise is None else f"{noise:.1f} dB over the noise")
+        tile("Precision", result.numerics.precision, "" if noise is None else f"signal-to-noise {noise:.1f} dB")
 
 
 def _times(result: Result) -> None:
@@ -151,7 +151,7 @@ def _changes(result: Result, before: Result) -> None:
         for change in changes(result, before)
     ]
     columns = [("id", ""), ("#before", "Before"), ("#now", "Now"), ("#ratio", "Ratio"), ("verdict", "")]
-    with card("Against the measurement before"):
+    with card("Compared with the previous measurement"):
         table(columns, rows, per_page=_PAGE)
 
 

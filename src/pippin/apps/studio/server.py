@@ -1,4 +1,4 @@
-"""Server: the page on this machine alone: it listens on the loopback address and answers nobody from elsewhere."""
+"""Server: serves the studio on the loopback address and rejects cross-origin requests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 HOST = "127.0.0.1"
-_MISSING = "pippin studio needs the packages of the extra 'studio': pip install 'pippin[studio]'"
-# The browser itself refuses whatever would leave this machine. Vue compiles its templates, hence 'unsafe-eval'.
+_MISSING = "pippin studio needs the optional packages: pip install 'pippin[studio]'"
+# The browser blocks every request to another host. 'unsafe-eval' is needed because Vue compiles templates at run time.
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 
 
 def serve(model: Path | None, port: int, ready: Callable[[str], object]) -> None:
-    """Serve the page until it is interrupted; `ready` is called with its address. Port 0: any that is free.
+    """Serve the page until interrupted; `ready` is called with its address. Port 0 picks a free port.
 
-    Raises ConfigurationError where the extra is not installed, or the port is taken.
+    Raises ConfigurationError if the extra is not installed or the port is in use.
     """
     try:
         import uvicorn
@@ -44,8 +44,8 @@ def serve(model: Path | None, port: int, ready: Callable[[str], object]) -> None
 
 
 class Guard:
-    """Refuses requests under another host name, or from the pages of other sites: whatever a page elsewhere makes a
-    browser send here. Tells the browser to send nothing away."""
+    """ASGI middleware that rejects requests with a foreign Host or Origin, such as DNS rebinding and requests made by
+    other sites' pages. Adds the content security policy to every response."""
 
     def __init__(self, application: FastAPI, port: int) -> None:
         self._application = application
@@ -57,7 +57,12 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
                 return
             await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"This page is for this machine alone."})
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"Forbidden: only requests from this machine's own page are accepted.",
+                }
+            )
             return
 
         async def send_with_policy(message: Any) -> None:
@@ -81,6 +86,6 @@ def _listen(port: int) -> socket.socket:
         listening.bind((HOST, port))
     except (OSError, OverflowError) as error:
         listening.close()
-        raise ConfigurationError(f"port {port} cannot be listened on: {error}") from None
+        raise ConfigurationError(f"cannot listen on port {port}: {error}") from None
     listening.listen(128)
     return listening

@@ -1,4 +1,4 @@
-"""Structure: the operations with where each runs, what it costs and why; the segments; the graph."""
+"""Structure tab: every operation with its device, cost and reasons, the segments, and the graph."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def build(opened: Opened) -> None:
 
 
 def rows_of(plan: ComputePlan, shapes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The operations that a prediction computes, in order, as rows of the table."""
+    """Table rows of the operations that a prediction computes, in order."""
     return [
         {
             "id": number,
@@ -50,7 +50,7 @@ def rows_of(plan: ComputePlan, shapes: Mapping[str, str]) -> list[dict[str, Any]
 
 
 def shapes_of(opened: Opened) -> dict[str, str]:
-    """What each operation of a program gives, by its name: element type and shape; of a network nothing is declared."""
+    """Output element types and shapes by operation name; empty for neural networks, which do not declare them."""
     if opened.asset.description.kind != "mlProgram":
         return {}
     from ...program import read_program
@@ -60,7 +60,7 @@ def shapes_of(opened: Opened) -> dict[str, str]:
 
 
 def matching(rows: Sequence[Mapping[str, Any]], text: str, devices: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The rows whose name, kind or shape holds every word of the text, on one of the devices, if any is named."""
+    """Rows that contain every word of `text` in name, kind or shape and run on one of `devices` (any if empty)."""
     words = text.lower().split()
     return [
         row
@@ -71,7 +71,7 @@ def matching(rows: Sequence[Mapping[str, Any]], text: str, devices: Sequence[str
 
 
 class _Operations:
-    """The table of one browser tab."""
+    """Operations table of one browser page."""
 
     def __init__(self, opened: Opened, model: Model, plan: ComputePlan, shapes: Mapping[str, str]) -> None:
         self._model, self._plan, self._shapes = model, plan, shapes
@@ -89,7 +89,7 @@ class _Operations:
                 self._button.tooltip("Run the model with the engine's profiler")
             self._failure = ui.element("div")
             columns = [
-                ("*name", "Operation"), ("kind", "Kind"), ("*shape", "Gives"), ("device", "Device"),
+                ("*name", "Operation"), ("kind", "Kind"), ("*shape", "Output"), ("device", "Device"),
                 ("engine", "Engine"), ("#segment", "Segment"), ("#cost", "Cost, %"), ("#measured", "Measured, µs"),
             ]  # fmt: skip
             if not shapes:
@@ -98,7 +98,7 @@ class _Operations:
             self._table.on("row-click", self._explain, args=[[], ["id"], []])
             self._reasons = ui.element("div").classes("reasons")
             with self._reasons:
-                hint("Click an operation to see why it runs where it runs.")
+                hint("Click an operation to see why it runs on this device.")
 
     def _filter(self) -> None:
         self._table.rows = matching(self._rows, self._text.value or "", self._places.value or ())
@@ -118,7 +118,7 @@ class _Operations:
         self._filter()
         rest = plan.measured.get("", 0.0)
         with self._failure:
-            hint(f"{took(sum(plan.measured.values()))} in all, {took(rest)} of it in no operation of the program")
+            hint(f"{took(sum(plan.measured.values()))} in total, {took(rest)} outside the program's operations")
 
     def _explain(self, event: Any) -> None:
         operations = [op for op in self._plan.operations if op.device]
@@ -130,7 +130,7 @@ class _Operations:
                 [
                     ("runs on", f"{op.device}, by {op.engine}, in segment {op.segment}"),
                     ("could run on", ", ".join(op.supported)),
-                    ("gives", self._shapes.get(op.name, "")),
+                    ("output", self._shapes.get(op.name, "")),
                     *((f"not on {place}", reason) for place, reason in op.reasons.items()),
                 ]
             )
@@ -154,7 +154,13 @@ def _segments(plan: ComputePlan) -> None:
             ("#threads", "Threads"), ("#operations", "Operations"),
         ]  # fmt: skip
         table(columns, rows)
-        with ui.expansion(f"{len(plan.candidates)} candidates were considered").props("dense").classes("fold"):
+        with (
+            ui.expansion(
+                f"{len(plan.candidates)} candidate{' was' if len(plan.candidates) == 1 else 's were'} considered"
+            )
+            .props("dense")
+            .classes("fold")
+        ):
             tried = [
                 {
                     "id": number,
@@ -168,15 +174,15 @@ def _segments(plan: ComputePlan) -> None:
             ]
             columns = [
                 ("candidate", "Candidate"), ("#prediction", "Prediction"), ("#compilation", "Compilation"),
-                ("#noise", "Over noise"), ("*note", ""),
+                ("#noise", "Signal-to-noise"), ("*note", ""),
             ]  # fmt: skip
             table(columns, tried)
 
 
 def _graph(opened: Opened) -> None:
-    with card("Graph", "The lowered ONNX model, drawn by Netron"):
+    with card("Graph", "Lowered ONNX model, drawn by Netron"):
         if not netron.installed():
-            hint("Netron is not installed; the extra 'studio' has it.")
+            hint("Netron is not installed; run pip install 'pippin[studio]'.")
             return
         place = ui.element("div")
 
@@ -193,9 +199,9 @@ def _graph(opened: Opened) -> None:
             with place:
                 frame = ui.element("iframe").classes("graph")
                 frame.props["src"] = address
-                frame.props["title"] = "The graph of the model"
+                frame.props["title"] = "Model graph"
 
-        button = ui.button("Show the graph", icon="account_tree", on_click=show).props("unelevated no-caps")
+        button = ui.button("Show graph", icon="account_tree", on_click=show).props("unelevated no-caps")
 
 
 def _type(kind: Any) -> str:

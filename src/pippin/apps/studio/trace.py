@@ -1,4 +1,4 @@
-"""Trace: a stretch of predictions recorded, as lanes, as figures, and as a file for Perfetto."""
+"""Trace tab: records a load and some predictions and shows them as lanes, figures and a Perfetto file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .open_models import Opened
 from .widgets import busy, card, failing_into, hint, table, tile
 
 _MOST = 1000  # predictions of one recording
-_WIDTH, _NAMES, _ROW, _GAP = 1100, 150, 20, 6  # of the drawing, in its own units
-_DRAWN = 4000  # events
-_LOAD_AT_MOST = 0.3  # of the time, before the first view begins at the predictions
+_WIDTH, _NAMES, _ROW, _GAP = 1100, 150, 20, 6  # of the drawing, in SVG units
+_DRAWN = 4000  # events drawn at most
+_LOAD_AT_MOST = 0.3  # share of the time; above it the initial view skips the load
 _COLORS = {
     "prediction": "activity", "load": "load", "compute": "compute", "input copy": "data",
     "output transformation": "data",
@@ -34,7 +34,7 @@ _COLORS = {
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One recording, ready to be shown."""
+    """A finished recording."""
 
     events: Sequence[Event]
     summary: Summary
@@ -47,9 +47,9 @@ def build(opened: Opened) -> None:
 
 
 async def recorded(opened: Opened, predictions: int, in_flight: int) -> Recorded:
-    """Load the model, from the cache where it is there, and predict made-up features; predictions on a state queue.
+    """Load the model and run `predictions` on sample inputs, recording both.
 
-    Raises what `load` and a prediction raise.
+    A stateful model uses one state, which serializes its predictions. Raises what `load` and `predict_async` raise.
     """
     features = await asyncio.to_thread(example_features, opened.function)
     flow = FlowControl(max_in_flight=in_flight)
@@ -72,13 +72,13 @@ async def recorded(opened: Opened, predictions: int, in_flight: int) -> Recorded
 
 
 class TraceTab:
-    """The tab of one browser."""
+    """Trace tab of one browser page."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self._made: Recorded | None = None
         with (
-            card("Record", "Predictions of made-up features, with a load before them"),
+            card("Record", "A load, then predictions on sample inputs"),
             ui.element("div").classes("line"),
         ):
             self._count = ui.number("Predictions", value=40, min=1, max=_MOST, format="%d").props("dense outlined")
@@ -100,7 +100,7 @@ class TraceTab:
     def _show(self, made: Recorded) -> None:
         found = made.summary
         with ui.element("div").classes("tiles"):
-            tile("Predictions", f"{found.predictions:,}", f"{format_duration(found.seconds)} in all")
+            tile("Predictions", f"{found.predictions:,}", f"{format_duration(found.seconds)} in total")
             tile("Per second", f"{found.predictions_per_second:,.1f}" if found.predictions_per_second else "–")
             average = found.average_concurrency
             tile("In flight", str(found.concurrency), f"{average:.2f} on average" if average else "")
@@ -110,8 +110,8 @@ class TraceTab:
                 f"{gaps.share:.0%}" if gaps else "none",
                 f"{gaps.count:,}, {format_duration(gaps.total)}" if gaps else "",
             )
-            tile("Peak memory", format_bytes(found.peak_memory) if found.peak_memory else "–", "of the whole studio")
-        with card("Lanes", "Of the whole studio: others who use it are seen too"):
+            tile("Peak memory", format_bytes(found.peak_memory) if found.peak_memory else "–", "of the whole process")
+        with card("Lanes", "Of the whole process, including other browser tabs"):
             begin = beginning(made.events)
             place = ui.html(lanes(made.events, begin), sanitize=False).classes("lanes")
             whole = ui.range(min=0, max=100, step=0.5, value={"min": 100 * begin, "max": 100})
@@ -121,7 +121,7 @@ class TraceTab:
                 place.set_content(lanes(made.events, event.value["min"] / 100, event.value["max"] / 100))
 
             whole.on_value_change(zoom)
-            hint("Move the ends to look closer; point at an event to read it.")
+            hint("Move the ends to zoom; hover over an event for details.")
         with card("Events"):
             columns = [
                 ("event", "Event"), ("label", ""), ("model", "Model"), ("lane", "Lane"), ("#count", "Count"),
@@ -134,7 +134,7 @@ class TraceTab:
 
 
 def beginning(events: Sequence[Event]) -> float:
-    """Where to look first, as a share of the whole time: at the predictions, where the load left them no room."""
+    """Start of the initial view, as a fraction of the recording: skips a load that takes most of it."""
     predictions = [event.start for event in events if event.name == "prediction"]
     if not predictions:
         return 0.0
@@ -144,8 +144,8 @@ def beginning(events: Sequence[Event]) -> float:
 
 
 def lanes(events: Sequence[Event], begin: float = 0.0, end: float = 1.0) -> str:
-    """The events as a drawing (SVG): a row for each lane, overlapping ones stacked; from `begin` to `end`, shares of
-    the whole time."""
+    """Draw the events as SVG: one row per lane, overlapping events stacked. `begin` and `end` are fractions of the
+    recording."""
     if not events:
         return ""
     first, last = min(event.start for event in events), max(event.end for event in events)
@@ -174,11 +174,12 @@ def lanes(events: Sequence[Event], begin: float = 0.0, end: float = 1.0) -> str:
 
 
 def _bar(event: Event, x: float, y: float, width: float) -> str:
-    told = f"{event.name} {event.label}: {format_duration(event.seconds)}".replace(" :", ":")
+
+    tooltip = f"{event.name} {event.label}: {format_duration(event.seconds)}".replace(" :", ":")
     color = _COLORS.get(event.name, "other")
     drawn = (
         f'<rect class="{color}" x="{x:.2f}" y="{y}" width="{width:.2f}" height="{_ROW - 3}" rx="3">'
-        f"<title>{escape(told)}</title></rect>"
+        f"<title>{escape(tooltip)}</title></rect>"
     )
     named = f"{event.name} {event.label}".strip()
     if width > 7.2 * len(named):

@@ -1,4 +1,4 @@
-"""Parts: what the tabs are built of: cards, facts, tiles, messages, and work that is shown while it is waited for."""
+"""Widgets: building blocks of the tabs: cards, fact lists, tiles, tables, messages and progress."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from .open_models import Opened
 
 _CELLS = {"#": "number", "*": "wide"}
-_LOOK = 0.15  # seconds between two looks at what a load is at
+_LOOK = 0.15  # seconds between updates of the load progress
 _STAGES = {
-    "wait": "Waiting for another process that specializes this model",
+    "wait": "Waiting for another process to specialize this model",
     "read": "Reading the model",
     "lower": "Lowering",
     "segment": "Segmenting",
@@ -36,7 +36,7 @@ _STAGES = {
 
 @contextmanager
 def card(title: str = "", note: str = "", classes: str = "") -> Iterator[Any]:
-    """A sheet with a title; its content is built inside the block."""
+    """Card with a title; its content is built in the block."""
     with ui.element("section").classes(f"sheet {classes}") as made:
         if title or note:
             with ui.element("div").classes("sheet-head"):
@@ -47,7 +47,7 @@ def card(title: str = "", note: str = "", classes: str = "") -> Iterator[Any]:
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one pair a line; those without a value are left out."""
+    """List of names and values, one pair per line; empty values are omitted."""
     with ui.element("dl").classes("facts"):
         for name, value in rows:
             if value:
@@ -58,7 +58,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def tile(name: str, value: str, note: str = "") -> Any:
-    """A figure with its name; returns the label of the figure, which may be changed."""
+    """Tile with a named figure; returns the label of the figure for later updates."""
     with ui.element("div").classes("tile"):
         ui.label(name).classes("tile-name")
         figure = ui.label(value).classes("tile-value")
@@ -70,7 +70,7 @@ def tile(name: str, value: str, note: str = "") -> Any:
 def table(
     columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], key: str = "id", per_page: int | None = None
 ) -> Any:
-    """Columns are (field, title); a field that begins with "#" is of numbers, to the right; with "*" a long text."""
+    """Sortable table. `columns` are (field, title); "#" before a field right-aligns numbers, "*" marks long text."""
     shown = [
         {
             "name": field,
@@ -88,7 +88,7 @@ def table(
 
 
 def bar(share: float, color: str = "") -> None:
-    """A share, 0 to 1, as a bar."""
+    """Bar for a fraction from 0 to 1."""
     with ui.element("div").classes("share"):
         ui.element("div").style(
             f"width: {100 * max(0.0, min(share, 1.0)):.2f}%" + (f"; background: {color}" if color else "")
@@ -96,7 +96,7 @@ def bar(share: float, color: str = "") -> None:
 
 
 def error_box(error: BaseException) -> None:
-    """Why something did not work, as the command line would say it."""
+    """Error message with the text that the command line prints."""
     expected = isinstance(error, PippinError)
     text = error.report() if isinstance(error, PippinError) else f"unexpected {type(error).__name__}: {error}"
     with ui.element("div").classes("failure").props('role="alert"'):
@@ -104,7 +104,7 @@ def error_box(error: BaseException) -> None:
         with ui.element("div"):
             ui.label(text).classes("failure-text")
             if not expected:
-                ui.label("This is a defect of Pippin.").classes("dim")
+                ui.label("This is a bug in Pippin.").classes("dim")
 
 
 def hint(text: str) -> Any:
@@ -113,7 +113,7 @@ def hint(text: str) -> Any:
 
 @contextmanager
 def failing_into(place: Any) -> Iterator[None]:
-    """What fails inside the block is told in `place`, instead of what is there."""
+    """Replace the content of `place` with the error message if the block fails."""
     try:
         yield
     except Exception as error:
@@ -124,7 +124,7 @@ def failing_into(place: Any) -> Iterator[None]:
 
 @asynccontextmanager
 async def busy(button: Any) -> AsyncIterator[None]:
-    """The button shows that work is under way, and cannot be pressed meanwhile."""
+    """Disable the button and show its spinner while the block runs."""
     button.props("loading")
     button.disable()
     try:
@@ -135,7 +135,7 @@ async def busy(button: Any) -> AsyncIterator[None]:
 
 
 async def loaded_model(opened: Opened, place: Any) -> Model | None:
-    """The loaded model; what the load is at is shown in `place` meanwhile, and why it failed: then None."""
+    """Load the model, showing progress in `place`. On failure, show the error there and return None."""
     if opened.loaded is not None:
         return opened.loaded
     place.clear()
@@ -164,14 +164,14 @@ async def loaded_model(opened: Opened, place: Any) -> Model | None:
 
 
 def data_url(picture: Image, format: str = "PNG") -> str:
-    """A picture as the address that a page can show."""
+    """Encode a picture as a data URL."""
     buffer = io.BytesIO()
     picture.save(buffer, format, **({"quality": 82} if format == "JPEG" else {}))
     return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def picture(source: str, label: str, classes: str = "") -> Any:
-    """A picture of the page; `label` says what it is to those who do not see it."""
+    """Image element; `label` is its alternative text."""
     made = ui.element("img").classes(f"picture {classes}")
     made.props["src"] = source
     made.props["alt"] = label
@@ -179,7 +179,7 @@ def picture(source: str, label: str, classes: str = "") -> Any:
 
 
 def curve(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
-    """Numbers in a row as a drawing (SVG)."""
+    """Draw a series of numbers as an SVG line."""
     wide, tall = 600, 96
     if len(values) < 2:
         return ""
@@ -196,7 +196,7 @@ def curve(values: Sequence[float], low: float | None = None, high: float | None 
 
 
 def file_drop(text: str, suffixes: str, taken: Callable[[bytes, str], Any]) -> Any:
-    """A place to drop a file on, or to choose one; `taken` is called with its bytes and its name."""
+    """Area to drop or choose a file; `taken` is called with its bytes and name."""
 
     async def upload(event: Any) -> None:
         await taken(await event.file.read(), event.file.name)
@@ -206,7 +206,7 @@ def file_drop(text: str, suffixes: str, taken: Callable[[bytes, str], Any]) -> A
         ui.icon("upload_file")
         ui.label(text)
         made = ui.upload(auto_upload=True, on_upload=upload).props(f'accept="{suffixes}" flat')
-    # In the browser, since a choice of files needs the click itself.
+    # Handled in the browser: file choosers open only in response to a user's click.
     place.on("click", js_handler=f"() => getElement({made.id}).$refs.qRef.pickFiles()")
     return made
 

@@ -1,4 +1,5 @@
-"""Classical: models that are no networks, and what prepares their features; one file for each family.
+"""Classical: lowers models other than networks, and feature transformers, to ONNX; one module per family.
 
-`classical.py` has the way in and out that they share; `lowering/lower_model.py` says which function lowers which kind.
+An asset and its function description enter; a `Lowered` model leaves. `feature_graph.py` holds the inputs and outputs
+that all families share; `lowering/lower_model.py` maps each kind of model to its function.
 """

@@ -1,10 +1,10 @@
-"""Probit: the Bayesian probit regressor, a sum of independent normal weights, one for each value of each feature.
+"""Bayesian probit: lowers the Bayesian probit regressor, a sum of independent normal weights per feature value.
 
-Source of the message: `BayesianProbitRegressor.proto`, which tells no formula. The score is that of T. Graepel et al.,
-"Web-scale Bayesian click-through rate prediction" (2010): the sum of the bias and of the weights of the values that are
-there, so normal itself, with the sum of their means and of their variances. What the words of the proto then leave open
-is settled here: the pessimistic probability is P(mean + optimism * deviation), and the sampled one P(mean + scale * z *
-deviation), where z is standard normal and cut off at +-truncation, and P the normal distribution function.
+Source of the message: `BayesianProbitRegressor.proto`, which gives no formula. The score is that of T. Graepel et al.,
+"Web-scale Bayesian click-through rate prediction" (2010): the bias plus the weights of the values that are present. It
+is normal; its mean and variance are the sums of theirs. The proto leaves two outputs open. Defined here: the
+pessimistic probability is P(mean + optimism * deviation) and the sampled one P(mean + scale * z * deviation), with z
+standard normal and clipped to +-truncation, and P the normal distribution function.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .normal_distribution import normal_distribution
 
 
 def lower_bayesian_probit_regressor(asset: Asset, function: FunctionDescription) -> Lowered:
-    """Values of features, an array or a dictionary by their numbers; a value without a weight adds nothing."""
+    """Feature values are an array, or a dictionary keyed by feature number. A value without a weight adds nothing."""
     g = Classical(asset, function)
     rows = [
         (feature.featureId, weight.featureValue, weight.featureWeight.mean, _variance(weight.featureWeight.precision))
@@ -31,10 +31,12 @@ def lower_bayesian_probit_regressor(asset: Asset, function: FunctionDescription)
     ids, values, means, variances = np.array(rows, FLOAT).reshape(-1, 4).T.copy()
     count = int(g.message.numberOfFeatures)
     if len(ids) and ids.max() >= count:
-        raise SpecificationError(f"the {g.kind} has weights for the feature {int(ids.max())} of {count}")
-    there = g.cast(g.Equal(g.Gather(_values(g, count), ids.astype(INT)), values), FLOAT)
-    mean = g.Add(g.ReduceSum(g.Mul(there, means), keepdims=0), g.message.bias.mean)
-    variance = g.Add(g.ReduceSum(g.Mul(there, variances), keepdims=0), _variance(g.message.bias.precision))
+        raise SpecificationError(
+            f"the {g.kind} has weights for feature {int(ids.max())}, but only {count} features, counted from 0"
+        )
+    present = g.cast(g.Equal(g.Gather(_values(g, count), ids.astype(INT)), values), FLOAT)
+    mean = g.Add(g.ReduceSum(g.Mul(present, means), keepdims=0), g.message.bias.mean)
+    variance = g.Add(g.ReduceSum(g.Mul(present, variances), keepdims=0), _variance(g.message.bias.precision))
     deviation = g.Sqrt(variance)
     optimism = _parameter(g, g.message.optimismInputFeatureName, 0.0)
     shifts = {
@@ -54,20 +56,22 @@ def lower_bayesian_probit_regressor(asset: Asset, function: FunctionDescription)
 
 def _variance(precision: float) -> float:
     if not precision > 0:
-        raise SpecificationError(f"a weight has the precision {precision}; it must be positive")
+        raise SpecificationError(f"the precision of a weight must be positive, got {precision}")
     return 1 / precision
 
 
 def _values(g: Classical, count: int) -> Tensor:
-    """The value of each feature (count); NaN, which no weight is for, where a dictionary has none."""
+    """The value of each feature (count); NaN, which matches no weight, for keys that the dictionary lacks."""
     name = g.message.regressionInputFeatureName
     value = g.input(name)
     if not isinstance(value, Pairs):
         return g.Reshape(g.number(value, name), [count])
     if value.keys.dtype == STRING:
-        raise UnsupportedModelError(f"'{name}' is a {g.described(name).type}; the {g.kind} takes integer keys")
+        raise UnsupportedModelError(
+            f"'{name}' is declared as {g.described(name).type}, but the {g.kind} takes integer keys"
+        )
     inside = g.And(g.GreaterOrEqual(value.keys, np.int64(0)), g.Less(value.keys, np.int64(count)))
-    g.refuse(g.Not(inside), value.keys, f"the keys of '{name}' are below {count}; found")
+    g.refuse(g.Not(inside), value.keys, f"the keys of '{name}' must be at least 0 and below {count}, got")
     keys, values = (g.Compress(t, inside, axis=0) for t in (value.keys, value.values))
     return g.ScatterElements(np.full(count, np.nan), keys, values, axis=0)
 
@@ -76,7 +80,7 @@ def _parameter(g: Classical, name: str, default: float) -> Tensor:
     if name not in g.inputs:
         return g.tensor(np.array(default, FLOAT))
     given = g.Reshape(g.number(g.inputs[name], name), [])
-    return g.Where(g.IsNaN(given), default, given)  # optional, and not given
+    return g.Where(g.IsNaN(given), default, given)  # NaN: optional and missing
 
 
 def _sample(g: Classical) -> Tensor:

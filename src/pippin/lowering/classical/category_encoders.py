@@ -1,4 +1,4 @@
-"""Categories: strings and integers as numbers of categories, as arrays of zeros and a one, and as each other.
+"""Category encoders: lowers one-hot encoding of strings and integers, and mappings between the two.
 
 Source: `OneHotEncoder.proto`, `CategoricalMapping.proto`.
 """
@@ -20,8 +20,10 @@ _SHOWN = 8
 
 
 def lower_one_hot_encoder(asset: Asset, function: FunctionDescription) -> Lowered:
-    """A one at the place of the category: an array, or a dictionary with one entry. An unknown category is all zeros
-    (and no entry), or an error."""
+    """One-hot encode a category as an array, or as a dictionary with one entry.
+
+    An unknown category gives zeros (or an empty dictionary), or an error, as the model asks.
+    """
     g = Classical(asset, function)
     feature, value = g.only_input()
     kind = g.message.WhichOneof("CategoryType")
@@ -32,7 +34,7 @@ def lower_one_hot_encoder(asset: Asset, function: FunctionDescription) -> Lowere
     place = g.lookup(category, categories, range(len(categories)), -1)
     known = g.GreaterOrEqual(place, np.int64(0))
     if g.message.handleUnknown == g.message.HandleUnknown.Value("ErrorOnUnknown"):
-        g.refuse(g.Not(known), category, f"'{feature.name}' is none of the categories {_told(categories)}; found")
+        g.refuse(g.Not(known), category, f"'{feature.name}' must be one of the categories {_preview(categories)}, got")
     if isinstance(g.only_output.type, Dictionary):
         ones = g.Compress(np.ones(1, FLOAT), known, axis=0)
         g.give(g.only_output, Pairs(g.Compress(place, known, axis=0), ones))
@@ -42,7 +44,7 @@ def lower_one_hot_encoder(asset: Asset, function: FunctionDescription) -> Lowere
 
 
 def lower_categorical_mapping(asset: Asset, function: FunctionDescription) -> Lowered:
-    """From strings to integers or from integers to strings; what is not known becomes the default, or an error."""
+    """Map strings to integers or integers to strings. An unknown key gives the default or, without one, an error."""
     g = Classical(asset, function)
     feature, value = g.only_input()
     kind = g.message.WhichOneof("MappingType")
@@ -54,12 +56,12 @@ def lower_categorical_mapping(asset: Asset, function: FunctionDescription) -> Lo
     unknown = g.message.WhichOneof("ValueOnUnknown")
     if unknown not in (None, "int64Value" if strings else "strValue"):
         raise SpecificationError(
-            f"the {g.kind} has the default {getattr(g.message, unknown)!r} for values of another type"
+            f"the {g.kind} has the default {getattr(g.message, unknown)!r}, which does not match the type of its values"
         )
     default: Any = getattr(g.message, unknown) if unknown else 0 if strings else ""
     if unknown is None:
         known = g.lookup(category, list(mapping), [1] * len(mapping), 0)
-        message = f"'{feature.name}' is none of {_told(list(mapping))}, and the {g.kind} has no default; found"
+        message = f"'{feature.name}' must be one of {_preview(list(mapping))}, since the {g.kind} has no default, got"
         g.refuse(g.Equal(known, np.int64(0)), category, message)
     g.give(g.only_output, g.lookup(category, list(mapping), list(mapping.values()), default))
     return g.finished()
@@ -69,13 +71,13 @@ def _category(g: Classical, feature: FeatureDescription, value: Tensor | Pairs, 
     """The value (1) as a string or an integer."""
     if isinstance(value, Pairs) or (value.dtype == STRING) != string:
         wanted = "strings" if string else "integers"
-        raise UnsupportedModelError(f"'{feature.name}' is a {feature.type}; this {g.kind} knows {wanted}")
+        raise UnsupportedModelError(f"'{feature.name}' is declared as {feature.type}, but this {g.kind} takes {wanted}")
     if value.dtype.kind == "f":
-        message = f"'{feature.name}' is an integer; found"
+        message = f"'{feature.name}' must be an integer, got"
         g.refuse(g.Not(g.Equal(value, g.Round(value))), value, message)
     return g.Reshape(g.cast(value, STRING if string else INT), [-1])
 
 
-def _told(values: list[Any]) -> str:
+def _preview(values: list[Any]) -> str:
     shown = ", ".join(repr(value) for value in values[:_SHOWN])
     return shown if len(values) <= _SHOWN else f"{shown}, ... ({len(values)} in all)"

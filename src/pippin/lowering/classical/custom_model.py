@@ -1,4 +1,4 @@
-"""Custom: a model whose class is the program's own, as one node that runs in Python.
+"""Custom models: lowers a model implemented by a registered Python class to one node that runs in Python.
 
 The node holds the specification; `specialization/custom_model_operator.py` runs it. Source: `CustomModel.proto`.
 """
@@ -22,7 +22,7 @@ NODE = "CustomModel"
 
 
 def lower_custom_model(asset: Asset, function: FunctionDescription) -> Lowered:
-    """Raises UnsupportedModelError where no class of this name is registered."""
+    """One Python node. Raises UnsupportedModelError if no class is registered under the model's class name."""
     g = Graph()
     name = asset.specification.customModel.className
     class_of(name)
@@ -38,7 +38,7 @@ def lower_custom_model(asset: Asset, function: FunctionDescription) -> Lowered:
 
 
 def custom_ports(function: FunctionDescription) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """The inputs and the outputs, as they enter and leave the node."""
+    """Ports for the inputs and the outputs of the node."""
     inputs = tuple(_port(feature) for feature in function.inputs)
     outputs = (_port(feature) for feature in function.outputs)
     return inputs, tuple(Port(p.name, p.type, p.dtype, output_name(p.name, inputs), p.keys) for p in outputs)

@@ -1,7 +1,7 @@
-"""Classical: the graph of one classical model: its features as tensors, and its results as features.
+"""Feature graph: builds the ONNX graph of a classical model, from its features as tensors to its outputs as features.
 
-A number is a tensor of one element, a string one of ONNX strings, a sequence a row of them. A dictionary is two
-tensors: its keys and its values. Core ML computes classical models in float64; so does this.
+A number is a tensor of one element, a string a tensor of one ONNX string, and a sequence a vector of them. A dictionary
+is two tensors, keys and values. Computation is in float64, as in Core ML.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ _DECLARED = {FLOAT: DataType.FLOAT64, INT: DataType.INT64, STRING: DataType.STRI
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A dictionary: keys (n) and, in the same order, values (n)."""
+    """A dictionary as keys (n) and values (n) in the same order."""
 
     keys: Tensor
     values: Tensor
 
 
 def feature_port(feature: FeatureDescription, default: Any = None) -> Port:
-    """How a feature of a classical model enters or leaves a graph.
+    """The port of a classical model's feature.
 
-    `default` stands for an optional feature that is not given; without it, a number or an array is then NaN. Raises
+    `default` replaces a missing optional feature; without it, a missing number or array is NaN. Raises
     UnsupportedModelError for an image.
     """
     optional = feature.optional
     match feature.type:
         case Double():
             return Port(feature.name, TensorType(DataType.FLOAT64, (1,)), FLOAT, default=_default(optional, default))
-        case Int64() if optional and default is None:  # no integer stands for a missing one
+        case Int64() if optional and default is None:  # float64, since no integer means missing
             return Port(feature.name, TensorType(DataType.FLOAT64, (1,)), FLOAT, default=np.nan)
         case Int64():
             return Port(feature.name, TensorType(DataType.INT64, (1,)), INT, default=default if optional else None)
@@ -71,7 +71,7 @@ def feature_port(feature: FeatureDescription, default: Any = None) -> Port:
             found = dtype if dtype in (DataType.FLOAT64, DataType.INT32) else DataType.FLOAT32
             default = _default(optional and kind.default is None and dtype.is_float, default)
             return Port(feature.name, TensorType(found, kind.sizes), found.numpy, default=default)
-    raise UnsupportedModelError(f"'{feature.name}' is a {feature.type}; a classical model takes and gives none")
+    raise UnsupportedModelError(f"'{feature.name}' is declared as {feature.type}, which a classical model cannot use")
 
 
 def _default(optional: bool, default: Any) -> Any:
@@ -81,9 +81,8 @@ def _default(optional: bool, default: Any) -> Any:
 class Classical(Graph):
     """The graph of one model.
 
-    `missing` is what stands for optional inputs that are not given, by name, and `always` what stands for others.
-    `further` are inputs that the model takes although they are not described, `keys` the element type of the keys of
-    dictionaries where the model itself says it.
+    `missing` maps optional inputs to their defaults, `always` any input. `further` lists inputs that the model takes
+    but does not declare. `keys` is the element type of dictionary keys, if the model itself defines it.
     """
 
     def __init__(
@@ -110,27 +109,27 @@ class Classical(Graph):
 
     @cached_property
     def inputs(self) -> dict[str, Tensor | Pairs]:
-        """Every input by name."""
+        """All inputs by name."""
         return {port.name: _value(port) for port in self._ports}
 
     def described(self, name: str) -> FeatureDescription:
-        """The input of this name. Raises SpecificationError where there is none."""
+        """The declared input of this name. Raises SpecificationError if there is none."""
         for feature in self.function.inputs:
             if feature.name == name:
                 return feature
         known = ", ".join(self.inputs) or "none"
-        raise SpecificationError(f"the model takes '{name}', but the described inputs are: {known}")
+        raise SpecificationError(f"the model takes '{name}', but the declared inputs are: {known}")
 
     def input(self, name: str) -> Tensor | Pairs:
-        """Raises SpecificationError for a name that is not described."""
+        """The value of an input. Raises SpecificationError for a name that is not declared."""
         return self.inputs[self.described(name).name]
 
     def only_input(self) -> tuple[FeatureDescription, Tensor | Pairs]:
-        """The one input of a transformer. Raises SpecificationError where there are none or several."""
+        """The single input of a transformer. Raises SpecificationError if it has none or several, or no output."""
         if len(self.function.inputs) != 1 or not self.function.outputs:
             raise SpecificationError(
-                f"a {self.kind} has one input and an output;"
-                f" described are {len(self.function.inputs)} and {len(self.function.outputs)}"
+                f"the {self.kind} must have one input and at least one output,"
+                f" got {len(self.function.inputs)} and {len(self.function.outputs)}"
             )
         feature = self.function.inputs[0]
         return feature, self.inputs[feature.name]
@@ -140,14 +139,14 @@ class Classical(Graph):
         return self.function.outputs[0]
 
     def number(self, value: Tensor | Pairs, name: str) -> Tensor:
-        """Numbers as float64, in the shape they have. Raises UnsupportedModelError for strings and dictionaries."""
+        """Cast numbers to float64. Raises UnsupportedModelError for strings and dictionaries."""
         if isinstance(value, Pairs) or value.dtype == STRING:
-            kind = self.described(name).type if name in self.inputs else "value"
-            raise UnsupportedModelError(f"'{name}' is a {kind}; this {self.kind} takes numbers")
+            kind = self.described(name).type if name in self.inputs else "a non-numeric value"
+            raise UnsupportedModelError(f"'{name}' is declared as {kind}, but this {self.kind} takes numbers")
         return self.cast(value, FLOAT)
 
     def row(self, count: int | None = None) -> Tensor:
-        """All numbers of all inputs, in order, as one row (1, n). Raises SpecificationError where n is not `count`."""
+        """All numbers of all inputs, in order, as one row (1, n). Raises SpecificationError if n is not `count`."""
         names = list(self.inputs)
         if not names:
             raise SpecificationError(f"the {self.kind} has no inputs")
@@ -155,17 +154,17 @@ class Classical(Graph):
         sizes = [None if t.static_shape is None else prod(t.static_shape) for t in rows]
         known = None if None in sizes else sum(size or 0 for size in sizes)
         if count is not None and known is not None and known != count:
-            raise SpecificationError(f"the {self.kind} computes with {count} numbers, but its inputs hold {known}")
+            raise SpecificationError(f"the {self.kind} needs {count} numbers, but its inputs provide {known}")
         size = count if known is None else known
         flat = [t if t.rank == 1 else self.Reshape(t, [-1]) for t in rows] if len(rows) > 1 else rows
         return self.Reshape(flat[0] if len(flat) == 1 else self.Concat(*flat, axis=0), [1, size or -1])
 
     def strings(self, values: Iterable[str]) -> Tensor:
-        """A constant row of strings."""
+        """A constant vector of strings."""
         return self.tensor(np.array(list(values), object))
 
     def lookup(self, keys: Tensor, known: Sequence[Any], values: Sequence[Any], default: Any) -> Tensor:
-        """The value for each key, `default` for one that is not known; strings and integers to strings and integers."""
+        """The value for each key, or `default` for an unknown one. Keys and values are strings or integers."""
         named = {STRING: "keys_strings", INT: "keys_int64s"}[keys.dtype]
         strings = isinstance(default, str)
         attributes = {
@@ -173,50 +172,52 @@ class Classical(Graph):
             "values_strings" if strings else "values_int64s": list(values),
             "default_string" if strings else "default_int64": default,
         }
-        if not known:  # ONNX has no empty list of keys
+        if not known:  # LabelEncoder accepts no empty list of keys
             shape = self.shape_of(keys)
             return self.Expand(self.strings([default]) if strings else np.array([default], INT), shape)
         dtype = STRING if strings else INT
         return self.other("ai.onnx.ml", "LabelEncoder", [keys], [(dtype, keys.shape)], **attributes)[0]
 
     def refuse(self, wrong: Any, values: Tensor, message: str) -> None:
-        """Let a prediction fail where `wrong` (n) is true anywhere, with a message and those `values` (n)."""
+        """Fail a prediction if any of `wrong` (n) is true; the first such of `values` (n) follows the message."""
         name = f"{self.kind}/check{len(self._checks)}"
         found = self.Compress(self.Reshape(values, [-1]), self.Reshape(wrong, [-1]), axis=0)
         self._further.append(self.named(self.Identity(found), name))
         self._checks.append(Check(name, message))
 
     def give(self, feature: FeatureDescription, value: Tensor | Pairs) -> None:
-        """The value of an output, in the form that its description asks for.
+        """Set an output, converted to its declared type.
 
-        Raises UnsupportedModelError where the description is of another kind of value.
+        Raises UnsupportedModelError if the value does not fit the declared type.
         """
         port = feature_port(feature)
         tensor = output_name(port.name, self._ports)
         if isinstance(value, Pairs) != (port.keys is not None):
             raise UnsupportedModelError(
-                f"the output '{feature.name}' is described as {feature.type}, but this {self.kind} gives"
+                f"the output '{feature.name}' is declared as {feature.type}, but this {self.kind} returns"
                 f" {'a dictionary' if isinstance(value, Pairs) else 'no dictionary'}"
             )
         if isinstance(value, Pairs):
             if value.keys.dtype != port.keys:
-                raise UnsupportedModelError(f"the output '{feature.name}' has other keys than {feature.type}")
+                raise UnsupportedModelError(
+                    f"the keys of the output '{feature.name}' do not match its declared type {feature.type}"
+                )
             made = Port(port.name, port.type, FLOAT, tensor, keys=port.keys)
             self._add(made, self.cast(value.values, FLOAT))
             self._further.append(self.named(self.Identity(value.keys), made.key_tensor))
             return
         if (value.dtype == STRING) != (port.dtype == STRING):
             raise UnsupportedModelError(
-                f"the output '{feature.name}' is described as {feature.type}, but is {value.dtype}"
+                f"the output '{feature.name}' is declared as {feature.type}, but its value is {value.dtype}"
             )
-        value = self._formed(feature, value)
+        value = self._as_declared(feature, value)
         self._add(Port(port.name, TensorType(_declared(value.dtype), value.shape), value.dtype, tensor), value)
 
     def classify(self, scores: Tensor, classes: Sequence[Any], probabilities: bool = True, padding: int = 0) -> Labels:
-        """The label of the highest of the scores (1, n), which are the probabilities if these are asked for. So many
-        of the last scores are `padding`, and belong to no class.
+        """The label of the highest score (1, n). The scores are also the probabilities, if those are an output.
 
-        Raises SpecificationError where there are no labels, or not one for each score.
+        The last `padding` scores belong to no class. Raises SpecificationError unless there is a label for each of
+        the others, and for a probabilities output if `probabilities` is false.
         """
         size = None if scores.shape is None else scores.shape[-1]
         if not classes or scores.shape is None or size not in (None, len(classes) + padding):
@@ -225,12 +226,12 @@ class Classical(Graph):
         label = self.function.predicted_feature_name or self.function.outputs[0].name
         described = {feature.name for feature in self.function.outputs}
         name = self.function.predicted_probabilities_name
-        if not name:  # files of 2017 do not say which output has the probabilities
+        if not name:  # files from 2017 do not name the probabilities output
             name = next((f.name for f in self.function.outputs if isinstance(f.type, Dictionary)), "")
         wanted = name if name in described else None
         if wanted and not probabilities:
             raise SpecificationError(
-                f"the output '{wanted}' has probabilities, for which the {self.kind} has no numbers"
+                f"the output '{wanted}' needs probabilities, but the {self.kind} has no parameters for them"
             )
         port = Port(f"{label}/probabilities", TensorType(_declared(scores.dtype), scores.shape), scores.dtype)
         self._add(port, scores)
@@ -243,7 +244,9 @@ class Classical(Graph):
         missing = {f.name for f in self.function.outputs} - {p.name for p in outputs}
         missing -= {labels.label_output, labels.probabilities_output} if labels else set()
         if missing:
-            raise SpecificationError(f"the output '{min(missing)}' is described, but a {self.kind} does not give it")
+            raise SpecificationError(
+                f"the output '{min(missing)}' is declared, but the {self.kind} does not produce it"
+            )
         return Lowered(
             name=self.function.name,
             model=self.model(self.function.name, inputs, [*named, *self._further]),
@@ -260,7 +263,7 @@ class Classical(Graph):
     def _add(self, port: Port, value: Tensor) -> None:
         self._results.append((port, value))
 
-    def _formed(self, feature: FeatureDescription, value: Tensor) -> Tensor:
+    def _as_declared(self, feature: FeatureDescription, value: Tensor) -> Tensor:
         match feature.type:
             case Double() if value.static_shape is not None and prod(value.static_shape) == 1:
                 return self.cast(value, FLOAT)
@@ -271,7 +274,7 @@ class Classical(Graph):
                     self.refuse(
                         self.Not(self.Equal(value, self.Round(value))),
                         value,
-                        f"the output '{feature.name}' is an integer; it would be",
+                        f"the output '{feature.name}' must be an integer, got",
                     )
                 return self.Reshape(self.cast(value, INT), [1])
             case SequenceType():
@@ -283,11 +286,13 @@ class Classical(Graph):
                 known = [size or 0 for size in sizes]
                 if count is not None and prod(count) != prod(known):
                     raise SpecificationError(
-                        f"the output '{feature.name}' is described with the shape {' x '.join(map(str, known))},"
-                        f" but has {prod(count)} numbers"
+                        f"the output '{feature.name}' is declared with the shape {' x '.join(map(str, known))},"
+                        f" but its size is {prod(count)}"
                     )
                 return self.Reshape(value, known)
-        raise UnsupportedModelError(f"the output '{feature.name}' is described as {feature.type}")
+        raise UnsupportedModelError(
+            f"the output '{feature.name}' is declared as {feature.type}, which a classical model cannot produce"
+        )
 
 
 def _declared(dtype: np.dtype[Any]) -> DataType:

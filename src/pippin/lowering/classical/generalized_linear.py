@@ -1,4 +1,4 @@
-"""Generalized linear: regressors and classifiers with one weight for each number that comes in.
+"""Generalized linear models: lowers regressors and classifiers with one weight per input number.
 
 Source: `GLMRegressor.proto`, `GLMClassifier.proto`.
 """
@@ -29,8 +29,11 @@ def lower_glm_regressor(asset: Asset, function: FunctionDescription) -> Lowered:
 
 
 def lower_glm_classifier(asset: Asset, function: FunctionDescription) -> Lowered:
-    """The probabilities of two classes by one score, of more by a score each (one versus rest), or by a score for
-    all but the first (the reference class, whose score is 0)."""
+    """Class probabilities from the scores.
+
+    Two classes need one score. More have a score each (one versus rest), or a score for all but the first, which is
+    the reference class with score 0.
+    """
     g = Classical(asset, function)
     classes = asset.description.class_labels or ()
     transform = g.message.PostEvaluationTransform.Name(g.message.postEvaluationTransform)
@@ -45,8 +48,8 @@ def lower_glm_classifier(asset: Asset, function: FunctionDescription) -> Lowered
         probabilities = g.Softmax(g.Concat(np.zeros((1, 1), FLOAT), scores, axis=1), axis=1)
     else:
         raise UnsupportedModelError(
-            f"{asset.name}: a {transform} classifier of {len(classes)} classes with a reference class:"
-            " it has no closed form"
+            f"{asset.name}: a {transform} classifier of {len(classes)} classes with a reference class"
+            " has no closed form"
         )
     return g.finished(g.classify(probabilities, classes))
 
@@ -55,8 +58,8 @@ def _scores(g: Classical) -> Tensor:
     weights: Any = [row.value for row in g.message.weights]
     if not weights or len({len(row) for row in weights}) != 1 or len(g.message.offset) != len(weights):
         raise SpecificationError(
-            f"the {g.kind} has {len(weights)} rows of weights, of {sorted({len(row) for row in weights})} numbers,"
-            f" and {len(g.message.offset)} offsets"
+            f"the {g.kind} has {len(weights)} rows of weights of lengths {sorted({len(row) for row in weights})}"
+            f" and {len(g.message.offset)} offsets; it needs rows of one length and an offset for each"
         )
     matrix = np.array(weights, FLOAT)
     x = g.row(matrix.shape[1])

@@ -1,7 +1,6 @@
-"""Nearest neighbors: the label that most of the nearest samples have.
+"""Nearest neighbors: lowers the classifier that returns the most frequent label among the nearest samples.
 
-Both kinds of index find the same neighbors; every distance is computed here, whichever the model names.
-Source: `NearestNeighbors.proto`.
+All distances are computed, for either kind of index; both find the same neighbors. Source: `NearestNeighbors.proto`.
 """
 
 from __future__ import annotations
@@ -16,13 +15,18 @@ from .feature_graph import FLOAT, INT, Classical
 
 
 def lower_nearest_neighbors(asset: Asset, function: FunctionDescription) -> Lowered:
-    """Each neighbor has one vote, or 1 / distance; a sample at distance 0 then outvotes all others. The shares of the
-    votes are the probabilities; of equal ones the first label in order wins."""
+    """Classify by vote of the nearest samples; the shares of the votes are the probabilities.
+
+    A vote weighs 1, or 1 / distance; a sample at distance 0 then outvotes all others. Ties go to the first label in
+    sort order.
+    """
     g = Classical(asset, function)
     index, samples = g.message.nearestNeighborsIndex, _samples(g)
     labels = asset.description.class_labels or ()
     if len(labels) != len(samples):
-        raise SpecificationError(f"the {g.kind} has {len(samples)} samples and {len(labels)} labels")
+        raise SpecificationError(
+            f"the {g.kind} must have one label per sample, got {len(samples)} samples and {len(labels)} labels"
+        )
     x = g.row(int(index.numberOfDimensions) or None)
     if not len(samples):
         return g.finished(g.classify(g.Identity(np.ones((1, 1), FLOAT)), [_default_label(g)]))
@@ -47,12 +51,12 @@ def _samples(g: Classical) -> np.ndarray:
     """(samples, dimensions)."""
     index = g.message.nearestNeighborsIndex
     if index.WhichOneof("DistanceFunction") not in (None, "squaredEuclideanDistance"):
-        raise UnsupportedModelError(f"the {g.kind} has the distance {index.WhichOneof('DistanceFunction')}")
+        raise UnsupportedModelError(f"the {g.kind} has the unsupported distance {index.WhichOneof('DistanceFunction')}")
     rows = [sample.vector for sample in index.floatSamples]
     wrong = next((len(row) for row in rows if len(row) != index.numberOfDimensions), None)
     if wrong is not None:
         raise SpecificationError(
-            f"a sample has {wrong} numbers; the {g.kind} has {index.numberOfDimensions} dimensions"
+            f"a sample has {wrong} numbers, but the {g.kind} has {index.numberOfDimensions} dimensions"
         )
     return np.array(rows, np.float32).reshape(len(rows), index.numberOfDimensions)
 
@@ -60,13 +64,13 @@ def _samples(g: Classical) -> np.ndarray:
 def _count(g: Classical, samples: int) -> int:
     count = int(g.message.numberOfNeighbors.defaultValue)
     if count < 1:
-        raise SpecificationError(f"the {g.kind} asks for {count} neighbors; at least one is needed")
+        raise SpecificationError(f"the number of neighbors of the {g.kind} must be at least 1, got {count}")
     return min(count, samples)
 
 
 def _default_label(g: Classical) -> str | int:
     kind = g.message.WhichOneof("DefaultClassLabel")
     if kind is None:
-        raise SpecificationError(f"the {g.kind} has no samples, and no default label")
+        raise SpecificationError(f"the {g.kind} has neither samples nor a default label")
     label: str | int = getattr(g.message, kind)
     return label

@@ -1,4 +1,4 @@
-"""Boxes: non-maximum suppression as a model of its own, mostly the last one of a detector's pipeline.
+"""Non-maximum suppression: lowers it as a model of its own, usually the last part of a detector pipeline.
 
 Source: `NonMaximumSuppression.proto`.
 """
@@ -21,12 +21,15 @@ _LOWEST = np.finfo(np.float32).min
 
 
 def lower_non_maximum_suppression(asset: Asset, function: FunctionDescription) -> Lowered:
-    """Of boxes (n, 4), centre, width and height, with confidences (n, classes): those that reach the threshold, the
-    most confident first, without those that overlap a better one (of the same class, if so wanted) too much. As many
-    as the described outputs allow, with rows of zeros where they ask for more."""
+    """Select boxes (n, 4), given as centre, width and height, by their confidences (n, classes).
+
+    Keeps the boxes that reach the confidence threshold and do not overlap a more confident one (of the same class, if
+    suppression is per class) by more than the IoU threshold; the most confident come first. The declared outputs limit
+    their number; rows of zeros fill up a declared minimum.
+    """
     message = asset.specification.nonMaximumSuppression
     if message.WhichOneof("SuppressionMethod") not in (None, "pickTop"):
-        raise SpecificationError("the nonMaximumSuppression has an unknown method")
+        raise SpecificationError("the nonMaximumSuppression has an unknown suppression method")
     thresholds = {
         message.iouThresholdInputFeatureName: message.iouThreshold,
         message.confidenceThresholdInputFeatureName: message.confidenceThreshold,
@@ -40,13 +43,13 @@ def lower_non_maximum_suppression(asset: Asset, function: FunctionDescription) -
     iou = _threshold(g, message.iouThresholdInputFeatureName, message.iouThreshold)
     lowest = _threshold(g, message.confidenceThresholdInputFeatureName, message.confidenceThreshold)
     outside = g.Or(g.Less(iou, 0.0), g.Greater(iou, 1.0))
-    g.refuse(outside, iou, "the threshold of the overlap must lie between 0 and 1; found")
-    # Where it is refused, the engine must not stop at it before the check is reached.
+    g.refuse(outside, iou, "the IoU threshold must be between 0 and 1, got")
+    # Clip, so that the engine does not fail on a bad threshold before the check reports it.
     iou = g.Min(g.Max(iou, np.zeros(1)), np.ones(1))
     best = g.ReduceMax(confidence, [1], keepdims=0)
     enough = g.GreaterOrEqual(best, g.cast(lowest, best.dtype))
     confidence, boxes, best = (g.Compress(t, enough, axis=0) for t in (confidence, boxes, best))
-    order = _kept(g, boxes, confidence, best, iou, message.pickTop.perClass)
+    order = _selected(g, boxes, confidence, best, iou, message.pickTop.perClass)
     outputs = {feature.name: feature for feature in function.outputs}
     least, most = _rows(list(outputs.values()))
     for name, values in (
@@ -63,7 +66,7 @@ def _matrix(g: Classical, name: str) -> Tensor:
     if value.shape is not None and len(value.shape) > 2:
         value = g.Reshape(value, [-1, value.static_size(-1)])
     port = g.described(name).type
-    # What a network computed in float32 gains nothing by float64.
+    # Values that a network computed in float32 gain nothing from float64.
     return g.cast(value, _FLOAT32) if isinstance(port, MultiArray) and port.dtype.bits < 64 else value
 
 
@@ -71,10 +74,10 @@ def _threshold(g: Classical, name: str, value: float) -> Tensor:
     return g.Reshape(g.number(g.inputs[name], name), [1]) if name else g.tensor(np.array([value], np.float64))
 
 
-def _kept(g: Classical, boxes: Tensor, confidence: Tensor, best: Tensor, iou: Tensor, per_class: bool) -> Tensor:
-    """The numbers of the boxes that stay, in order of confidence."""
+def _selected(g: Classical, boxes: Tensor, confidence: Tensor, best: Tensor, iou: Tensor, per_class: bool) -> Tensor:
+    """The indices of the selected boxes, in descending order of confidence."""
     scores = g.Unsqueeze(best, [0])
-    if per_class:  # a box competes within the class of its highest confidence only
+    if per_class:  # a box only competes in the class of its highest confidence
         count = confidence.shape[1] if confidence.shape else None
         classes = np.arange(count) if count else g.Range(0, g.Squeeze(g.Gather(g.Shape(confidence), [1]), [0]), 1)
         own = g.Equal(g.ArgMax(confidence, axis=1, keepdims=1), g.cast(classes, INT))
@@ -93,7 +96,7 @@ def _kept(g: Classical, boxes: Tensor, confidence: Tensor, best: Tensor, iou: Te
 
 
 def _rows(features: list[FeatureDescription]) -> tuple[int, int | None]:
-    """How many rows the outputs must have at least, and may have at most."""
+    """The minimum and maximum number of rows that all outputs allow."""
     least, most = 0, None
     for feature in features:
         match feature.type:
@@ -105,7 +108,7 @@ def _rows(features: list[FeatureDescription]) -> tuple[int, int | None]:
                 continue
         least, most = max(least, low), high if most is None else most if high is None else min(most, high)
     if most is not None and least > most:
-        raise SpecificationError(f"the outputs are described with at least {least} and at most {most} boxes")
+        raise SpecificationError(f"the outputs are declared with at least {least} and at most {most} boxes")
     return least, most
 
 

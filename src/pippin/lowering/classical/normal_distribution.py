@@ -1,7 +1,7 @@
-"""Normal: the distribution function of the normal distribution in float64, which engines only have in float32.
+"""Normal distribution: its distribution function in float64; engines only have Erf in float32.
 
-Source: the rational approximation of J. F. Hart et al., "Computer Approximations" (1968), no. 5666, and the continued
-fraction beyond it, as G. West gives them in "Better approximations to cumulative normal functions" (2005).
+Source: the rational approximation of J. F. Hart et al., "Computer Approximations" (1968), no. 5666, and beyond it a
+continued fraction, both as in G. West, "Better approximations to cumulative normal functions" (2005).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FAR = 7.07106781186547
 
 
 def normal_distribution(g: Graph, x: Tensor) -> Tensor:
-    """P(X <= x) for a standard normal X, elementwise; x is float64. Within 1e-14."""
+    """P(X <= x) for a standard normal X, elementwise, within 1e-14. x is float64."""
     z = g.Abs(x)
     decay = g.Exp(g.Mul(g.Mul(z, z), -0.5))
     near = g.Min(z, np.float64(_FAR))

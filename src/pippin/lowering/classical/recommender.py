@@ -1,4 +1,4 @@
-"""Recommender: the items that are most like those that somebody has seen, by a table of similarities.
+"""Recommender: lowers the item-similarity recommender, which ranks items by their similarity to given items.
 
 Source: `ItemSimilarityRecommender.proto`.
 """
@@ -18,10 +18,10 @@ from .feature_graph import FLOAT, INT, Classical, Pairs
 
 
 def lower_item_similarity_recommender(asset: Asset, function: FunctionDescription) -> Lowered:
-    """The score of an item k is the sum of similarity(k, i) * (score(i) - shift(k)) over the items i that are given.
+    """The score of an item k is the sum of similarity(k, i) * (score(i) - shift(k)) over the input items i.
 
-    Items come in order of score, equal ones in that of the table; those that are given (or are to be excluded) are
-    left out, and where a restriction is given all that are not in it.
+    Items are sorted by score, ties by the order of the table. The excluded items are left out (without an exclusion
+    input, the input items are), and so are all items outside a restriction, unless it is empty.
     """
     g = Classical(
         asset, function, {asset.specification.itemSimilarityRecommender.numRecommendationsInputFeatureName: -1}
@@ -36,12 +36,12 @@ def lower_item_similarity_recommender(asset: Asset, function: FunctionDescriptio
     weighted = g.Mul(g.Mul(gain, similarity), g.Gather(seen, from_item))
     total = g.ScatterElements(zeros, to_item, weighted, axis=0, reduction="add")
     excluded, restriction = g.message.itemExclusionInputFeatureName, g.message.itemRestrictionInputFeatureName
-    allowed = g.Equal(_marked(g, excluded, names, count) if excluded in g.inputs else seen, 0.0)
+    allowed = g.Equal(_mask(g, excluded, names, count) if excluded in g.inputs else seen, 0.0)
     if restriction in g.inputs:
-        inside = _marked(g, restriction, names, count)
+        inside = _mask(g, restriction, names, count)
         allowed = g.And(allowed, g.Or(g.Greater(inside, 0.0), g.Equal(g.ReduceSum(inside, keepdims=1), 0.0)))
     kept = g.Compress(g.tensor(np.arange(count)), allowed, axis=0)
-    values, order = g.TopK(g.Gather(total, kept), _wanted(g, kept))
+    values, order = g.TopK(g.Gather(total, kept), _limit(g, kept))
     items = g.Gather(_ids(g, names), g.Gather(kept, order))
     for feature in function.outputs:
         if feature.name == g.message.recommendedItemListOutputFeatureName:
@@ -52,8 +52,7 @@ def lower_item_similarity_recommender(asset: Asset, function: FunctionDescriptio
 
 
 def _table(g: Classical) -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The names of the items, and of each similarity the item it comes from, the item it leads to, and its number;
-    then the shift of each item."""
+    """The item names; the source item, target item and value of each similarity; the shift of each item."""
     rows, shifts, numbers = [], {}, set()
     for item in g.message.itemItemSimilarities:
         shifts[item.itemId] = item.itemScoreAdjustment
@@ -66,7 +65,8 @@ def _table(g: Classical) -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray,
     names = names or list(range(highest + 1))
     if not names or highest >= len(names) or len(set(names)) != len(names):
         raise SpecificationError(
-            f"the {g.kind} has {len(names)} items, each named once, and similarities for item {highest}"
+            f"the {g.kind} has {len(names)} item names and similarities for item {highest};"
+            " names must be unique, one for each item, counted from 0"
         )
     shift = np.zeros(len(names), FLOAT)
     shift[list(shifts)] = list(shifts.values())
@@ -75,24 +75,26 @@ def _table(g: Classical) -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray,
 
 
 def _observed(g: Classical, name: str, names: list[Any]) -> tuple[Tensor, Tensor]:
-    """The places of the items that are given and their scores, 1 in a sequence; unknown items are left out."""
+    """The indices and scores of the input items; the score is 1 in a sequence. Unknown items are dropped."""
     value = g.input(name)
     keys = value.keys if isinstance(value, Pairs) else g.Reshape(value, [-1])
     score = value.values if isinstance(value, Pairs) else g.Expand(np.float64(1), g.Shape(keys))
     if (keys.dtype == object) != isinstance(names[0], str):
-        raise UnsupportedModelError(f"'{name}' is a {g.described(name).type}; the items have other names")
+        raise UnsupportedModelError(
+            f"'{name}' is declared as {g.described(name).type}, which does not match the type of the item names"
+        )
     place = g.lookup(g.cast(keys, keys.dtype if keys.dtype == object else INT), names, range(len(names)), -1)
     known = g.GreaterOrEqual(place, np.int64(0))
     return g.Compress(place, known, axis=0), g.Compress(score, known, axis=0)
 
 
-def _marked(g: Classical, name: str, names: list[Any], count: int) -> Tensor:
+def _mask(g: Classical, name: str, names: list[Any], count: int) -> Tensor:
     place, _ = _observed(g, name, names)
     return g.ScatterElements(np.zeros(count, FLOAT), place, g.Expand(np.float64(1), g.Shape(place)), axis=0)
 
 
-def _wanted(g: Classical, kept: Tensor) -> Tensor:
-    """How many items: the number that is given, at most all."""
+def _limit(g: Classical, kept: Tensor) -> Tensor:
+    """The number of items to return: the requested number, at most all."""
     name = g.message.numRecommendationsInputFeatureName
     if name not in g.inputs:
         return g.Shape(kept)

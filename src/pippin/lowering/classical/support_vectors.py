@@ -1,6 +1,6 @@
-"""Support vectors: classifiers and regressors by kernels, as LIBSVM computes them.
+"""Support vectors: lowers kernel classifiers and regressors, with LIBSVM's results.
 
-Source: `SVM.proto`; C.-C. Chang, C.-J. Lin, "LIBSVM: A library for support vector machines" (2011); the coupling of
+Source: `SVM.proto`; C.-C. Chang, C.-J. Lin, "LIBSVM: A library for support vector machines" (2011). Coupling of
 pairwise probabilities: T.-F. Wu, C.-J. Lin, R. C. Weng, "Probability estimates for multi-class classification by
 pairwise coupling" (2004), algorithm 2.
 """
@@ -20,7 +20,7 @@ from ..lowered_model import Lowered
 from ..onnx_builder import Tensor
 from .feature_graph import FLOAT, INT, Classical
 
-# LIBSVM keeps pairwise probabilities this far from 0 and 1.
+# LIBSVM clips pairwise probabilities to this distance from 0 and 1.
 _LEAST = 1e-7
 
 
@@ -34,20 +34,24 @@ def lower_svm_regressor(asset: Asset, function: FunctionDescription) -> Lowered:
 
 
 def lower_svm_classifier(asset: Asset, function: FunctionDescription) -> Lowered:
-    """By the probabilities where the model has numbers for them, else by the votes of the pairs of classes."""
+    """Classify by probability if the model has probA and probB, else by the votes of all pairs of classes."""
     g = Classical(asset, function)
     classes = asset.description.class_labels or ()
     count, pairs = len(classes), list(combinations(range(len(classes)), 2))
     weights = _pair_weights(g, count)
     if count < 2 or len(g.message.rho) != len(pairs):
-        raise SpecificationError(f"the {g.kind} has {count} classes and {len(g.message.rho)} values of rho")
+        raise SpecificationError(
+            f"the {g.kind} needs at least two classes and one rho per pair,"
+            f" got {count} classes and {len(g.message.rho)} values of rho"
+        )
     decisions = g.Sub(g.MatMul(_kernel_values(g, weights.shape[0]), weights), np.array(g.message.rho, FLOAT))
     a, b = np.array(g.message.probA, FLOAT), np.array(g.message.probB, FLOAT)
     if not len(a) and not len(b):
         return g.finished(g.classify(_votes(g, decisions, count, pairs), classes, probabilities=False))
     if len(a) != len(pairs) or len(b) != len(pairs):
         raise SpecificationError(
-            f"the {g.kind} has {len(a)} probA and {len(b)} probB for {len(pairs)} pairs of classes"
+            f"the {g.kind} needs one probA and probB per pair of classes,"
+            f" got {len(a)} probA and {len(b)} probB for {len(pairs)} pairs"
         )
     # 1 / (1 + exp(a f + b)), the probability of the first class of each pair.
     first = g.Sigmoid(g.Neg(g.Add(g.Mul(decisions, a), b)))
@@ -57,7 +61,7 @@ def lower_svm_classifier(asset: Asset, function: FunctionDescription) -> Lowered
 
 
 def _kernel_values(g: Classical, count: int) -> Tensor:
-    """K of x and each support vector, (1, count)."""
+    """K(support vector, x) for each support vector, (1, count)."""
     vectors = _vectors(g, count)
     x = g.row(vectors.shape[1])
     kind = g.message.kernel.WhichOneof("kernel")
@@ -94,7 +98,7 @@ _KERNELS: Mapping[str, Callable[[Classical, Any, Tensor, np.ndarray], Tensor]] =
 
 
 def _vectors(g: Classical, count: int) -> np.ndarray:
-    """The support vectors (count, n). Sparse ones have indices from 1, as in LIBSVM, and are as wide as the input."""
+    """The support vectors (count, n). Sparse ones are indexed from 1, as in LIBSVM, and as wide as the input."""
     if g.message.WhichOneof("supportVectors") == "sparseSupportVectors":
         sparse = g.message.sparseSupportVectors.vectors
         width = max((node.index for vector in sparse for node in vector.nodes), default=0)
@@ -103,7 +107,9 @@ def _vectors(g: Classical, count: int) -> np.ndarray:
         for row, vector in zip(found, sparse, strict=True):
             for node in vector.nodes:
                 if node.index < 1:
-                    raise SpecificationError(f"a support vector has the index {node.index}; they count from 1")
+                    raise SpecificationError(
+                        f"the index of a sparse support vector must be at least 1, got {node.index}"
+                    )
                 row[node.index - 1] = node.value
     else:
         dense = [vector.values for vector in g.message.denseSupportVectors.vectors]
@@ -111,25 +117,30 @@ def _vectors(g: Classical, count: int) -> np.ndarray:
             raise SpecificationError(f"the support vectors of the {g.kind} have different lengths")
         found = np.array(dense, FLOAT).reshape(len(dense), -1)
     if len(found) != count or not count:
-        raise SpecificationError(f"the {g.kind} has {len(found)} support vectors and {count} coefficients")
+        raise SpecificationError(
+            f"the {g.kind} needs one coefficient per support vector,"
+            f" got {len(found)} support vectors and {count} coefficients"
+        )
     return found
 
 
 def _pair_weights(g: Classical, count: int) -> np.ndarray:
     """(support vectors, pairs): the coefficient of each vector in the decision between two classes.
 
-    A vector of class i stands against class j with coefficient row j - 1 (j > i) or j (j < i).
+    Against class j, a vector of class i uses coefficient row j - 1 (j > i) or j (j < i).
     """
     sizes = list(g.message.numberOfSupportVectorsPerClass)
     alphas = [np.array(row.alpha, FLOAT) for row in g.message.coefficients]
     total = sum(sizes)
     if len(sizes) != count or len(alphas) != count - 1 or any(len(row) != total for row in alphas):
         raise SpecificationError(
-            f"the {g.kind} has {count} classes, {len(sizes)} of them with {total} support vectors, and coefficients for"
-            f" {[len(row) for row in alphas]}; for each class but one, a coefficient for each vector is needed"
+            f"the {g.kind} has {count} classes, {len(sizes)} support vector counts with sum {total}, and coefficient"
+            f" rows of lengths {[len(row) for row in alphas]}; it needs one row per class but one, as long as that sum"
         )
     if any(size < 0 for size in sizes):
-        raise SpecificationError(f"the {g.kind} has classes with {min(sizes)} support vectors")
+        raise SpecificationError(
+            f"the {g.kind} has a class with {min(sizes)} support vectors; the number must not be negative"
+        )
     starts = np.cumsum([0, *sizes])
     columns = []
     for i, j in combinations(range(count), 2):
@@ -145,17 +156,19 @@ def _votes(g: Classical, decisions: Tensor, count: int, pairs: list[tuple[int, i
     for row, (i, j) in enumerate(pairs):
         won[row, i] = lost[row, j] = 1
     first = g.cast(g.Greater(decisions, 0.0), FLOAT)
-    # NaN stays NaN: no class is the most probable then.
+    # Propagate NaN, so that no class wins.
     return g.Add(g.Add(g.MatMul(first, won), g.MatMul(g.Sub(1.0, first), lost)), g.Mul(g.ReduceSum(decisions), 0.0))
 
 
 def _coupled(g: Classical, both: Tensor, count: int, pairs: list[tuple[int, int]]) -> Tensor:
-    """The probabilities of the classes (1, count), which agree best with those of the pairs: LIBSVM's iteration, with
-    its bound on the error and its number of rounds."""
+    """The class probabilities (1, count) that best fit those of the pairs.
+
+    LIBSVM's iteration, with its error bound and its limit of iterations.
+    """
     picked = np.zeros((count, count), INT)
     for row, (i, j) in enumerate(pairs):
         picked[i, j], picked[j, i] = row, row + len(pairs)
-    r = g.Gather(g.Reshape(both, [-1]), picked)  # r[i, j]: of i, where it is i or j
+    r = g.Gather(g.Reshape(both, [-1]), picked)  # r[i, j] = P(i | i or j)
     r = g.Mul(r, 1 - np.eye(count))
     flipped = g.Transpose(r, perm=[1, 0])
     diagonal = g.ReduceSum(g.Mul(flipped, flipped), [1], keepdims=1)

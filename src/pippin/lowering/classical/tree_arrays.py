@@ -1,4 +1,4 @@
-"""Forest: the trees of an ensemble as the arrays of ONNX's operators.
+"""Forest: converts the trees of an ensemble to the attribute arrays of ONNX's tree operators.
 
 Source: `TreeEnsemble.proto`; `TreeEnsemble` of ai.onnx.ml 5, `TreeEnsembleRegressor` of ai.onnx.ml 3.
 """
@@ -18,19 +18,19 @@ from .feature_graph import FLOAT
 LEAF = 6
 _EQUAL, _NOT_EQUAL = 4, 5
 _SUM = 1
-# The behaviors of nodes by their numbers, which ONNX's newer operator shares.
+# Node behaviors by number; ONNX's newer operator uses the same numbers.
 _MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF")
 
-# (tree, node) of the message, by its numbers.
+# The nodes of one tree by ID.
 Nodes = Mapping[int, Any]
 
 
 @dataclass
 class Forest:
-    """The trees that have branches; `base` is what the others add up to, with the base prediction.
+    """The trees that have branches. `base` is the base prediction plus the values of trees without branches.
 
-    Children are numbers of branches, or of leaves where the flag says so. The branches of a tree stand together, its
-    root first.
+    A child is the index of a branch, or of a leaf if its flag is set. The branches of a tree are contiguous, root
+    first.
     """
 
     base: np.ndarray
@@ -48,7 +48,7 @@ class Forest:
     """The values of each leaf by dimension."""
     leaf_trees: list[int] = field(default_factory=list)
     visited: float = 0.0
-    """Branches that a prediction passes, were each side of a branch as likely as the other."""
+    """Expected number of branches that a prediction visits, if both children of a branch are equally likely."""
 
     @property
     def dimensions(self) -> int:
@@ -59,10 +59,10 @@ class Forest:
         return max(self.features, default=-1) + 1
 
     def add(self, tree: int, nodes: Nodes) -> None:
-        """Raises SpecificationError where the nodes are no tree."""
+        """Add a tree. Raises SpecificationError if the nodes do not form one."""
         order = _order(tree, nodes)
         root = order[0]
-        if nodes[root].nodeBehavior == LEAF:  # the same wherever it is evaluated
+        if nodes[root].nodeBehavior == LEAF:  # a constant
             for index, value in self._values(tree, nodes[root]).items():
                 self.base[index] += value
             return
@@ -78,13 +78,13 @@ class Forest:
 
     @property
     def bound(self) -> float:
-        """What no sum can exceed, in either direction."""
+        """Upper bound of the absolute value of any sum."""
         highest = np.zeros(len(self.roots))
         np.maximum.at(highest, self.leaf_trees, [max(map(abs, leaf.values()), default=0.0) for leaf in self.leaves])
         return float(highest.sum())
 
     def carry_base(self) -> None:
-        """Put the base into every leaf of the first tree: whichever is reached adds it."""
+        """Add the base to every leaf of the first tree; one of them is always reached."""
         for leaf, tree in zip(self.leaves, self.leaf_trees, strict=True):
             for index in np.flatnonzero(self.base) if tree == 0 else ():
                 leaf[int(index)] = leaf.get(int(index), 0.0) + float(self.base[index])
@@ -94,7 +94,7 @@ class Forest:
         mode, tracks = node.nodeBehavior, node.missingValueTracksTrueChild
         children = [node.trueChildNodeId, node.falseChildNodeId]
         if mode == _NOT_EQUAL:
-            # NaN is not equal to anything, which would lead it to the true child whatever the node says of it.
+            # NaN equals nothing, so it would always take the true child and ignore missingValueTracksTrueChild.
             mode, tracks, children = _EQUAL, not tracks, children[::-1]
         self.features.append(node.branchFeatureIndex)
         self.splits.append(node.branchFeatureValue)
@@ -117,14 +117,14 @@ class Forest:
         for info in node.evaluationInfo:
             if info.evaluationIndex >= self.dimensions:
                 raise SpecificationError(
-                    f"a leaf of the tree {tree} has a value for the dimension {info.evaluationIndex};"
-                    f" there are {self.dimensions}"
+                    f"a leaf of tree {tree} has a value for dimension {info.evaluationIndex},"
+                    f" but the number of dimensions is {self.dimensions}"
                 )
             values[info.evaluationIndex] = values.get(info.evaluationIndex, 0.0) + info.evaluationValue
         return values
 
     def ensemble(self, targets: Sequence[int], weights: np.ndarray, count: int) -> dict[str, Any]:
-        """The attributes of TreeEnsemble, where each leaf adds its weight to one of `count` targets."""
+        """The attributes of TreeEnsemble; each leaf adds its weight to one of `count` targets."""
         return {
             "aggregate_function": _SUM,
             "post_transform": 0,
@@ -143,9 +143,9 @@ class Forest:
         }
 
     def regressor(self, count: int) -> dict[str, Any]:
-        """The attributes of TreeEnsembleRegressor, where a leaf adds its values to several of `count` targets.
+        """The attributes of TreeEnsembleRegressor; a leaf adds its values to several of `count` targets.
 
-        Leaves are nodes there, numbered after the branches; a tree is all that follows its root.
+        Leaves are nodes too, numbered after the branches. A tree consists of its root and the nodes that follow.
         """
         branches, leaves = len(self.features), len(self.leaves)
         branch_trees = np.repeat(np.arange(len(self.roots)), np.diff([*self.roots, branches]))
@@ -178,26 +178,26 @@ class Forest:
 
 
 def _order(tree: int, nodes: Nodes) -> list[int]:
-    """All nodes from the root on, which is the one that is nobody's child; every other must be the child of one."""
+    """All node IDs, root first. The root is the only node without a parent; all others must have exactly one."""
     parents: dict[int, int] = {}
     for number, node in nodes.items():
         if node.nodeBehavior > LEAF:
-            raise SpecificationError(f"the tree {tree} has a node of the unknown behavior {node.nodeBehavior}")
+            raise SpecificationError(f"tree {tree} has a node with the unknown behavior {node.nodeBehavior}")
         if node.nodeBehavior == LEAF:
             continue
         for child in (node.trueChildNodeId, node.falseChildNodeId):
             if child not in nodes:
-                raise SpecificationError(f"the node {number} of the tree {tree} leads to {child}, which is not there")
+                raise SpecificationError(f"node {number} of tree {tree} has the child {child}, which does not exist")
             if child in parents:
-                raise SpecificationError(f"two nodes of the tree {tree} lead to {child}")
+                raise SpecificationError(f"tree {tree} has two branches to node {child}")
             parents[child] = number
     roots = nodes.keys() - parents.keys()
     if len(roots) != 1:
-        raise SpecificationError(f"the tree {tree} has {len(roots)} roots; one is needed")
-    below = list(roots)  # a cycle apart from the root has no way to it
-    for number in below:
+        raise SpecificationError(f"tree {tree} must have one root, got {len(roots)}")
+    reached = list(roots)  # a separate cycle cannot be reached from the root
+    for number in reached:
         if nodes[number].nodeBehavior != LEAF:
-            below += [nodes[number].trueChildNodeId, nodes[number].falseChildNodeId]
-    if len(below) != len(nodes):
-        raise SpecificationError(f"{len(nodes) - len(below)} nodes of the tree {tree} cannot be reached")
-    return below
+            reached += [nodes[number].trueChildNodeId, nodes[number].falseChildNodeId]
+    if len(reached) != len(nodes):
+        raise SpecificationError(f"tree {tree} has {len(nodes) - len(reached)} unreachable nodes")
+    return reached

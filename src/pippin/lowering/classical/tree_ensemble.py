@@ -1,6 +1,6 @@
-"""Tree ensemble: sums of decision trees, by ONNX's operators, in float64, and what follows the sum.
+"""Tree ensemble: lowers sums of decision trees to ONNX's tree operators in float64, and the transform of the sum.
 
-Source: `TreeEnsemble.proto`; `TreeEnsemble` of ai.onnx.ml 5, and `TreeEnsembleRegressor`, which ai.onnx.ml has until 4.
+Source: `TreeEnsemble.proto`; `TreeEnsemble` of ai.onnx.ml 5; `TreeEnsembleRegressor` of ai.onnx.ml up to 4.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from ..onnx_builder import Tensor
 from .feature_graph import FLOAT, INT, Classical
 from .tree_arrays import Forest
 
-# So many branches are work for a thread: with fewer, two threads wait for each other longer than they gain.
-_WORK = 1250
-# From so many trees on ONNX Runtime lets several threads walk (`parallel_tree_` in its tree_ensemble_common.h). Of
-# fewer, two classes often have the same share: which is the label, only the last bits of the sums in float64 say.
-_MANY = 81
-# The sums of two threads lie side by side: with fewer than so many, in one line of the cache, which they take from each
-# other at every leaf (500 trees of 3 classes: 11.6 us, 9.7 with a fourth sum).
-_APART = 4
+# Expected branches per thread. Below this, synchronizing a second thread costs more than it gains.
+_BRANCHES_PER_THREAD = 1250
+# From this many trees, ONNX Runtime uses several threads (`parallel_tree_` in its tree_ensemble_common.h). With fewer
+# trees, classes often tie, and only the last bits of the float64 sums decide the label.
+_PARALLEL_TREES = 81
+# Minimum number of sums per thread. With fewer, the sums of two threads share a cache line (false sharing at every
+# leaf: 500 trees of 3 classes take 11.6 us, 9.7 us with a fourth sum).
+_MIN_SUMS = 4
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def lower_tree_ensemble_regressor(asset: Asset, function: FunctionDescription) -> Lowered:
-    """The transformed sum, one number or several."""
+    """The transformed sum: one number or several."""
     g = Classical(asset, function)
     g.give(g.only_output, _transformed(g, _sums(g, exact=True)))
     return g.finished()
 
 
 def lower_tree_ensemble_classifier(asset: Asset, function: FunctionDescription, only: bool = True) -> Lowered:
-    """A sum for each class, or for all but the first; a single one of two classes belongs to the second.
+    """A sum for each class, or for all but the first; with two classes, a single sum is that of the second.
 
-    `only` says that no other tree ensemble comes into the same graph, where two versions of an operator set would meet.
-    The probabilities of many trees are then rounded to float32, which is faster.
+    `only` means that the graph has no other tree ensemble, since a graph has one version of an operator set. The
+    probabilities of many trees are then rounded to float32, which is faster.
     """
     g = Classical(asset, function)
     classes = asset.description.class_labels or ()
@@ -65,42 +65,49 @@ def _transformed(g: Classical, sums: Tensor) -> Tensor:
             return g.Sigmoid(sums)
         case "Classification_SoftMaxWithZeroClassReference":
             return g.Softmax(g.Concat(np.zeros((1, 1), FLOAT), sums, axis=1), axis=1)
-    raise SpecificationError(f"the {g.kind} has the unknown transform {number} after its evaluation")
+    raise SpecificationError(f"the {g.kind} has the unknown post-evaluation transform {number}")
 
 
 def _sums(g: Classical, exact: bool) -> Tensor:
-    """(1, dimensions): the base prediction and the values of the leaf that each tree comes to, in float64; where they
-    need not be `exact` and that is faster, in float32 and with zeros after them."""
+    """The base prediction plus the values of the leaf that each tree reaches, (1, dimensions), in float64.
+
+    Unless `exact`, in float32 and padded with zeros if that is faster.
+    """
     forest = Forest(_base(g))
     for tree, nodes in _trees(g.message.treeEnsemble.nodes).items():
         forest.add(tree, nodes)
     x = _features(g, forest.width)
     if not forest.roots:
         return g.Identity(forest.base[None])
-    if len(forest.roots) >= _MANY:
-        g.threads = max(1, int(forest.visited) // _WORK)
+    if len(forest.roots) >= _PARALLEL_TREES:
+        g.threads = max(1, int(forest.visited) // _BRANCHES_PER_THREAD)
     return _evaluated(g, x, forest, exact)
 
 
 def _base(g: Classical) -> np.ndarray:
-    """The base prediction, which has all dimensions."""
+    """The base prediction (dimensions)."""
     parameters = g.message.treeEnsemble
     base = np.array(parameters.basePredictionValue, FLOAT)
     dimensions = parameters.numPredictionDimensions or len(base) or 1
     base = base if len(base) else np.zeros(dimensions, FLOAT)
     if len(base) != dimensions:
-        raise SpecificationError(f"the {g.kind} has {dimensions} dimensions and {len(base)} base predictions")
+        raise SpecificationError(
+            f"the {g.kind} needs one base prediction per dimension,"
+            f" got {dimensions} dimensions and {len(base)} base predictions"
+        )
     return base
 
 
 def _features(g: Classical, width: int) -> Tensor:
-    """The row of features; at least as many as the trees look at, since engines do not check that."""
+    """The row of features, checked to be as wide as the trees need; engines do not check that."""
     x = g.row()
     known = x.shape[1] if x.shape else None
     if known is None:
         return g.Gather(x, np.arange(width), axis=1)
     if known < width:
-        raise SpecificationError(f"the trees look at feature {width - 1}, but the inputs hold {known} numbers")
+        raise SpecificationError(
+            f"the trees use feature {width - 1}, but the inputs provide {known} numbers, counted from 0"
+        )
     return x
 
 
@@ -109,14 +116,17 @@ def _trees(messages: Any) -> dict[int, dict[int, Any]]:
     for node in messages:
         nodes = trees.setdefault(node.treeId, {})
         if node.nodeId in nodes:
-            raise SpecificationError(f"the tree {node.treeId} has two nodes with the number {node.nodeId}")
+            raise SpecificationError(f"tree {node.treeId} has two nodes with the ID {node.nodeId}")
         nodes[node.nodeId] = node
     return trees
 
 
 def _evaluated(g: Classical, x: Tensor, forest: Forest, exact: bool) -> Tensor:
-    """(1, dimensions). A leaf of ONNX's TreeEnsemble has one value; where leaves have several, and the sums must be
-    `exact`, each tree gives the number of its leaf instead, and the values are looked up: every tree is walked once."""
+    """The sums (1, dimensions).
+
+    A leaf of ONNX's TreeEnsemble has one value. If leaves have several and the sums must be `exact`, each tree returns
+    the index of its leaf and the values are looked up, so each tree is evaluated only once.
+    """
     several = any(len(values) > 1 for values in forest.leaves)
     if several or forest.dimensions == 1:
         forest.carry_base()
@@ -125,7 +135,7 @@ def _evaluated(g: Classical, x: Tensor, forest: Forest, exact: bool) -> Tensor:
         targets, weights = [index for index, _ in pairs], [value for _, value in pairs]
         sums = _ensemble(g, x, forest, targets, np.array(weights, FLOAT), forest.dimensions)
         return g.Add(sums, forest.base) if forest.base.any() else sums
-    if not exact and len(forest.roots) >= _MANY and forest.bound < _FLOAT32_MAX:
+    if not exact and len(forest.roots) >= _PARALLEL_TREES and forest.bound < _FLOAT32_MAX:
         return _regressor(g, x, forest)
     table = np.zeros((len(forest.leaves), forest.dimensions), FLOAT)
     for row, values in zip(table, forest.leaves, strict=True):
@@ -141,9 +151,9 @@ def _ensemble(g: Classical, x: Tensor, forest: Forest, targets: list[int], weigh
 
 
 def _regressor(g: Classical, x: Tensor, forest: Forest) -> Tensor:
-    """(1, dimensions or more) in float32: sums in float64 that the operator rounds at the end."""
+    """The sums (1, dimensions or more) in float32; the operator adds in float64 and rounds at the end."""
     count = forest.dimensions
     if g.threads != 1:
-        count = max(count, _APART)
+        count = max(count, _MIN_SUMS)
     made = [(np.dtype(np.float32), (1, count))]
     return g.other("ai.onnx.ml", "TreeEnsembleRegressor", [x], made, last=4, **forest.regressor(count))[0]

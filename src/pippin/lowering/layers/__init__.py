@@ -1,4 +1,8 @@
-"""Layers: one file for each family of neural-network layers; importing them fills the registry."""
+"""Layers: lowers neural-network layers, one module per family.
+
+Layer parameters and input tensors enter; MIL operations and ONNX nodes leave. Importing this package fills the layer
+registry.
+"""
 
 from . import activation as activation
 from . import constants as constants

@@ -1,4 +1,4 @@
-"""Activation: the nonlinearities of a neural network, as layers and inside recurrent layers."""
+"""Activation: lowers activation layers and names the activations of recurrent layers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .weights import stored
 def activation(n: Network, p: Any, x: Tensor) -> Any:
     kind = p.WhichOneof("NonlinearityType")
     if kind not in _ACTIVATIONS:
-        raise UnsupportedOperationError(f"the activation '{kind}' is not known")
+        raise UnsupportedOperationError(f"unknown activation '{kind}'")
     return _ACTIVATIONS[kind](n, getattr(p, kind), n.tensor(x))
 
 
 def _by_channel(n: Network, x: Tensor, values: np.ndarray) -> np.ndarray:
-    """Parameters of PReLU and the like stand beside the channels [..., C, H, W]."""
+    """Reshape per-channel parameters (PReLU and the like) to broadcast over [..., C, H, W]."""
     return values if values.size == 1 else values.reshape(-1, *[1] * min(x.rank - 1, 2))
 
 
@@ -53,7 +53,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Network, Any, Tensor], Any]] = {
     "parametricSoftplus": _parametric_softplus,
 }
 
-# What MIL calls the activations that a recurrent layer can have, with the parameters that are implied.
+# Activations of recurrent layers: MIL's name and the parameters that it implies.
 _RECURRENT: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "linear": ("linear", (1.0, 0.0)),
     "ReLU": ("relu", ()),
@@ -65,12 +65,17 @@ _RECURRENT: Mapping[str, tuple[str, tuple[float, ...]]] = {
 
 
 def recurrent_name(p: Any) -> str:
-    """MIL's name of the activation of a recurrent layer. Raises UnsupportedOperationError for other parameters."""
+    """MIL's name of a recurrent layer's activation.
+
+    Raises UnsupportedOperationError for an unknown activation and for parameters that MIL's name does not imply.
+    """
     kind = p.WhichOneof("NonlinearityType")
     if kind not in _RECURRENT:
-        raise UnsupportedOperationError(f"the activation '{kind}' is not known in a recurrent layer")
+        raise UnsupportedOperationError(f"unknown activation '{kind}' in a recurrent layer")
     name, implied = _RECURRENT[kind]
     given = tuple(getattr(getattr(p, kind), field) for field in ("alpha", "beta")[: len(implied)])
     if any(given) and not np.allclose(given, implied):
-        raise UnsupportedOperationError(f"the activation '{kind}' has the parameters {given}; {implied} is supported")
+        raise UnsupportedOperationError(
+            f"the activation '{kind}' has the parameters {given}; only {implied} is supported in a recurrent layer"
+        )
     return name

@@ -1,4 +1,4 @@
-"""Constants: layers that make a tensor from nothing but a shape, a number, or chance."""
+"""Constants: lowers layers that create a tensor: stored constants, fills, ranges and random numbers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def broadcast_to_dynamic(n: Network, p: Any, x: Any, shape: Any) -> Any:
 
 
 def _vector(n: Network, shape: Any) -> Any:
-    """A shape that is given as an input, with one axis."""
+    """A shape input as a vector of rank 1."""
     sizes = n.integers(shape)
     return n.Reshape(sizes, [-1]) if isinstance(sizes, Tensor) else np.reshape(sizes, -1)
 
@@ -70,7 +70,7 @@ def range_static(n: Network, p: Any) -> Any:
 
 @layer("rangeDynamic")
 def range_dynamic(n: Network, p: Any, end: Any, start: Any = None, step: Any = None) -> Any:
-    """The numbers from start to before end; the inputs are scalars, or arrays of one number."""
+    """The numbers from start up to, but excluding, end. Inputs are scalars or arrays of one number."""
     given = (np.float32(p.startValue) if start is None else start, end)
     begin, last, by = (_number(n, v) for v in (*given, np.float32(p.stepSizeValue) if step is None else step))
     if not any(isinstance(v, Tensor) for v in (begin, last, by)):
@@ -100,7 +100,7 @@ def random_bernoulli(n: Network, p: Any, given: Any = None) -> Any:
 
 
 def _shape(n: Network, p: Any, given: Any) -> Any:
-    """The shape that is asked for: of an input, in the layer, or an input itself."""
+    """The output shape: that of an input, the one stored in the layer, or the input itself."""
     kind = n.layer.WhichOneof("layer")
     if kind.endswith("Like"):
         return n.shape_of(given)

@@ -1,4 +1,4 @@
-"""Control: branches and loops, whose networks read and write the values around them by name."""
+"""Control flow: lowers branches and loops to `If` and `Loop`. Their networks read and write outer values by name."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from ..onnx_builder import Tensor, common_shape
 
 @layer("branch")
 def branch(n: Network, p: Any, condition: Any) -> None:
-    """Either of two networks; what both name, or what one names anew, is there afterwards."""
+    """One of two networks. Values that both define, or that one redefines, remain available afterwards."""
     n.either(condition, p.ifBranch.layers, p.elseBranch.layers)
 
 
 @layer("loop")
 def loop(n: Network, p: Any, count: Any = None) -> None:
-    """A network again and again: a number of times, or as long as the condition, tested first, is not 0."""
+    """Run a network a number of times, or while the condition, tested first, is not 0."""
     n.layers(p.conditionNetwork.layers)
     changed = {*written(p.bodyNetwork.layers), *written(p.conditionNetwork.layers)}
     names = sorted((changed & n.values.keys()) - {LEFT})
     outer = dict(n.values)
     initial = [n.tensor(outer[name]) for name in names]
-    most = n.integers(count) if count is not None else np.int64(p.maxLoopIterations) if p.maxLoopIterations else None
+    maximum = n.integers(count) if count is not None else np.int64(p.maxLoopIterations) if p.maxLoopIterations else None
     shapes = [t.shape for t in initial]
-    # Sizes that differ after a turn are unknown, and the turn is lowered again.
+    # A size that changes in an iteration becomes unknown, and the body is lowered again.
     while True:
-        turn = _Turn(n, p, names, outer)
+        iteration = _Iteration(n, p, names, outer)
         kinds = [(np.dtype(np.float32), shape) for shape in shapes]
-        body = n.subgraph(turn.build, [(np.dtype(np.int64), ()), (np.dtype(np.bool_), ()), *kinds])
+        body = n.subgraph(iteration.build, [(np.dtype(np.int64), ()), (np.dtype(np.bool_), ()), *kinds])
         n.values = dict(outer)
-        merged = [common_shape(a, b) for a, b in zip(shapes, turn.shapes, strict=True)]
+        merged = [common_shape(a, b) for a, b in zip(shapes, iteration.shapes, strict=True)]
         if merged == shapes:
             break
         shapes = merged
-    limit = n.Reshape(n.tensor(most), np.zeros(0, np.int64)) if most is not None else None
+    limit = n.Reshape(n.tensor(maximum), np.zeros(0, np.int64)) if maximum is not None else None
     results = n.Loop(limit, _flag(n, p), *initial, body=body, outputs=len(names), types=kinds)
     n.values.update(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
 
 
-class _Turn:
-    """One turn of a loop; `shapes` are those of the carried values at its end."""
+class _Iteration:
+    """One iteration of a loop. `shapes` holds the shapes of the carried values at its end."""
 
     def __init__(self, n: Network, p: Any, names: Sequence[str], outer: dict[str, Any]) -> None:
         self._n, self._p, self._names, self._outer = n, p, names, outer
@@ -57,26 +57,26 @@ class _Turn:
         n.values = {**self._outer, **dict(zip(self._names, carried, strict=True))}
         n.values[LEFT] = np.zeros(1, np.float32)
         n.layers(self._p.bodyNetwork.layers)
-        broken = _is(n, n.values.pop(LEFT), "loopBreak")
+        broken = _left_by(n, n.values.pop(LEFT), "loopBreak")
         n.either(broken, (), self._p.conditionNetwork.layers)
         found = [n.tensor(n.values[name]) for name in self._names]
         self.shapes = [t.shape for t in found]
-        goes_on = _flag(n, self._p)
+        proceed = _flag(n, self._p)
         if isinstance(broken, Tensor):
-            goes_on = n.And(n.Not(n.flag(broken)), goes_on)
+            proceed = n.And(n.Not(n.flag(broken)), proceed)
         elif broken.any():
-            goes_on = n.tensor(np.bool_(False))
-        return [goes_on, *found]
+            proceed = n.tensor(np.bool_(False))
+        return [proceed, *found]
 
 
-def _is(n: Network, left: Any, kind: str) -> Any:
-    """Whether a turn was left by a layer of this kind, as a number."""
+def _left_by(n: Network, left: Any, kind: str) -> Any:
+    """Whether a layer of this kind ended the iteration, as a number."""
     same = n.Equal(left, np.float32(LEAVING[kind])) if isinstance(left, Tensor) else left == LEAVING[kind]
     return n.cast(same, np.float32)
 
 
 def _flag(n: Network, p: Any) -> Tensor:
-    """Whether to go on, as the scalar that ONNX takes."""
+    """The loop condition as the scalar that ONNX requires."""
     if not p.conditionVar:
         return n.tensor(np.bool_(True))
     return n.flag(n.values[p.conditionVar])
@@ -84,7 +84,7 @@ def _flag(n: Network, p: Any) -> Tensor:
 
 @layer("loopBreak", "loopContinue")
 def leave(n: Network, p: Any, *x: Any) -> None:
-    """Sets the flag that keeps what follows in the turn from being done (`Network.layers`)."""
+    """Set the flag that skips the remaining layers of the iteration (`Network.layers`)."""
     if LEFT not in n.values:
-        raise ProgramError("it stands outside of a loop")
+        raise ProgramError("must be inside a loop")
     n.values[LEFT] = np.full(1, LEAVING[n.layer.WhichOneof("layer")], np.float32)

@@ -1,4 +1,4 @@
-"""Convolution: kernels with weights that slide over images and volumes, forwards and transposed."""
+"""Convolution: lowers plain and transposed convolutions over images and volumes, and converts their padding."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _SIDES = ("Front", "Back", "Top", "Bottom", "Left", "Right")
 
 @layer("convolution")
 def convolution(n: Network, p: Any, x: Tensor, dynamic: Any = None, dynamic_bias: Any = None) -> Any:
-    """[.., C, H, W]; the weights [output channels, kernel channels, height, width] may be an input themselves, and
-    those of a transposed one are [kernel channels, output channels / groups, height, width]."""
+    """Convolution over [.., C, H, W]; the weights may be an input.
+
+    Weights are [output channels, kernel channels, height, width], or, if transposed, [kernel channels, output
+    channels / groups, height, width].
+    """
     kernel = [int(k) for k in p.kernelSize] or [3, 3]
     groups = int(p.nGroups) or 1
     outputs, inputs = int(p.outputChannels), int(p.kernelChannels)
@@ -45,7 +48,7 @@ def convolution(n: Network, p: Any, x: Tensor, dynamic: Any = None, dynamic_bias
 
 
 def image_padding(p: Any, kind: str | None) -> dict[str, Any]:
-    """MIL's `pad_type` and `pad` for the padding of a layer over images."""
+    """MIL's `pad_type` and `pad` for an image layer's padding."""
     if kind == "same":
         lower = p.same.SamePaddingMode.Name(p.same.asymmetryMode) == "TOP_LEFT_HEAVY"
         return {"pad_type": "same_lower" if lower else "same"}
@@ -80,7 +83,7 @@ _PER_AXIS = ("kernel", "stride", "dilation")
 
 
 def volume_padding(p: Any, kind: str) -> dict[str, Any]:
-    """MIL's `pad_type` and `pad` for the padding of a layer over volumes."""
+    """MIL's `pad_type` and `pad` for a volume layer's padding."""
     if kind != "CUSTOM":
         return {"pad_type": kind.lower()}
     return {"pad_type": "custom", "pad": np.array([int(getattr(p, f"customPadding{side}")) for side in _SIDES])}

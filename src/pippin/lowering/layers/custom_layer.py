@@ -1,4 +1,4 @@
-"""Custom: layers whose computation is Python code that was registered under the name of their class."""
+"""Custom layers: lowers a custom layer to a node that runs the Python code registered under its class name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .weights import stored
 
 @layer("custom")
 def custom(n: Network, p: Any, *x: Any) -> Any:
-    """float32 arrays in and out, with the axes that the network has."""
+    """Inputs and outputs are float32 arrays with the axes of the network."""
     parameters = {name: _value(value) for name, value in p.parameters.items()}
     weights = [_weights(w) for w in p.weights]
     inputs = [n.tensor(value, np.float32) for value in x]
@@ -28,7 +28,7 @@ def _value(value: Any) -> Any:
 
 
 def _weights(params: Any) -> np.ndarray:
-    """Flat; raw bytes that nothing says how to read stay bytes."""
+    """A flat array: float32, or uint8 for raw bytes without quantization parameters."""
     if params.rawValue and not params.HasField("quantization"):
         return np.frombuffer(params.rawValue, np.uint8)
     return stored(params)

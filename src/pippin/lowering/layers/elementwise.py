@@ -1,4 +1,4 @@
-"""Elementwise: layers that compute each element by itself, broadcasting where there are several inputs."""
+"""Elementwise: lowers layers that compute each element independently and broadcast several inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..lower_layers import Network
 from ..onnx_builder import Tensor
 from .weights import weights
 
-# Layer: the MIL operation of the same meaning, without parameters.
+# Layer name to the equivalent MIL operation; neither has parameters.
 _UNARY = {
     kind: kind
     for kind in (
@@ -52,7 +52,7 @@ def _binary(kind: str) -> Callable[..., Any]:
 
 
 def _comparison(kind: str) -> Callable[..., Any]:
-    """With one input, the other side is `alpha`."""
+    """With one input, the second operand is `alpha`."""
     return lambda n, p, x, y=None: n.emit(kind, x, np.float32(p.alpha) if y is None else y)
 
 
@@ -108,7 +108,7 @@ def gelu(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("unary")
 def unary(n: Network, p: Any, x: Tensor) -> Any:
-    """A function of x * scale + shift; `epsilon` keeps logarithms and quotients off zero."""
+    """A function of x * scale + shift; `epsilon` keeps logarithms and divisions away from zero."""
     x = n.Add(n.Mul(x, np.float32(p.scale or 1.0)), np.float32(p.shift)) if p.scale not in (0, 1) or p.shift else x
     epsilon, alpha = np.float32(p.epsilon), np.float32(p.alpha)
     match p.Operation.Name(p.type):
@@ -156,7 +156,7 @@ def minimum(n: Network, p: Any, *x: Tensor) -> Any:
 
 @layer("dot")
 def dot(n: Network, p: Any, x: Tensor, y: Tensor) -> Any:
-    """The product of the channels; with `cosineSimilarity`, of channels of length 1."""
+    """The dot product over channels; with `cosineSimilarity`, of channels normalized to length 1."""
     channel = np.array([-3], np.int64)
     product = n.ReduceSum(n.Mul(x, y), channel, keepdims=1)
     if not p.cosineSimilarity:
@@ -176,7 +176,7 @@ def bias(n: Network, p: Any, x: Tensor) -> Any:
 
 
 def by_channel(values: np.ndarray) -> np.ndarray:
-    """[C] beside [..., C, H, W]; a constant of another rank stands as it is."""
+    """Reshape [C] to broadcast over [..., C, H, W]; [C, H, W] is unchanged."""
     if values.ndim not in (1, 3):
-        raise UnsupportedOperationError(f"a constant of shape {values.shape} was given; [C] or [C, H, W] is needed")
+        raise UnsupportedOperationError(f"the constant must have the shape [C] or [C, H, W], got {values.shape}")
     return values.reshape(-1, 1, 1) if values.ndim == 1 else values

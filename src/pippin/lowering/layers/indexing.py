@@ -1,4 +1,4 @@
-"""Indexing: elements read, written, ranked or found by their position."""
+"""Indexing: lowers layers that gather, scatter, rank or locate elements by position."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _scattered(n: Network, kind: str, p: Any, data: Any, indices: Any, updates: 
 
 
 def _flattened(n: Network, data: Tensor, where: Any, updates: Tensor, axis: int) -> tuple[Tensor, Any]:
-    """Updates and indices with one axis in the place of those that the indices have."""
+    """Updates and indices with the axes of the indices merged into one."""
     axis %= data.rank
     sizes = n.sizes(data)
     rows = n.Reshape(updates, n.shape(*sizes[:axis], -1, *sizes[axis + 1 :]))
@@ -117,7 +117,7 @@ def one_hot(n: Network, p: Any, indices: Any, size: Any = None) -> Any:
 def cumulative_sum(n: Network, p: Any, x: Any, axis: Any = None) -> Any:
     along = int(p.axis) if axis is None else n.integers(axis)
     if isinstance(along, Tensor):
-        raise UnsupportedOperationError("an axis that is computed at run time")
+        raise UnsupportedOperationError("the axis must be constant, but is computed at run time")
     if isinstance(along, np.ndarray):
         along = int(along.reshape(-1)[0])
     return n.mil("cumsum", x=n.tensor(x), axis=along, exclusive=bool(p.excludeFinalSum), reverse=bool(p.reverse))
@@ -127,11 +127,13 @@ def cumulative_sum(n: Network, p: Any, x: Any, axis: Any = None) -> Any:
 def non_maximum_suppression(
     n: Network, p: Any, boxes: Any, scores: Any, overlap: Any = None, threshold: Any = None, count: Any = None
 ) -> Any:
-    """What is given as inputs has to be constant: thresholds and the number of boxes shape the graph."""
+    """Thresholds and the number of boxes shape the graph, so inputs that provide them must be constant."""
     numbers = []
     for given, default in ((overlap, p.iouThreshold), (threshold, p.scoreThreshold), (count, p.maxBoxes)):
         if isinstance(given, Tensor):
-            raise UnsupportedOperationError("thresholds or a number of boxes that are computed at run time")
+            raise UnsupportedOperationError(
+                "the thresholds and the number of boxes must be constant, but are computed at run time"
+            )
         numbers.append(default if given is None else float(np.reshape(given, -1)[0]))
     return n.mil(
         "non_maximum_suppression",

@@ -1,4 +1,4 @@
-"""Normalization: values brought to a mean, a variance, a length, or a sum."""
+"""Normalization: lowers layers that normalize mean, variance, length or sum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .weights import weights
 
 @layer("batchnorm")
 def batchnorm(n: Network, p: Any, x: Tensor) -> Any:
-    """Over the channels of [.., C, H, W]; mean and variance are stored, or those of each image (or of all)."""
+    """Per channel of [.., C, H, W]. Mean and variance are stored, or computed for each image or over all images."""
     x, shape = n.tensor(x), (int(p.channels),)
     by_channel = [int(p.channels), 1, 1]
     gamma, beta = (weights(w, shape, name).reshape(by_channel) for w, name in ((p.gamma, "gamma"), (p.beta, "beta")))
@@ -35,7 +35,7 @@ def mvn(n: Network, p: Any, x: Tensor) -> Any:
 
 
 def standardized(n: Network, x: Tensor, axes: list[int], epsilon: float) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) over these axes."""
+    """(x - mean) / sqrt(variance + epsilon) over `axes`."""
     which = np.array(axes, np.int64)
     centred = n.Sub(x, n.ReduceMean(x, which, keepdims=1))
     variance = n.ReduceMean(n.Mul(centred, centred), which, keepdims=1)

@@ -1,4 +1,4 @@
-"""Pooling: the mean, the largest or the norm of what lies in a window, or in the whole image."""
+"""Pooling: lowers mean, max and L2 pooling over a window or the whole image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pooling(n: Network, p: Any, x: Tensor) -> Any:
     }
     padded = p.WhichOneof("PoolingPaddingType")
     if padded == "includeLastPixel":
-        # What Caffe does: the last window may begin inside and end outside.
+        # As in Caffe: the last window may start inside the image and end outside.
         top, left = (list(p.includeLastPixel.paddingAmounts) or [0, 0])[:2]
         arguments |= {"pad_type": "custom", "pad": np.array([top, top, left, left]), "ceil_mode": True}
     else:

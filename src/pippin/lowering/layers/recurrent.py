@@ -1,4 +1,4 @@
-"""Recurrent: layers that walk a sequence, [sequence, batch, channel, 1, 1] in and out, states included."""
+"""Recurrent: lowers RNN, GRU and LSTM layers over [sequence, batch, channel, 1, 1], including states."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..onnx_builder import Tensor
 from .activation import recurrent_name
 from .weights import weights
 
-# The gates in the order in which MIL stacks them, by the names of the weights.
+# Weight names of the gates, in the order in which MIL stacks them.
 _LSTM_GATES = ("inputGate", "forgetGate", "outputGate", "blockInput")
 _GRU_GATES = ("resetGate", "outputGate", "updateGate")
 _PEEPHOLES = ("inputGate", "forgetGate", "outputGate")
-# The cell's clipping in files whose author did not ask for any.
+# Value of cellClipThreshold in files that do not set it.
 _NEVER_CLIPS = 500.0
 
 
@@ -80,11 +80,11 @@ def unidirectional_lstm(n: Network, p: Any, x: Tensor, h: Any = None, c: Any = N
 def bidirectional_lstm(
     n: Network, p: Any, x: Tensor, h: Any = None, c: Any = None, h_back: Any = None, c_back: Any = None
 ) -> Any:
-    """Outputs: the sequence of both directions side by side, then h and c forwards, h and c backwards."""
+    """Outputs: the sequence with both directions concatenated, then h and c forward, h and c backward."""
     hidden = int(p.outputVectorSize)
     forwards = [recurrent_name(a) for a in p.activationsForwardLSTM]
     if forwards != [recurrent_name(a) for a in p.activationsBackwardLSTM]:
-        raise UnsupportedOperationError("the two directions have different activations")
+        raise UnsupportedOperationError("different activations for the two directions are not supported")
     rows = _rows(n, x, int(p.inputVectorSize))
     initial = [[_initial(n, rows, state, hidden) for state in both] for both in ((h, h_back), (c, c_back))]
     y, *states = n.mil(
@@ -118,7 +118,7 @@ def _lstm_weights(p: Any, w: Any, suffix: str) -> dict[str, Any]:
 
 def _lstm_options(p: Any, activations: Any, rows: Tensor, c: Any) -> dict[str, Any]:
     if p.params.coupledInputAndForgetGate:
-        raise UnsupportedOperationError("an LSTM whose input and forget gates are coupled")
+        raise UnsupportedOperationError("coupled input and forget gates are not supported")
     gate, cell, output = (recurrent_name(a) for a in activations)
     return {
         "recurrent_activation": gate,
@@ -133,7 +133,7 @@ _BOUNDED = frozenset({"sigmoid", "hard_sigmoid", "tanh", "scaled_tanh"})
 
 
 def _clip(threshold: float, rows: Tensor, c: Any, bounded: bool) -> np.float32 | None:
-    """None where clipping changes nothing: from zero, a cell grows by at most 1 at each step."""
+    """The clipping threshold, or None if clipping has no effect: from zero, a cell grows by at most 1 per step."""
     steps = (rows.shape or (None,))[0]
     if not threshold or threshold >= _NEVER_CLIPS or (bounded and c is None and steps and steps <= threshold):
         return None
@@ -146,14 +146,14 @@ def _stacked(message: Any, gates: Sequence[str], what: str, shape: tuple[int, ..
 
 
 def _rows(n: Network, x: Tensor, size: int) -> Tensor:
-    """[sequence, batch, size] of [sequence, batch, channel, 1, 1]."""
+    """Reshape [sequence, batch, channel, 1, 1] to [sequence, batch, size]."""
     x = n.tensor(x)
     rows: Tensor = n.Reshape(x, n.shape(*n.sizes(x)[:2], size)) if x.rank != 3 else x
     return rows
 
 
 def _initial(n: Network, rows: Tensor, state: Any, hidden: int) -> Any:
-    """[batch, hidden] of a state [1, batch, hidden, 1, 1]; zeros where none is given."""
+    """Reshape a state [1, batch, hidden, 1, 1] to [batch, hidden]; without a state, zeros."""
     if state is None:
         return n.filled(n.shape(n.sizes(rows)[1], hidden), 0.0)
     return n.Reshape(state, np.array([-1, hidden], np.int64))

@@ -1,4 +1,4 @@
-"""Reduction: sums, extremes and norms over axes."""
+"""Reduction: lowers sums, extremes and norms over axes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _reduction(kind: str) -> Callable[..., Any]:
 
 layer_table(_REDUCTIONS, _reduction)
 
-# The legacy layer: its mode by name, over the last axes that it names.
+# The legacy `reduce` layer: ONNX operator by mode, and axes (counted from the end) by name.
 _LEGACY = {
     "SUM": "ReduceSum",
     "AVG": "ReduceMean",

@@ -1,4 +1,4 @@
-"""Resampling: images brought to another size."""
+"""Resampling: lowers layers that resize images or crop and resize boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
 
-# The sampling modes of a network, by MIL's names.
+# Sampling mode of a network to MIL's name.
 _MODES = {
     "STRICT_ALIGN_ENDPOINTS_MODE": "STRICT_ALIGN_CORNERS",
     "ALIGN_ENDPOINTS_MODE": "ALIGN_CORNERS",
@@ -43,7 +43,7 @@ def resize_bilinear(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("cropResize")
 def crop_resize(n: Network, p: Any, x: Tensor, roi: Any) -> Any:
-    """Boxes [N, 1, 4 or 5, 1, 1] cut out of [B, C, H, W]; legacy images have one more axis in front."""
+    """Crop boxes [N, 1, 4 or 5, 1, 1] from [B, C, H, W]; legacy images have an extra leading axis."""
     height, width = (list(p.targetSize) or [1, 1])[:2]
     x = n.tensor(x)
     legacy = x.rank == 5
@@ -64,5 +64,5 @@ def crop_resize(n: Network, p: Any, x: Tensor, roi: Any) -> Any:
 def _mode(p: Any) -> str:
     name = p.mode.Method.Name(p.mode.samplingMethod)
     if name not in _MODES:
-        raise UnsupportedOperationError(f"the sampling mode '{name}' is not known")
+        raise UnsupportedOperationError(f"unknown sampling mode '{name}'")
     return _MODES[name]

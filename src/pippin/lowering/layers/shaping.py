@@ -1,4 +1,4 @@
-"""Shaping: the same elements in another shape or order, repeated, joined, or with a border around them."""
+"""Shaping: lowers layers that reshape, permute, repeat, join or pad tensors."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ _CHANNEL_LAST = 1
 
 @layer("reshape")
 def reshape(n: Network, p: Any, x: Tensor) -> Any:
-    """[.., C, H, W] with other C, H, W (and sequence, where four sizes are given), in the order of the mode."""
+    """Replace C, H, W of [.., C, H, W] (and the sequence, if four sizes are given), in the element order of `mode`."""
     x, target = n.tensor(x), [int(d) for d in p.targetShape]
     sizes = n.sizes(x)
     leading = [target[0], *sizes[1:-3]] if len(target) == 4 else sizes[:-3]
     target = target[-3:]
     if p.mode != _CHANNEL_LAST:
         return n.Reshape(x, n.shape(*leading, *target))
-    last = n.Transpose(x, perm=_moved(x.rank, [-2, -1, -3]))
+    last = n.Transpose(x, perm=_permutation(x.rank, [-2, -1, -3]))
     height_width_channel = n.Reshape(last, n.shape(*leading, *target[1:], target[0]))
-    return n.Transpose(height_width_channel, perm=_moved(x.rank, [-1, -3, -2]))
+    return n.Transpose(height_width_channel, perm=_permutation(x.rank, [-1, -3, -2]))
 
 
 @layer("flatten")
 def flatten(n: Network, p: Any, x: Tensor) -> Any:
-    """[.., C, H, W] as [.., C * H * W, 1, 1]."""
+    """Flatten [.., C, H, W] to [.., C * H * W, 1, 1]."""
     x = n.tensor(x)
     if p.mode == _CHANNEL_LAST:
-        x = n.Transpose(x, perm=_moved(x.rank, [-2, -1, -3]))
+        x = n.Transpose(x, perm=_permutation(x.rank, [-2, -1, -3]))
     return n.Reshape(x, n.shape(*n.sizes(x)[:-3], -1, 1, 1))
 
 
-def _moved(rank: int, last: list[int]) -> list[int]:
-    """A permutation of the last three axes."""
+def _permutation(rank: int, last: list[int]) -> list[int]:
+    """A permutation that reorders the last three axes."""
     return [*range(rank - 3), *(rank + axis for axis in last)]
 
 
 @layer("permute")
 def permute(n: Network, p: Any, x: Tensor) -> Any:
-    """Axes of [sequence, channel, height, width]; the batch of a tensor of rank 5 stays where it is."""
+    """Permute [sequence, channel, height, width]; the batch axis of a rank-5 tensor stays in place."""
     x, order = n.tensor(x), [int(a) for a in p.axis]
     if x.rank == 5 and len(order) == 4:
         places = [0, 2, 3, 4]
@@ -55,7 +55,7 @@ def permute(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("transpose")
 def transpose(n: Network, p: Any, x: Tensor) -> Any:
-    """An image of rank 4 may be taken for one of rank 3, as networks that were changed to take images do."""
+    """Permute axes. A rank-4 image is accepted as rank 3, for networks converted to image inputs."""
     x, order = n.tensor(x), [int(axis) for axis in p.axes]
     if len(order) == x.rank - 1 and (x.shape or ())[0] == 1:
         order = [0, *(axis % len(order) + 1 for axis in order)]
@@ -69,7 +69,7 @@ def concat(n: Network, p: Any, *x: Any) -> Any:
 
 @layer("concatND")
 def concat_nd(n: Network, p: Any, *x: Any) -> Any:
-    """A network has no scalars: one that is expanded, to be joined with a list, has an axis too many here."""
+    """Join tensors. Networks have no scalars, so a scalar expanded for a join has one axis too many; drop it."""
     rank = min((len(each.shape) for each in x if each.shape is not None), default=0)
     expanded = [each.shape is not None and len(each.shape) > rank and set(each.shape) == {1} for each in x]
     one = np.ones(rank, np.int64)
@@ -90,7 +90,7 @@ def sequence_repeat(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("tile")
 def tile(n: Network, p: Any, x: Any, repetitions: Any = None) -> Any:
-    """Where there are fewer numbers than axes, the first axes are not repeated."""
+    """With fewer repetitions than axes, the leading axes are not repeated."""
     given = np.array(p.reps, np.int64) if repetitions is None else n.integers(repetitions)
     x = n.tensor(x)
     missing = x.rank - (given.static_size(0) if isinstance(given, Tensor) else len(given))
@@ -149,7 +149,7 @@ def reshape_like(n: Network, p: Any, x: Any, like: Any) -> Any:
 
 @layer("rankPreservingReshape")
 def rank_preserving_reshape(n: Network, p: Any, x: Any) -> Any:
-    """A 0 keeps the size of its axis, a -1 takes what is left."""
+    """0 keeps the size of its axis; -1 is inferred."""
     return n.Reshape(x, np.array(p.targetShape, np.int64))
 
 
@@ -171,7 +171,7 @@ def reverse_sequence(n: Network, p: Any, x: Any, lengths: Any) -> Any:
 
 @layer("padding")
 def padding(n: Network, p: Any, x: Tensor) -> Any:
-    """A border around the images: a constant, a reflection, or the nearest element."""
+    """Pad images with a constant, a reflection or the nearest element."""
     x, edges = n.tensor(x), p.paddingAmounts.borderAmounts
     (top, bottom), (left, right) = [(int(e.startEdgeSize), int(e.endEdgeSize)) for e in edges] or [(0, 0), (0, 0)]
     amounts = np.array([0] * (x.rank - 2) + [top, left] + [0] * (x.rank - 2) + [bottom, right], np.int64)
@@ -186,7 +186,7 @@ def padding(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("constantPad")
 def constant_pad(n: Network, p: Any, x: Any, amounts: Any = None) -> Any:
-    """Amounts before and behind each axis; or, in the other mode, the size that padding on one side is to give."""
+    """Pad each axis before and after by amounts or, with `padToGivenOutputSizeMode`, on one side up to a size."""
     x = n.tensor(x)
     given = np.array(p.padAmounts, np.int64) if amounts is None else n.integers(amounts)
     if not isinstance(given, Tensor):
@@ -196,7 +196,7 @@ def constant_pad(n: Network, p: Any, x: Any, amounts: Any = None) -> Any:
             pairs = np.where(pairs > 0, np.maximum(pairs - sizes[:, None], 0), 0)
         return n.Pad(x, pairs.T.reshape(-1), np.float32(p.value))
     if p.padToGivenOutputSizeMode:
-        raise UnsupportedOperationError("sizes to pad to that are computed at run time")
+        raise UnsupportedOperationError("padToGivenOutputSizeMode with sizes computed at run time is not supported")
     columns = n.Transpose(n.Reshape(given, [-1, 2]), perm=[1, 0])
     return n.Pad(x, n.Reshape(columns, [-1]), np.float32(p.value))
 

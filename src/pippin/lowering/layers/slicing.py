@@ -1,4 +1,4 @@
-"""Slicing: parts of a tensor, cut out or cut apart."""
+"""Slicing: lowers layers that slice, split, window or crop tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AXES = {"CHANNEL_AXIS": -3, "HEIGHT_AXIS": -2, "WIDTH_AXIS": -1}
 
 @layer("slice")
 def slice_(n: Network, p: Any, x: Tensor) -> Any:
-    """One of channel, height and width, from start to end; a negative end counts from behind."""
+    """Slice channel, height or width from start to end; a negative end counts from the end."""
     axis = _AXES[p.SliceAxis.Name(p.axis)]
     end = int(p.endIndex) or np.iinfo(np.int64).max
     return n.Slice(x, [int(p.startIndex)], [end], [axis], [int(p.stride) or 1])
@@ -38,7 +38,7 @@ def slice_dynamic(
     end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> Any:
-    """Like sliceStatic; what is not an input stands in the layer, for as many axes as the largest rank."""
+    """Like sliceStatic, with parameters as inputs. Those stored in the layer cover the largest possible rank."""
     x = n.tensor(x)
     last = np.array(p.endIds[: x.rank], np.int64) if end is None else n.integers(end)
     steps = np.array(p.strides[: x.rank]) if strides is None else np.asarray(n.integers(strides))
@@ -59,7 +59,7 @@ def _sliced(n: Network, x: Any, begin: Any, end: Any, strides: Any, p: Any, give
 
 @layer("sliceBySize")
 def slice_by_size(n: Network, p: Any, x: Any, begin: Any) -> Any:
-    """`size` elements of one axis, from a position that is computed."""
+    """Take `size` elements of one axis from a computed position."""
     first = n.Reshape(n.tensor(n.integers(begin)), [1])
     return n.Slice(x, first, n.Add(first, np.int64(p.size)), [int(p.axis)])
 
@@ -75,9 +75,9 @@ def split_nd(n: Network, p: Any, x: Any) -> Any:
     count = int(p.numSplits) or len(p.splitSizes)
     if p.splitSizes:
         sizes = np.array(p.splitSizes, np.int64)
-    else:  # the first parts are larger by one where they cannot be equal
-        whole, more = divmod(x.static_size(int(p.axis)), count)
-        sizes = np.array([whole + (i < more) for i in range(count)], np.int64)
+    else:  # if the parts cannot be equal, the first ones get one more element
+        size, remainder = divmod(x.static_size(int(p.axis)), count)
+        sizes = np.array([size + (i < remainder) for i in range(count)], np.int64)
     return n.mil("split", x=x, axis=int(p.axis), num_splits=count, split_sizes=sizes)
 
 
@@ -88,7 +88,7 @@ def sliding_windows(n: Network, p: Any, x: Any) -> Any:
 
 @layer("crop")
 def crop(n: Network, p: Any, x: Tensor, like: Any = None) -> Any:
-    """The border of an image cut off; or, with a second input, an image of its size at `offset`."""
+    """Crop the border of an image or, with a second input, a region of its size at `offset`."""
     if like is not None:
         top, left = (list(p.offset) or [0, 0])[:2]
         begin = np.array([int(top), int(left)], np.int64)

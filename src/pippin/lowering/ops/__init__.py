@@ -1,4 +1,4 @@
-"""Ops: one file for each family of MIL operations, by MIL's own family names; importing them fills the registry."""
+"""Ops: lowers MIL operations to ONNX nodes, one module per MIL family. Importing the package fills the registry."""
 
 from . import activation as activation
 from . import classify as classify

@@ -1,4 +1,4 @@
-"""Activation: functions applied to each element, and softmax."""
+"""Activation: lowers elementwise activation functions and softmax."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def softplus_parametric(g: Builder, x: Tensor, alpha: np.ndarray, beta: np.ndarr
 
 @lowers("thresholded_relu")
 def thresholded_relu(g: Builder, x: Tensor, alpha: float) -> Tensor:
-    # ONNX's ThresholdedRelu excludes the threshold itself, MIL's includes it.
+    # ONNX's ThresholdedRelu excludes the threshold, MIL's includes it.
     return g.Where(g.GreaterOrEqual(x, g.cast(alpha, x.dtype)), x, 0)
 
 
 def _per_channel(values: np.ndarray, rank: int) -> Any:
-    """A vector over axis 1 of a tensor of this rank."""
+    """A vector, reshaped to broadcast over axis 1 of a tensor of this rank."""
     return np.reshape(values, (-1, *[1] * (rank - 2)))

@@ -1,4 +1,4 @@
-"""Classify: the end of a classifier. Labels and dictionaries do not pass through an engine: the decoder makes them."""
+"""Classify: ends a classifier. Labels and dictionaries do not pass through an engine; the decoder produces them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ from ..op_registry import lowers
 def classify(g: Builder, probabilities: Tensor, classes: Any) -> Any:
     labels = tuple(v.item() if isinstance(v, np.generic | np.ndarray) else v for v in classes)
     names = tuple(output.name for output in g.op.outputs)
-    found = Classification(g.tensor(probabilities), labels, names)
-    g.classification = found
-    return (found,) * len(names)
+    classification = Classification(g.tensor(probabilities), labels, names)
+    g.classification = classification
+    return (classification,) * len(names)

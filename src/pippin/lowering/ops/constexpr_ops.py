@@ -1,8 +1,8 @@
-"""Constexpr: weights that are stored compressed. Source of the formats: coremltools' documentation of the operations.
+"""Constexpr: lowers compressed weights. Source of the formats: coremltools' documentation of the operations.
 
-Affine quantization (one scale for a tensor, a channel or a block) is handed to the engine as `DequantizeLinear` on the
-integers, so that it can keep them small. Look-up tables and sparse weights are unpacked here, into the element type in
-which the table is stored: a float16 table gives float16 weights.
+Affine quantization (one scale per tensor, channel or block) becomes `DequantizeLinear` on the integers, so the engine
+can keep them small. Lookup tables and sparse weights are unpacked here, to the stored element type: a float16 table
+yields float16 weights.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def constexpr_blockwise_shift_scale(g: Builder, data: Any, scale: Any, offset: A
 
 @lowers("constexpr_cast", since=16)
 def constexpr_cast(g: Builder, source_val: Any, output_dtype: str) -> Any:
-    # Stays in the smaller type it is stored in: the graph casts where it computes.
+    # Keeps the smaller stored type; the graph casts it where it is used.
     return source_val
 
 
@@ -50,7 +50,7 @@ def constexpr_lut_to_dense(
     dtype = _INDEX_DTYPES.get(lut.size)
     if dtype is None:
         raise ProgramError(
-            f"the look-up table has {lut.size} entries; {', '.join(map(str, _INDEX_DTYPES))} are possible"
+            f"the lookup table must have one of {', '.join(map(str, _INDEX_DTYPES))} entries, got {lut.size}"
         )
     sizes = [int(d) for d in np.atleast_1d(shape)]
     unpacked = unpack_elements(indices.tobytes(), dtype, int(np.prod(sizes)))
@@ -94,36 +94,39 @@ def constexpr_sparse_blockwise_shift_scale(
 
 
 def known(g: Builder, value: Any) -> np.ndarray:
-    """A compressed weight inside a compressed weight: a table whose entries are quantized themselves."""
+    """The value of a constant that may itself be compressed: the entries of a lookup table can be quantized."""
     if not isinstance(value, Tensor):
         return np.asarray(value)
     if value.name not in g.computed:
-        raise ProgramError(f"'{value.name}' is computed at run time; a constant is needed")
+        raise ProgramError(f"'{value.name}' must be a constant, but it is computed at run time")
     return g.computed[value.name]()
 
 
 def to_dense(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The values where the mask is set, in order, zeros elsewhere."""
+    """The values, in order, where the mask is set; zeros elsewhere."""
     if int(mask.sum()) != np.size(values):
-        raise ProgramError(f"the mask has {int(mask.sum())} elements set, but there are {np.size(values)} values")
+        raise ProgramError(f"the mask sets {int(mask.sum())} elements, but there are {np.size(values)} values")
     dense = np.zeros(mask.shape, values.dtype)
     dense[mask] = np.reshape(values, -1)
     return dense
 
 
 def from_table(indices: np.ndarray, lut: np.ndarray, vector_axis: int | None) -> np.ndarray:
-    """Each index replaced by its entry. `lut` is [*groups, entries, vector]: a table for each block of the indices,
-    and entries of one number, or of several that lie side by side along `vector_axis`."""
+    """Replace each index by its table entry.
+
+    `lut` is [*groups, entries, vector]: one table per block of indices. An entry is one number, or a vector laid out
+    along `vector_axis`.
+    """
     *groups, _, vector = lut.shape
     if len(groups) != indices.ndim:
-        raise ProgramError(f"the look-up table has rank {lut.ndim}, {indices.ndim + 2} is needed")
-    # Which table each element of the indices uses, as an open mesh over the axes.
+        raise ProgramError(f"the lookup table must have rank {indices.ndim + 2}, got {lut.ndim}")
+    # The table that each index uses, as an open mesh over the axes.
     mesh = [np.arange(size) // max(size // count, 1) for size, count in zip(indices.shape, groups, strict=True)]
     entries = lut[(*np.ix_(*mesh), np.asarray(indices, np.intp))]  # (*indices.shape, vector)
     if vector == 1:
         return entries[..., 0]
     if vector_axis is None:
-        raise ProgramError(f"the look-up table has vectors of {vector} numbers, but no vector_axis")
+        raise ProgramError(f"the lookup table has vectors of {vector} numbers, but vector_axis is missing")
     axis = int(vector_axis) % indices.ndim
     side_by_side = np.moveaxis(entries, -1, axis + 1)
     shape = [d * vector if i == axis else d for i, d in enumerate(indices.shape)]
@@ -131,7 +134,7 @@ def from_table(indices: np.ndarray, lut: np.ndarray, vector_axis: int | None) ->
 
 
 def declared(g: Builder, name: str) -> DataType | None:
-    """The element type that the program declares for an argument: sub-byte integers arrive as bytes."""
+    """The declared element type of an argument; sub-byte integers arrive as bytes."""
     argument = (g.op.inputs.get(name) or (g.op.attributes.get(name),))[0]
     kind = argument.type if argument is not None else None
     return kind.dtype if isinstance(kind, TensorType) else None

@@ -1,4 +1,4 @@
-"""Control flow: constants, choices and loops."""
+"""Control flow: lowers constants, selection, conditionals and loops."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
 
 
 def _flag(g: Builder, value: Any) -> Tensor:
-    """A condition as the scalar that ONNX takes."""
+    """A condition as the scalar ONNX expects."""
     return g.Reshape(value, []) if isinstance(value, Tensor) and value.shape != () else g.tensor(value)
 
 
 def _tensors(g: Builder, declared: tuple[Value, ...], values: tuple[Any, ...]) -> list[Tensor]:
-    """Values as tensors of the declared element types, which both ends of a branch or a loop share."""
+    """Values as tensors of the declared element types, so that branches and loop iterations agree."""
     tensors = []
     for value, given in zip(declared, values, strict=True):
         kind = value.type.element if isinstance(value.type, ListType) else value.type
@@ -87,14 +87,14 @@ def _tensors(g: Builder, declared: tuple[Value, ...], values: tuple[Any, ...]) -
 
 
 def _carried_shape(value: Value, initial: Tensor) -> Shape | None:
-    """A loop variable may change its size wherever the block's input does not fix it; a list may grow."""
+    """The shape of a loop variable: sizes may change unless the block's input fixes them; a list may grow."""
     if isinstance(value.type, ListType):
         return None if initial.shape is None else tuple([None] * len(initial.shape))
     return value.type.shape if isinstance(value.type, TensorType) else initial.shape
 
 
 def _written_states(g: Builder, blocks: Any) -> list[str]:
-    """The states that these blocks write: they leave a branch or a loop as results of their own."""
+    """The states that these blocks write; a branch or loop returns them as extra results."""
     names: list[str] = []
     for block in blocks:
         writes = (operation for operation in block.walk() if operation.kind == "write_state")
@@ -103,7 +103,7 @@ def _written_states(g: Builder, blocks: Any) -> list[str]:
 
 
 def _without_states(g: Builder, states: list[str], results: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The results of the operation; what follows them is what became of the states."""
+    """The operation's own results; the extra ones after them are the new values of the states."""
     plain = len(results) - len(states)
     g.states.update(zip(states, results[plain:], strict=True))
     g.written.update(states)

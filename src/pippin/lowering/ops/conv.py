@@ -1,4 +1,4 @@
-"""Conv: convolution and its transpose over 1 to 3 spatial axes."""
+"""Conv: lowers convolution and transposed convolution over 1 to 3 spatial axes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def conv_quantized(
     dilations: Any = None,
     groups: int = 1,
 ) -> Tensor:
-    """weight = quantized * scale + bias, for the whole or for each output channel; `lut`: scale is the table."""
+    """weight = quantized * scale + bias, per tensor or output channel. For `lut`, scale is the lookup table."""
     scale, shift = (np.asarray(v, np.float32) for v in (quant_scale, quant_bias))
     if quantization_type == "lut":
         dense = scale.reshape(-1)[np.asarray(weight, np.int64)]
@@ -79,7 +79,7 @@ def conv_transpose(
         cut = _cut(pad_type, pad, reach, strides)
     else:
         cut = _cut_to(sizes, np.asarray(output_shape)[-len(sizes) :], pad_type, pad, reach, strides)
-    # Where less is computed than is wanted, ONNX adds elements behind.
+    # A negative cut means the result is too small: output_padding adds elements at the end.
     return g.ConvTranspose(
         x,
         weight,
@@ -93,7 +93,7 @@ def conv_transpose(
 
 
 def _cut(pad_type: str, pad: Any, reach: list[int], strides: list[int]) -> Padding:
-    """What is cut off the full result; "same" leaves size * stride elements."""
+    """The elements cut off the full result; "same" leaves size * stride elements."""
     if pad_type == "custom":
         pairs = np.zeros((len(reach), 2), int) if pad is None else np.reshape(pad, (-1, 2)).astype(int)
         return Padding(pairs[:, 0].tolist(), pairs[:, 1].tolist())
@@ -106,9 +106,9 @@ def _cut(pad_type: str, pad: Any, reach: list[int], strides: list[int]) -> Paddi
 def _cut_to(
     sizes: tuple[int | None, ...], wanted: np.ndarray, pad_type: str, pad: Any, reach: list[int], strides: list[int]
 ) -> Padding:
-    """What is cut off so that the output has the wanted sizes."""
+    """The elements cut off so that the output has the requested sizes."""
     if None in sizes:
-        raise UnsupportedOperationError("output_shape needs an input whose sizes are known")
+        raise UnsupportedOperationError("output_shape requires input sizes that are known before the prediction")
     full = [((n or 0) - 1) * s + r for n, s, r in zip(sizes, strides, reach, strict=True)]
     totals = [f - int(w) for f, w in zip(full, wanted, strict=True)]
     if pad_type.startswith("same"):

@@ -1,4 +1,4 @@
-"""Dequantize: integers with scales as ONNX's DequantizeLinear, for a tensor, a channel or a block."""
+"""Dequantize: lowers scaled integers to ONNX DequantizeLinear, per tensor, channel or block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..lower_blocks import Builder
 
 
 def per_axis(g: Builder, data: np.ndarray, scale: Any, zero_point: Any, axis: int) -> Any:
-    """scale * (data - zero_point), with one scale, or one for each index of `axis`."""
+    """scale * (data - zero_point), with one scale, or one per index of `axis`."""
     scale, zero = np.asarray(scale), np.asarray(zero_point)
     if scale.size == 1 and zero.size == 1:
         scale, zero = scale.reshape(()), zero.reshape(())
@@ -26,10 +26,12 @@ def per_axis(g: Builder, data: np.ndarray, scale: Any, zero_point: Any, axis: in
 
 
 def blockwise(g: Builder, data: np.ndarray, scale: np.ndarray, offset: Any, dtype: DataType | None) -> Any:
-    """scale * (data - offset), each scale for a block of `data.shape / scale.shape` elements. `dtype` is the declared
-    type of the data, which holds a 4-bit integer in each byte."""
+    """scale * (data - offset), with one scale per block of `data.shape / scale.shape` elements.
+
+    `dtype` is the declared type of the data; 4-bit integers are stored one per byte.
+    """
     if data.ndim != scale.ndim or any(d % s for d, s in zip(data.shape, scale.shape, strict=True)):
-        raise ProgramError(f"scales of shape {scale.shape} do not divide data of shape {data.shape} into blocks")
+        raise ProgramError(f"scales of shape {scale.shape} cannot divide data of shape {data.shape} into blocks")
     stored = _stored_as(data, dtype)
     zero: Any = np.zeros(scale.shape, np.int8) if offset is None else np.asarray(offset)
     if stored is None or not _fits(zero, data.dtype):
@@ -42,13 +44,13 @@ def blockwise(g: Builder, data: np.ndarray, scale: np.ndarray, offset: Any, dtyp
         return g.DequantizeLinear(
             data, _scale(g, scale.reshape(-1)), None if zero is None else zero.reshape(-1), axis=varying[0]
         )
-    # ONNX has blocks along one axis: along the others each element has a scale of its own.
+    # ONNX supports blocks along one axis; along the others, repeat the scale for each element.
     axis = max(range(data.ndim), key=lambda i: data.shape[i] // scale.shape[i] if scale.shape[i] > 1 else 0)
     shape = tuple(scale.shape[i] if i == axis else d for i, d in enumerate(data.shape))
     return g.DequantizeLinear(
         data,
         _scale(g, expanded(scale, shape)),
-        # OpenVINO needs zero points where there are blocks.
+        # OpenVINO requires zero points for blocks.
         np.zeros(shape, stored) if zero is None else expanded(zero, shape),
         axis=axis,
         block_size=data.shape[axis] // scale.shape[axis],
@@ -56,13 +58,13 @@ def blockwise(g: Builder, data: np.ndarray, scale: np.ndarray, offset: Any, dtyp
 
 
 def unpacked(data: np.ndarray, scale: np.ndarray, offset: Any) -> np.ndarray:
-    """What `blockwise` stands for, computed now."""
+    """The result of `blockwise`, computed now."""
     zero: Any = np.zeros(scale.shape, np.int8) if offset is None else np.asarray(offset)
     return _computed(data, expanded(scale, data.shape), expanded(zero, data.shape))
 
 
 def expanded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """One value for each block repeated to one for each element."""
+    """Repeat one value per block to one value per element."""
     for axis, (count, size) in enumerate(zip(values.shape, shape, strict=True)):
         if count != size:
             values = np.repeat(values, size // count, axis=axis)
@@ -70,12 +72,12 @@ def expanded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _scale(g: Builder, scale: np.ndarray) -> np.ndarray:
-    """The type of the scales is the type of the result."""
+    """The scales in the type of the result."""
     return scale.astype(g.float16 if scale.dtype == np.float16 else scale.dtype)
 
 
 def _fits(zero: np.ndarray, dtype: np.dtype[Any]) -> bool:
-    """Whether zero points of any type are integers of the data's type."""
+    """Whether the data's integer type can hold the zero points exactly."""
     if dtype.kind not in "iu":
         return False
     limits = np.iinfo(dtype)
@@ -84,7 +86,7 @@ def _fits(zero: np.ndarray, dtype: np.dtype[Any]) -> bool:
 
 
 def _stored_as(data: np.ndarray, dtype: DataType | None) -> np.dtype[Any] | None:
-    """The type in which ONNX keeps the integers; None for data that are no integers."""
+    """The type in which ONNX stores the integers; None if the data are not integers."""
     if dtype in (DataType.INT4, DataType.UINT4):
         import ml_dtypes
 

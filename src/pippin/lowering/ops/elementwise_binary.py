@@ -1,4 +1,4 @@
-"""Elementwise binary: functions of two tensors, broadcast against each other."""
+"""Elementwise binary: lowers functions of two tensors, with broadcasting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def not_equal(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 @lowers("pow")
 def pow(g: Builder, x: Tensor, y: Tensor) -> Tensor:
-    # Engines have a fast kernel for a square, and none for a general power.
+    # Engines have a fast kernel for a square but not for a general power.
     if not isinstance(y, Tensor) and np.ndim(y) == 0 and y == 2 and isinstance(x, Tensor):
         return g.Mul(x, x)
     return g.Pow(x, y)
@@ -49,7 +49,7 @@ def pow(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 @lowers("real_div")
 def real_div(g: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """True division; of integers, the declared integer type then cuts the fraction off."""
+    """True division. For integers, the cast to the declared integer type then truncates the result."""
     if x.dtype.kind in "iu":
         return g.Div(g.cast(x, np.float32), g.cast(y, np.float32))
     return g.Div(x, y)
@@ -59,7 +59,7 @@ def real_div(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 def floor_div(g: Builder, x: Tensor, y: Tensor) -> Tensor:
     if x.dtype.kind == "f":
         return g.Floor(g.Div(x, y))
-    # ONNX divides integers towards zero; what Mod leaves has the sign of the divisor, so that this is exact.
+    # ONNX integer division truncates; subtracting mod, which has the divisor's sign, makes it exact.
     return g.Div(g.Sub(x, mod(g, x, y)), y)
 
 
@@ -67,7 +67,7 @@ def floor_div(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 def mod(g: Builder, x: Tensor, y: Tensor) -> Any:
     if x.dtype.kind == "f":
         return g.Sub(x, g.Mul(g.Floor(g.Div(x, y)), y))
-    # Both engines agree on the truncated remainder; move it to the divisor's sign.
+    # Both engines agree on the truncated remainder; adjust it to the divisor's sign.
     rest = g.Mod(x, y, fmod=1)
     wrong_sign = g.And(g.Not(g.Equal(rest, 0)), g.Xor(g.Less(rest, 0), g.Less(y, 0)))
     return g.Where(wrong_sign, g.Add(rest, y), rest)

@@ -1,4 +1,4 @@
-"""Elementwise unary: functions of one tensor, element by element."""
+"""Elementwise unary: lowers functions applied to each element of a tensor."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _UNARY = {
     "tanh": "Tanh",
 }
 
-# Integers that these operators of ONNX do not take, or that ONNX Runtime has no kernel for.
+# ONNX or ONNX Runtime does not support integers here; they pass through unchanged.
 _FLOAT_ONLY = {"Ceil", "Floor", "Round"}
 
 
@@ -90,7 +90,7 @@ def threshold(g: Builder, x: Tensor, alpha: float) -> Tensor:
 
 
 def _shifted(g: Builder, x: Tensor, epsilon: float) -> Tensor:
-    """x + epsilon, where epsilon is not so small that it is zero for the processor (a denormal number)."""
+    """x + epsilon; x if epsilon is denormal, which the processor treats as zero."""
     if abs(float(epsilon)) < np.finfo(np.float32).tiny:
         return x
     return g.Add(x, g.cast(epsilon, x.dtype))

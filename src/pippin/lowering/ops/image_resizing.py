@@ -1,13 +1,13 @@
-"""Image resizing: the last two axes of a tensor, sampled on another grid.
+"""Image resizing: lowers resampling of the last two axes of a tensor.
 
-MIL's sampling modes as grids over an axis of `n` elements sampled at `m` points (source: coremltools' documentation of
-`resize_bilinear`), and ONNX's coordinate transformation that is the same grid:
+MIL's sampling modes, as grids of `m` points over an axis of `n` elements (source: coremltools' documentation of
+`resize_bilinear`), and the equivalent ONNX coordinate transformation:
 
     STRICT_ALIGN_CORNERS  i * (n - 1) / (m - 1)                    align_corners
-    ALIGN_CORNERS         the same; (n - 1) / 2 where m is 1       align_corners; half_pixel where m is 1
+    ALIGN_CORNERS         the same; (n - 1) / 2 if m is 1          align_corners; half_pixel if m is 1
     DEFAULT               i * n / m                                asymmetric
     UNALIGN_CORNERS       (i + 0.5) * n / m - 0.5                  half_pixel
-    OFFSET_CORNERS        (i + 0.5) * max(1, n - 1) / m            none: gathered and blended
+    OFFSET_CORNERS        (i + 0.5) * max(1, n - 1) / m            none: uses gather and blend
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def resize(
 ) -> Tensor:
     count = int(resized_dims)
     if count > 2:
-        raise UnsupportedOperationError(f"{count} axes are to be resized; at most the last 2 can be")
+        raise UnsupportedOperationError(f"resized_dims must be at most 2, got {count}")
     sizes: list[Any] = []
     for i in range(2 - count, 2):
         position = i - 2
@@ -109,7 +109,7 @@ def _scaled(g: Builder, x: Tensor, *factors: float) -> list[Any]:
     for axis, factor in zip((-2, -1), factors, strict=True):
         size = _size(g, x, axis)
         if not isinstance(size, Tensor):
-            # The factor is often a rounded quotient of sizes: do not fall below the size that was meant.
+            # The factor is often a rounded quotient of sizes; 1e-4 keeps floor from missing the intended size.
             sizes.append(int(np.floor(size * float(factor) + 1e-4)))
         elif float(factor).is_integer():
             sizes.append(g.Mul(size, int(factor)))
@@ -120,7 +120,7 @@ def _scaled(g: Builder, x: Tensor, *factors: float) -> list[Any]:
 
 
 def _resized(g: Builder, x: Tensor, sizes: Sequence[Any], **how: Any) -> Tensor:
-    """ONNX Resize of the last two axes: as images, since the engines resize tensors of rank 4."""
+    """ONNX Resize of the last two axes, as images: the engines resize rank-4 tensors."""
     leading = g.Slice(g.shape_of(x), [0], [-2])
     image = x
     if x.rank != 4:
@@ -147,7 +147,7 @@ def _bilinear(g: Builder, x: Tensor, sizes: Sequence[Any], mode: str) -> Tensor:
         return _blended(g, _blended(g, x, -2, sizes[0]), -1, sizes[1])
     transformation = _TRANSFORMATIONS.get(mode)
     if transformation is None:
-        raise UnsupportedOperationError(f"sampling_mode '{mode}' is not known")
+        raise UnsupportedOperationError(f"unknown sampling_mode '{mode}'")
     single = [not isinstance(size, Tensor) and size == 1 for size in sizes]
     if mode != "ALIGN_CORNERS" or not any(single):
         return _resized(g, x, sizes, mode="linear", coordinate_transformation_mode=transformation)
@@ -160,21 +160,23 @@ def _single(is_single: bool) -> str:
 
 
 def _nearest(g: Builder, x: Tensor, sizes: Sequence[Any], mode: str, default_rounding: str = "floor") -> Tensor:
-    """The element at each grid point. `resize` of iOS 17 takes the nearer one in DEFAULT too; older operations take
-    the one before it (source: the expected values of coremltools' tests)."""
+    """The element nearest to each grid point. In DEFAULT mode, `resize` (iOS 17) also takes the nearest one, but older
+    operations take the one before it (source: the expected values of coremltools' tests)."""
     x = g.tensor(x)
     if mode == "OFFSET_CORNERS":
-        raise UnsupportedOperationError("sampling_mode 'OFFSET_CORNERS' is only known for linear interpolation")
+        raise UnsupportedOperationError("sampling_mode 'OFFSET_CORNERS' supports linear interpolation only")
     transformation = _TRANSFORMATIONS[mode]
     rounding = default_rounding if transformation == "asymmetric" else "round_prefer_ceil"
     return _resized(g, x, sizes, mode="nearest", coordinate_transformation_mode=transformation, nearest_mode=rounding)
 
 
 def _blended(g: Builder, x: Tensor, axis: int, size: Any) -> Tensor:
-    """One axis sampled at the points of OFFSET_CORNERS: the two neighbours of each, by their distance."""
+    """One axis sampled at the OFFSET_CORNERS points, by linear interpolation between the two neighbors."""
     known = (x.shape or ())[axis]
     if known is None or isinstance(size, Tensor):
-        raise UnsupportedOperationError("sampling_mode 'OFFSET_CORNERS' needs sizes that are known")
+        raise UnsupportedOperationError(
+            "sampling_mode 'OFFSET_CORNERS' requires sizes that are known before the prediction"
+        )
     points = np.clip((np.arange(size) + 0.5) * max(1, known - 1) / size, 0, known - 1)
     lower = np.floor(points).astype(np.int64)
     upper = np.minimum(lower + 1, known - 1)

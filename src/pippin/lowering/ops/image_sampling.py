@@ -1,8 +1,8 @@
-"""Image sampling: an image read at computed positions (resample, affine, crop_resize), all by ONNX's GridSample.
+"""Image sampling: lowers reads of an image at computed positions (resample, affine, crop_resize) to ONNX GridSample.
 
-GridSample takes positions from -1 to 1. With `align_corners` these are the centres of the outer pixels and a
-reflection turns there; without, they are the outer edges. So the padding mode decides which of the two is used, and
-positions are first brought to pixels: 0 is the centre of the first one.
+GridSample takes positions from -1 to 1. With `align_corners` these are the centers of the outer pixels, and reflection
+turns there; without, they are the outer edges. The padding mode therefore decides which is used, and positions are
+first converted to pixels: 0 is the center of the first one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
 
-# MIL's padding mode: GridSample's, and its align_corners.
+# MIL's padding mode: GridSample's padding mode and align_corners.
 _PADDING = {
     "constant": ("zeros", 0),
     "border": ("border", 0),
     "reflection": ("reflection", 1),
     "symmetric": ("reflection", 0),
 }
-# What is left to do once positions are reflected.
+# Padding mode to use after positions are reflected.
 _NEAREST_PADDING = {"constant": "constant", "border": "border", "reflection": "border", "symmetric": "border"}
 _SAMPLING = {"bilinear": "linear", "nearest": "nearest"}
 
@@ -68,8 +68,8 @@ def affine(
 ) -> Tensor:
     if coordinates_mode != "normalized_minus_one_to_one" or not align_corners:
         raise UnsupportedOperationError(
-            f"coordinates_mode '{coordinates_mode}' with align_corners={bool(align_corners)}; only"
-            " 'normalized_minus_one_to_one' with align_corners is defined"
+            f"affine requires coordinates_mode 'normalized_minus_one_to_one' with align_corners=True,"
+            f" got '{coordinates_mode}' with align_corners={bool(align_corners)}"
         )
     x, height, width = g.tensor(x), int(output_height), int(output_width)
     columns, rows = np.meshgrid(_ends(width), _ends(height))
@@ -97,8 +97,11 @@ def crop_resize(
     sampling_mode: str = "DEFAULT",
     pad_value: float = 0.0,
 ) -> Tensor:
-    """Boxes cut out of images and brought to one size. iOS 15 and 16 take `roi` (N, 1, 4 or 5, 1, 1), where the
-    fifth number is the index of the image; iOS 17 takes `boxes` (N, 4) and `box_indices` (N)."""
+    """Crop boxes out of images and resize them to one size.
+
+    iOS 15 and 16 take `roi` (N, 1, 4 or 5, 1, 1); of 5 numbers, the first is the image index. iOS 17 takes `boxes`
+    (N, 4) and `box_indices` (N).
+    """
     x, target = g.tensor(x), (int(target_height), int(target_width))
     all_images = False
     if roi is not None:
@@ -108,7 +111,7 @@ def crop_resize(
         box_indices = None if all_images else g.Reshape(g.Slice(numbers, [0], [1], [1]), [-1])
     boxes = g.cast(g.tensor(boxes), x.dtype)
     count = g.Slice(g.shape_of(boxes), [0], [1])
-    if all_images:  # the images of the batch side by side, as channels
+    if all_images:  # stack the images of the batch as channels
         batch_size = g.shape_of(x)
         images = g.Reshape(x, g.Concat([1, -1], g.Slice(batch_size, [2], [4]), axis=0))
         images = g.Expand(images, g.Concat(count, [1, 1, 1], axis=0))
@@ -154,8 +157,8 @@ def _box_points(
         factor = g.Mul(g.Sub(rows_columns, 1.0), float(scale))
     first, second = g.Mul(first, factor), g.Mul(second, factor)
     if sampling_mode == "UNALIGN_CORNERS":
-        # A box turned inside out stands for the whole image (source: the expected values of coremltools' tests);
-        # in the other modes it turns what is cut out.
+        # An inverted box selects the whole image (source: the expected values of coremltools' tests); in the other
+        # modes it flips the crop.
         whole = g.Sub(g.Gather(_size(g, x), [1, 0]), 1.0)
         inverted = g.Less(second, first)
         first, second = g.Where(inverted, g.cast(0, x.dtype), first), g.Where(inverted, whole, second)
@@ -167,7 +170,7 @@ def _box_points(
 
 
 def _points(g: Builder, start: Tensor, end: Tensor, count: int, mode: str) -> Tensor:
-    """`count` points between start and end (N, 1), by the grids of `image_resizing`, where n = end - start + 1."""
+    """`count` points between start and end (N, 1), on the grids of `image_resizing`, with n = end - start + 1."""
     i = np.arange(count)[None].astype(start.dtype)
     extent = g.Sub(end, start)
     if mode in ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS"):
@@ -180,17 +183,17 @@ def _points(g: Builder, start: Tensor, end: Tensor, count: int, mode: str) -> Te
     elif mode == "UNALIGN_CORNERS":
         offset = g.Sub(g.Mul(g.Add(extent, 1.0), (i + np.asarray(0.5, i.dtype)) / count), 0.5)
     else:
-        raise UnsupportedOperationError(f"sampling_mode '{mode}' is not known")
+        raise UnsupportedOperationError(f"unknown sampling_mode '{mode}'")
     return g.Add(start, g.Max(g.Min(offset, extent), 0.0))
 
 
 def _sampled(g: Builder, x: Tensor, pixels: Tensor, sampling: str, padding: str, value: float) -> Tensor:
-    """x (n, c, h, w) read at pixels (n, h', w', 2), which are (column, row)."""
+    """Read x (n, c, h, w) at pixels (n, h', w', 2), given as (column, row)."""
     if sampling not in _SAMPLING or padding not in _PADDING:
-        raise UnsupportedOperationError(f"sampling_mode '{sampling}' with padding_mode '{padding}' is not known")
+        raise UnsupportedOperationError(f"unknown sampling_mode '{sampling}' or padding_mode '{padding}'")
     size = _size(g, x)
     if sampling == "nearest":
-        # Rounded here: the engines break ties differently, and at a reflection both ways.
+        # Round here: the engines break ties differently, and in both directions at a reflection.
         pixels, padding = g.Round(_reflected(g, pixels, size, padding)), _NEAREST_PADDING[padding]
     mode, align = _PADDING[padding]
     if align:
@@ -199,14 +202,14 @@ def _sampled(g: Builder, x: Tensor, pixels: Tensor, sampling: str, padding: str,
     else:
         grid = g.Sub(g.Div(g.Add(g.Mul(pixels, 2.0), 1.0), size), 1.0)
     shift = g.cast(value, x.dtype)
-    shifted = padding == "constant" and float(value) != 0  # GridSample pads with zeros only
+    shifted = padding == "constant" and float(value) != 0  # GridSample pads only with zeros
     image = g.Sub(x, shift) if shifted else x
     found = g.GridSample(image, grid, mode=_SAMPLING[sampling], padding_mode=mode, align_corners=align)
     return g.Add(found, shift) if shifted else found
 
 
 def _reflected(g: Builder, pixels: Tensor, size: Any, padding: str) -> Tensor:
-    """Pixels outside of the image, mirrored into it: at the outer pixels, or at their outer edges."""
+    """Mirror pixels outside the image into it, at the outer pixels or at their outer edges."""
     if padding not in ("reflection", "symmetric"):
         return pixels
     edge = 0.5 if padding == "symmetric" else 0.0
@@ -226,5 +229,5 @@ def _size(g: Builder, x: Tensor) -> Any:
 
 
 def _ends(count: int) -> np.ndarray:
-    """Evenly from -1 to 1."""
+    """`count` evenly spaced points from -1 to 1."""
     return np.linspace(-1, 1, count) if count > 1 else np.zeros(1)

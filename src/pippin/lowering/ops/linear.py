@@ -1,4 +1,4 @@
-"""Linear: matrix products."""
+"""Linear: lowers matrix products."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def einsum(g: Builder, values: Variadic, equation: str) -> Tensor:
 
 
 def _transposed(g: Builder, x: Any, transpose: bool) -> Any:
-    """x with its last two axes exchanged."""
+    """x with its last two axes swapped."""
     rank = x.rank if isinstance(x, Tensor) else np.ndim(x)
     if not transpose or rank < 2:
         return x
     if not isinstance(x, Tensor):
-        return np.swapaxes(x, -1, -2)  # OpenVINO mixes up products with one constant, transposed and not
+        return np.swapaxes(x, -1, -2)  # OpenVINO confuses products that share a constant, one transposed and one not
     return g.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])

@@ -1,7 +1,7 @@
-"""Lists: a MIL list of tensors is one tensor [length, *element], which grows when it is written behind its end.
+"""Lists: lowers a MIL list of tensors to one tensor [length, *element], which grows when written past its end.
 
-Both engines run that, and it passes through a loop as a variable like any other. Where the program does not know a
-size of the elements (make_list with a symbol), it is 0 until the first write.
+Both engines run this, and it passes through a loop like any other variable. An element size that the program does not
+know (make_list with a symbol) is 0 until the first write.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes that overlap, the one with the highest score."""
+"""Non-maximum suppression: keeps the highest-scoring of overlapping boxes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def non_maximum_suppression(
     score_threshold: float | None = None,
     per_class_suppression: bool = False,
 ) -> Any:
-    """iOS 15: boxes (n, B, 4) and scores (n, B, K); the fourth result counts the boxes that were kept.
+    """iOS 15: boxes (n, B, 4) and scores (n, B, K); the fourth result is the number of kept boxes.
     iOS 17: boxes (n, 4, B) and scores (n, K, B), no score threshold, three results.
 
-    A box is (centre x, centre y, width, height); its class is that of its highest score. Kept boxes come in order of
-    score; where fewer than `max_boxes` are left, zeros follow, with the index -1. At least one box is kept.
+    A box is (center x, center y, width, height); its class is the one with its highest score. Kept boxes are sorted by
+    score and padded to `max_boxes` with zeros and the index -1. At least one box is kept.
     """
     last = g.opset >= 17 and score_threshold is None
     boxes, scores = g.tensor(boxes), g.tensor(scores)
@@ -35,7 +35,7 @@ def non_maximum_suppression(
     threshold = lowest if score_threshold is None else g.cast(score_threshold, scores.dtype)
     best = g.ReduceMax(scores, [2], keepdims=0)  # (n, B)
     kept = _kept(g, boxes, scores, best, iou_threshold, threshold, int(max_boxes), bool(per_class_suppression))
-    # Whatever was kept goes first, in the order of the scores; the rest sinks below every score.
+    # Kept boxes come first, in order of score; the rest ranks below every score.
     ranked = g.Pad(g.Where(kept, best, lowest), [0, 0, 0, int(max_boxes)], lowest)
     values, indices = g.TopK(ranked, [int(max_boxes)], axis=1)
     valid = g.Greater(values, lowest)
@@ -57,11 +57,11 @@ def _kept(
     max_boxes: int,
     per_class: bool,
 ) -> Tensor:
-    """Which of the boxes (n, B) survive."""
+    """Mask (n, B) of the kept boxes."""
     lowest = np.asarray(np.finfo(np.float32).min, scores.dtype)
     ranked = g.Unsqueeze(best, [1])
     if per_class:
-        # A box competes within the class of its highest score only.
+        # A box competes only within the class of its highest score.
         classes = g.Range(0, g.Squeeze(g.Gather(g.shape_of(scores), [2]), [0]), 1)
         own = g.Equal(g.ArgMax(scores, axis=2, keepdims=1), g.Reshape(classes, [1, 1, -1]))
         ranked = g.Transpose(g.Where(own, scores, lowest), perm=[0, 2, 1])
@@ -84,7 +84,7 @@ def _kept(
 
 
 def _rows(g: Builder, data: Tensor, indices: Tensor, valid: Tensor, count: int) -> Tensor:
-    """The rows (n, count, D) of data (n, B, D) at these indices, zeros where they are not valid."""
+    """The rows (n, count, D) of data (n, B, D) at these indices; zeros where `valid` is false."""
     padded = g.Pad(data, [0, 0, 0, 0, count, 0], g.cast(0, data.dtype))
     width = g.Gather(g.shape_of(data), [2])
     shape = g.Concat(g.shape_of(indices), width, axis=0)

@@ -1,4 +1,4 @@
-"""Normalization: over a batch, an instance, a layer, neighbouring channels."""
+"""Normalization: lowers normalization over a batch, an instance, a layer or neighboring channels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def instance_norm(
     epsilon: float = 1e-5,
 ) -> Tensor:
     channels = (x.shape or ())[1]
-    if channels is None and gamma is None and beta is None:  # the scale would need the number of channels
+    if channels is None and gamma is None and beta is None:  # a default scale would need the channel count
         return _standardized(g, x, range(2, x.rank), epsilon)
     given = beta if gamma is None else gamma
     size = (channels or 0,) if given is None else np.shape(given)
@@ -62,7 +62,7 @@ def layer_norm(
     normalized = sorted(int(a) % rank for a in (range(rank) if axes is None else np.atleast_1d(axes)))
     sizes = [(x.shape or ())[a] for a in normalized]
     if normalized == list(range(rank - len(normalized), rank)) and None not in sizes:
-        # ONNX Runtime 1.32 crashes where the shift is left out.
+        # ONNX Runtime 1.32 crashes if the shift is omitted.
         gamma, beta = _scale_and_shift(g, x, tuple(d or 0 for d in sizes), gamma, beta)
         scale, shift = g.tensor(gamma, x.dtype), g.tensor(beta, x.dtype)
         return g.LayerNormalization(x, scale, shift, axis=normalized[0] - rank, epsilon=epsilon)
@@ -81,7 +81,7 @@ def local_response_norm(
     numbers = {"size": size, "alpha": alpha, "beta": beta, "bias": k}
     if x.rank == 4:
         return g.LRN(x, **numbers)
-    # The engines take images only: the axes behind the channels become one.
+    # The engines support images only: merge the axes after the channels into one.
     leading = g.Slice(g.shape_of(x), [0], [2])
     image = g.Reshape(x, g.Concat(leading, [-1, 1], axis=0))
     return g.Reshape(g.LRN(image, **numbers), g.shape_of(x))
@@ -105,6 +105,6 @@ def _scale_and_shift(
 
 
 def _aligned(values: np.ndarray, axes: Sequence[int], rank: int) -> np.ndarray:
-    """Values over some axes of a tensor, shaped to be broadcast against it."""
+    """Values over some axes of a tensor, reshaped to broadcast against it."""
     sizes = iter(np.shape(values))
     return np.reshape(values, [next(sizes) if i in axes else 1 for i in range(rank)])

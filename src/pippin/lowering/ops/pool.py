@@ -1,4 +1,4 @@
-"""Pool: the mean, the largest, or the Euclidean norm of the elements in a sliding window."""
+"""Pool: lowers pooling: the mean, maximum or Euclidean norm over a sliding window."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def avg_pool(
 ) -> Tensor:
     kernel, steps, pads, extra, ceil = _window(x, kernel_sizes, strides, pad_type, pad, ceil_mode)
     if any(extra) and not exclude_padding_from_average:
-        # The padding counts, but not what ceil_mode adds behind it.
+        # The padding counts, but not what ceil_mode adds after it.
         x, pads = _padded(g, x, pads), Padding([0] * len(kernel), [0] * len(kernel))
         exclude_padding_from_average = True
     return g.AveragePool(
@@ -75,7 +75,7 @@ def l2_pool(
 def _window(
     x: Tensor, kernel_sizes: Any, strides: Any, pad_type: str, pad: Any, ceil_mode: bool
 ) -> tuple[list[int], list[int], Padding, list[int], int | None]:
-    """Kernel, strides, padding, what ceil_mode adds behind it, and ONNX's own `ceil_mode` for unknown sizes."""
+    """Kernel, strides, padding, what ceil_mode adds after it, and ONNX's own `ceil_mode` for unknown sizes."""
     sizes = spatial(x)
     kernel, steps = per_axis(kernel_sizes, len(sizes)), per_axis(strides, len(sizes))
     pads = padding(x, pad_type, pad, kernel, steps, [1] * len(sizes))
@@ -87,7 +87,7 @@ def _window(
     extra = []
     for size, k, step, before, behind in zip(sizes, kernel, steps, pads.before, pads.behind, strict=True):
         count = -(-((size or 0) + before + behind - k) // step) + 1
-        if (count - 1) * step >= (size or 0) + before:  # a window must begin before the padding behind
+        if (count - 1) * step >= (size or 0) + before:  # a window must start before the trailing padding
             count -= 1
         extra.append(max((count - 1) * step + k - ((size or 0) + before + behind), 0))
     return kernel, steps, pads, extra, None

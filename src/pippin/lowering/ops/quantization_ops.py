@@ -1,4 +1,4 @@
-"""Quantization: between numbers and their 8-bit codes, at run time.
+"""Quantization: lowers run-time conversion between numbers and 8-bit codes.
 
 code = clip(round(x / scale) + zero_point)        x = scale * (code - zero_point)
 """
@@ -32,5 +32,5 @@ def dequantize(g: Builder, input: Tensor, scale: Any, zero_point: Any = None, ax
 
 
 def _axis(axis: int | None, scale: Any) -> int | None:
-    """The axis of a vector of scales; a single scale has none."""
+    """The axis of a vector of scales; None for a single scale."""
     return None if axis is None or np.ndim(scale) == 0 else int(axis)

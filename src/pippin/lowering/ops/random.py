@@ -1,4 +1,4 @@
-"""Random: numbers drawn from a distribution. A seed of -1 gives other numbers in each prediction."""
+"""Random: lowers draws from distributions. A seed of -1 gives different numbers in each prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def random_uniform(g: Builder, shape: Any, low: float = 0.0, high: float = 1.0, 
 
 @lowers("random_normal")
 def random_normal(g: Builder, shape: Any, mean: float = 0.0, stddev: float = 1.0, seed: int = -1) -> Tensor:
-    """Two uniform numbers make a normal one (Box and Muller, 1958); OpenVINO's own RandomNormal is off its mean."""
+    """Box-Muller transform (1958) of two uniform numbers; OpenVINO's own RandomNormal has a wrong mean."""
     first, second = g.Split(_drawn(g, g.Concat([2], shape, axis=0), seed), [1, 1], axis=0, outputs=2)
     radius = g.Sqrt(g.Mul(g.Log(g.Sub(1.0, first)), -2.0))
     normal = g.Squeeze(g.Mul(radius, g.Cos(g.Mul(second, 2 * math.pi))), [0])
@@ -33,7 +33,7 @@ def random_bernoulli(g: Builder, shape: Any, prob: float = 0.5, seed: int = -1) 
 
 @lowers("random_categorical")
 def random_categorical(g: Builder, x: Tensor, mode: str = "logits", size: int = 1, seed: int = -1) -> Tensor:
-    """The largest of logits + Gumbel noise is a draw from their categorical distribution (the Gumbel-max trick)."""
+    """Gumbel-max trick: the argmax of logits + Gumbel noise is a draw from their categorical distribution."""
     logits = x if mode == "logits" else g.Log(x)
     leading, classes = g.Slice(g.shape_of(x), [0], [-1]), g.Slice(g.shape_of(x), [-1], [x.rank])
     shape = g.Concat(leading, [int(size)], classes, axis=0)

@@ -1,8 +1,8 @@
-"""Recurrent: lstm, gru and rnn.
+"""Recurrent: lowers lstm, gru and rnn.
 
-MIL's gates are [input, forget, output, cell] (lstm) and [reset, output, update] (gru); ONNX's are [input, output,
-forget, cell] and [update, reset, hidden]. A "reverse" layer of MIL gives its outputs in the order in which it computed
-them: it is a forward layer over the flipped sequence. A bidirectional one gives both halves in the order of the input.
+MIL's gate order is [input, forget, output, cell] (lstm) and [reset, output, update] (gru); ONNX's is [input, output,
+forget, cell] and [update, reset, hidden]. A "reverse" MIL layer returns its outputs in computation order: it is a
+forward layer over the flipped sequence. A bidirectional layer returns both halves in input order.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _LSTM_GATES = [0, 2, 1, 3]
 _PEEPHOLES = [0, 2, 1]
 _GRU_GATES = [2, 0, 1]
 
-# ONNX name, alpha, beta. The numbers are coremltools' for the activations without parameters.
+# ONNX name, alpha, beta. The numbers are coremltools' values for activations without parameters.
 _ACTIVATIONS = {
     "hard_sigmoid": ("HardSigmoid", 0.2, 0.5),
     "linear": ("Affine", 1.0, 0.0),
     "relu": ("Relu", 0.0, 0.0),
-    "scaled_tanh": ("Tanh", 0.0, 0.0),  # its standard factors are 1
+    "scaled_tanh": ("Tanh", 0.0, 0.0),  # its default factors are 1
     "sigmoid": ("Sigmoid", 0.0, 0.0),
     "sigmoid_hard": ("HardSigmoid", 0.2, 0.5),
     "tanh": ("Tanh", 0.0, 0.0),
@@ -96,8 +96,8 @@ def gru(
     reset_after: bool = False,
     input_bias: Any = None,
 ) -> tuple[Tensor, Tensor]:
-    """The reset gate multiplies the state before the matrix product, or with `reset_after` (iOS 18) what comes out of
-    it, where `bias` is inside the gate and `input_bias` outside."""
+    """The reset gate multiplies the state before the matrix product. With `reset_after` (iOS 18) it multiplies the
+    product; `bias` is then inside the gate and `input_bias` outside."""
     x = _in_order(g, x, direction)
     hidden = int(weight_hh.shape[1])
     weights = [_stacked(g, [_gates(g, w, _GRU_GATES, hidden)]) for w in (weight_ih, weight_hh)]
@@ -146,7 +146,7 @@ def rnn(
 
 def _in_order(g: Builder, x: Tensor, direction: str) -> Tensor:
     if direction not in ("forward", "reverse", "bidirectional"):
-        raise UnsupportedOperationError(f"direction is '{direction}'; it must be forward, reverse or bidirectional")
+        raise UnsupportedOperationError(f"direction must be forward, reverse or bidirectional, got '{direction}'")
     x = g.tensor(x)
     if direction != "reverse":
         return x
@@ -154,7 +154,7 @@ def _in_order(g: Builder, x: Tensor, direction: str) -> Tensor:
 
 
 def _gates(g: Builder, weight: Any, order: Sequence[int], hidden: int) -> Any:
-    """The rows of each gate, in ONNX's order. Weights that are decompressed by the engine are tensors."""
+    """The rows of each gate in ONNX's order. Weights that the engine decompresses are Tensors."""
     if not isinstance(weight, Tensor):
         blocks = np.reshape(weight, (len(order), hidden, *np.shape(weight)[1:]))
         return blocks[list(order)].reshape(np.shape(weight))
@@ -170,7 +170,7 @@ def _stacked(g: Builder, sides: Sequence[Any]) -> Any:
 
 
 def _biases(g: Builder, sides: Sequence[tuple[Any, Any]], order: Sequence[int], hidden: int, x: Tensor) -> Any:
-    """ONNX takes a bias for the input and one for the state, one behind the other; None where there is none."""
+    """The input bias followed by the state bias, as ONNX expects; None if all are missing."""
     if all(part is None for side in sides for part in side):
         return None
     zeros = np.zeros(len(order) * hidden, x.dtype)
@@ -191,9 +191,9 @@ def _peepholes(g: Builder, sides: Sequence[Any], hidden: int, x: Tensor) -> Any:
 def _activations(names: Sequence[str], directions: int) -> dict[str, Any]:
     unknown = next((name for name in names if name not in _ACTIVATIONS), None)
     if unknown is not None:
-        raise UnsupportedOperationError(f"the activation '{unknown}' is not known ({', '.join(_ACTIVATIONS)})")
+        raise UnsupportedOperationError(f"unknown activation '{unknown}' (known: {', '.join(_ACTIVATIONS)})")
     rows = [_ACTIVATIONS[name] for name in names] * directions
-    # Only the activations that have parameters take numbers from the lists.
+    # Only activations with parameters consume values from these lists.
     numbers = [(alpha, beta) for _, alpha, beta in rows if (alpha, beta) != (0.0, 0.0)]
     return {
         "activations": [kind for kind, _, _ in rows],
@@ -206,11 +206,11 @@ def _by_direction(g: Builder, x: Tensor, h: Any, hidden: int, both: bool) -> Ten
     """An initial state (batch, directions * hidden) as (directions, batch, hidden)."""
     batch, given = x.static_size(1) if x.shape and x.shape[1] is not None else None, h.shape[0]
     if batch is None or given is None:
-        # OpenVINO does not compare the two, and reads beyond the end of a smaller state: a Reshape fails instead.
+        # OpenVINO does not compare the two and reads past the end of a smaller state; a Reshape fails instead.
         width = np.array([2 * hidden if both else hidden])
         h = g.Reshape(h, g.Concat(g.Slice(g.shape_of(x), [1], [2]), width, axis=0))
     elif batch != given:
-        raise UnsupportedOperationError(f"x has a batch of {batch}, but its initial state one of {given}")
+        raise UnsupportedOperationError(f"x has batch size {batch}, but its initial state has {given}")
     if not both:
         return g.Unsqueeze(h, [0])
     return g.Transpose(g.Reshape(h, [-1, 2, hidden]), perm=[1, 0, 2])
@@ -224,7 +224,7 @@ def _joined(g: Builder, h: Tensor, both: bool) -> Tensor:
 
 
 def _sequence(g: Builder, y: Tensor, h: Tensor, both: bool, output_sequence: bool) -> Tensor:
-    """(steps, directions, batch, hidden) as (steps, batch, directions * hidden), or the last step alone."""
+    """(steps, directions, batch, hidden) as (steps, batch, directions * hidden), or only the last step."""
     if not output_sequence:
         return g.Unsqueeze(_joined(g, h, both), [0])
     if not both:
@@ -241,7 +241,7 @@ def _clipped(
     clip: float,
     output_sequence: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """An lstm whose cell is limited to [-clip, clip] after each step, which ONNX's LSTM does not do."""
+    """An lstm whose cell is clipped to [-clip, clip] after each step, which ONNX's LSTM does not do."""
     outputs = []
     for index, side in enumerate(sides):
         sequence = x if index == 0 else g.Slice(x, [-1], [np.iinfo(np.int64).min], [0], [-1])
@@ -285,9 +285,9 @@ def _scan(
 
 
 def _applied(g: Builder, name: str) -> Any:
-    """An activation by MIL's name as a function of a tensor."""
+    """The activation with this MIL name, as a function of a tensor."""
     if name not in _ACTIVATIONS:
-        raise UnsupportedOperationError(f"the activation '{name}' is not known ({', '.join(_ACTIVATIONS)})")
+        raise UnsupportedOperationError(f"unknown activation '{name}' (known: {', '.join(_ACTIVATIONS)})")
     kind, alpha, beta = _ACTIVATIONS[name]
     if kind == "Affine":
         return lambda x: x

@@ -1,4 +1,4 @@
-"""Reduction: sums, means, norms and extremes along axes."""
+"""Reduction: lowers sums, means, norms and extrema along axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Lowering, lowers_table
 
-# The ONNX operator, and whether the engines have it for integers.
+# The ONNX operator, and whether the engines support integers.
 _REDUCTIONS = {
     "reduce_l1_norm": ("ReduceL1", False),
     "reduce_l2_norm": ("ReduceL2", False),

@@ -1,8 +1,8 @@
-"""Scatter and gather: elements by index.
+"""Scatter and gather: lowers reads and writes of elements by index.
 
-What an index outside of its axis gives is undefined in MIL, but it must be safe. OpenVINO checks only those of
-`Gather`, and reads and writes in other memory with all the others, so these are bounded here. With `validate_indices`
-they are not, `OpenVINO.supports` says no, and ONNX Runtime makes an error of them.
+The result of an out-of-range index is undefined in MIL, but it must be safe. OpenVINO checks only the indices of
+`Gather`; its other operators read and write out of bounds, so their indices are clamped here. With `validate_indices`
+they are not clamped: `OpenVINO.supports` rejects the operation, and ONNX Runtime raises an error.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def gather(
     x, batch = g.tensor(x), int(batch_dims)
     axis = int(axis) % x.rank
     found = _indices(g, indices, _sizes(g, x, [axis]), validate_indices) if batch or validate_indices else indices
-    # OpenVINO's Gather takes any index, and gives 0 for one outside.
+    # OpenVINO's Gather takes any index and returns 0 for one out of range.
     if batch == 0 and not (validate_indices and isinstance(found, Tensor)):
         return g.Gather(x, found, axis=axis)
     order = [*range(batch), axis, *(i for i in range(batch, x.rank) if i != axis)]
     taken = g.GatherND(_transposed(g, x, order), _unsqueezed(g, found), batch_dims=batch)
-    # taken: the batch axes, those of the indices, those of x before the axis, those behind it.
+    # Axes of `taken`: batch, indices, those of x before the axis, those after it.
     picked = len(indices.shape) - batch
     before = axis - batch
     axes = list(range(taken.rank))
@@ -97,7 +97,7 @@ def scatter_nd(
     sizes = _sizes(g, data, range(depth))
     if mode == "update":
         return g.ScatterND(data, _indices(g, indices, sizes, validate_indices), updates)
-    # ONNX Runtime's ScatterND loses updates of one element by several threads; its ScatterElements does not.
+    # ONNX Runtime's ScatterND loses updates if several threads update one element; its ScatterElements does not.
     rest = _sizes(g, data, range(depth, data.rank))
     flat, values = (g.Reshape(t, _joined(g, np.array([-1]), rest)) for t in (data, updates))
     rows = _rows(g, indices, sizes, validate_indices)
@@ -106,21 +106,21 @@ def scatter_nd(
 
 
 def bounded(g: Builder, indices: Any, sizes: Any) -> Any:
-    """Indices (int64) in [-size, size): one outside becomes the nearest. `sizes` stands beside their last axis."""
+    """Clamp indices (int64) to [-size, size). `sizes` broadcasts against their last axis."""
     if not isinstance(sizes, Tensor):
         first, last = -sizes, sizes - 1
         if not isinstance(indices, Tensor):
             return np.clip(indices, first, last)
     else:
         first, last = g.Neg(sizes), g.Sub(sizes, 1)
-    # `OpenVINO.supports` knows bounded indices by these two.
+    # `OpenVINO.supports` recognizes clamped indices by these two nodes.
     return g.Max(g.Min(indices, last), first)
 
 
 def _indices(g: Builder, indices: Any, sizes: Any, validate: bool) -> Any:
-    """Indices that are safe or, where they are to be validated, that ONNX Runtime refuses if one is outside.
+    """Indices that are safe or, with `validate`, that ONNX Runtime rejects if one is out of range.
 
-    `validate_indices` came with iOS 17, where a negative index is outside.
+    `validate_indices` came with iOS 17, where a negative index is out of range.
     """
     indices = g.cast(indices, np.int64)
     if not validate:
@@ -130,12 +130,12 @@ def _indices(g: Builder, indices: Any, sizes: Any, validate: bool) -> Any:
     outside = (indices < 0) | (indices >= sizes)
     if outside.any():
         found = np.asarray(indices)[outside].flat[0]
-        raise ProgramError(f"the index {found} is outside of what it counts, of size {sizes.tolist()}")
+        raise ProgramError(f"index {found} is out of range for size {sizes.tolist()}")
     return indices
 
 
 def _rows(g: Builder, indices: Any, sizes: Any, validate: bool) -> Any:
-    """The positions in the flattened first axes of what indices (..., axes) name."""
+    """Positions, in the flattened first axes, of the elements that indices (..., axes) select."""
     if _depth(g, indices) == 1:
         return _indices(g, indices, sizes, validate)
     indices = g.cast(indices, np.int64)
@@ -162,7 +162,7 @@ def _row_major(g: Builder, indices: Any, sizes: Any) -> Any:
 
 def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mode: str) -> Tensor:
     if mode not in _REDUCTIONS:
-        raise UnsupportedOperationError(f"mode is '{mode}'; it must be one of {', '.join(_REDUCTIONS)}")
+        raise UnsupportedOperationError(f"mode must be one of {', '.join(_REDUCTIONS)}, got '{mode}'")
     if mode == "sub":
         updates = g.Neg(updates)
     if mode == "div":
@@ -172,7 +172,7 @@ def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mo
 
 
 def _depth(g: Builder, indices: Any) -> int:
-    """How many axes an index of gather_nd or scatter_nd names."""
+    """Number of axes that an index of gather_nd or scatter_nd addresses."""
     return g.tensor(indices).static_size(-1)
 
 
@@ -191,7 +191,7 @@ def _reshaped(g: Builder, x: Any, shape: Sequence[int]) -> Any:
 
 
 def _unsqueezed(g: Builder, x: Any) -> Any:
-    """x with an axis more at the end."""
+    """x with an extra last axis."""
     return g.Unsqueeze(x, [-1]) if isinstance(x, Tensor) else np.asarray(x)[..., None]
 
 

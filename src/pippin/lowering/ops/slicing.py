@@ -1,4 +1,4 @@
-"""Slicing: MIL's begin / end / stride / masks as the starts, ends and steps of ONNX, and writing into a slice."""
+"""Slicing: lowers MIL begin / end / stride / masks to ONNX starts, ends and steps, and writes into slices."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..onnx_builder import Tensor
 from ..op_registry import lowers
 from .scatter_gather import bounded
 
-# No axis is longer. OpenVINO's Select passes integers through float32, which these survive.
+# Longer than any axis. OpenVINO's Select converts integers to float32, which represents these exactly.
 _LAST = 1 << 30
 _FIRST = -(1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """starts, ends and steps over all axes (int64), and the axes that the slice drops."""
+    """Starts, ends and steps for all axes (int64), and the axes that the slice drops."""
 
     starts: Any
     ends: Any
@@ -38,8 +38,8 @@ def bounds(
     end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> Bounds:
-    """A masked begin is the first element in the direction of the stride, a masked end lies beyond the last one.
-    An axis of `squeeze_mask` takes the single element at `begin`."""
+    """A masked begin is the first element in the direction of the stride; a masked end is past the last one. An axis in
+    `squeeze_mask` takes only the element at `begin`."""
     squeeze = _mask(squeeze_mask, rank)
     steps = np.ones(rank, np.int64) if stride is None else np.array(stride, np.int64)
     steps[squeeze] = 1
@@ -71,7 +71,8 @@ def slice_by_index(
 
 @lowers("slice_by_size")
 def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
-    """`size` -1: all that is left of the axis. A negative `begin` counts from the end, which is then not at 0."""
+    """`size` -1 takes the rest of the axis. If `begin` is negative, it counts from the end of the axis, and so does
+    `begin + size`: 0 is that end."""
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
     if not _any_tensor(starts, sizes):
         ends = starts + sizes
@@ -107,7 +108,7 @@ def slice_update(
 
 
 def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
-    """Where each element of a slice lies in the flattened x: the same slice of the positions."""
+    """Positions of a slice's elements in the flattened x: the same slice of all positions."""
     if x.static_shape is not None and not _any_tensor(b.starts, b.ends):
         positions = np.arange(np.prod(x.static_shape, dtype=np.int64)).reshape(x.static_shape)
         taken = tuple(slice(*axis) for axis in zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True))
@@ -119,7 +120,7 @@ def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
 
 
 def _joined(g: Builder, x: Tensor, update: Tensor, b: Bounds, axes: Sequence[int]) -> Tensor:
-    """x with a contiguous slice replaced: what lies before it, the update, what lies behind, axis by axis."""
+    """x with a contiguous slice replaced: joins what precedes it, the update and what follows, axis by axis."""
     if not axes:
         return update
     axis, *rest = axes
@@ -137,7 +138,7 @@ def _element(g: Builder, values: Any, index: int) -> Any:
 
 
 def _is_whole(x: Tensor, b: Bounds, axis: int) -> bool:
-    """Whether the slice takes all of an axis, as far as is known now."""
+    """Whether the slice is known to take all of an axis."""
     if isinstance(b.starts, Tensor) or isinstance(b.ends, Tensor):
         return False
     size = (x.shape or ())[axis]
@@ -156,7 +157,7 @@ def _masked(g: Builder, values: Any, mask: np.ndarray, replacement: np.ndarray) 
 
 
 def _after(g: Builder, starts: Any) -> Any:
-    """One past each start; past -1 lies the end, not 0."""
+    """One past each start; after -1 comes the end of the axis, not 0."""
     if isinstance(starts, Tensor):
         return g.Where(g.Equal(starts, -1), np.int64(_LAST), g.Add(starts, 1))
     return np.where(starts == -1, _LAST, starts + 1)

@@ -1,4 +1,4 @@
-"""States: what a stateful model (iOS 18) remembers; an update is stored as `write_state`, then `read_state`."""
+"""States: lowers reads and writes of state (iOS 18). An update is stored as `write_state`, then `read_state`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensor operation: making, joining, splitting, sorting and padding tensors."""
+"""Tensor operation: lowers creating, joining, splitting, sorting and padding tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
 
-# A filled tensor of more elements is not written into the model.
+# Elements; a larger filled tensor is not stored in the model.
 _FILLED = 1 << 16
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
@@ -33,14 +33,14 @@ def band_part(g: Builder, x: Tensor, lower: int = -1, upper: int = -1) -> Tensor
         return x
     if x.dtype == np.bool_:
         return g.And(x, keep)
-    # OpenVINO computes a comparison and the Where behind it in float32, which does not hold every int32.
+    # OpenVINO computes a comparison and the Where after it in float32, which cannot hold every int32.
     return g.Where(keep, x, 0) if x.dtype.kind == "f" else g.Mul(x, g.cast(keep, x.dtype))
 
 
 @lowers("concat")
 def concat(g: Builder, values: Variadic, axis: int, interleave: bool = False) -> Tensor:
     if not interleave:
-        # Scalars join to a vector.
+        # Scalars are joined into a vector.
         return g.Concat(*(g.Reshape(v, [1]) if v.shape == () else v for v in values), axis=axis)
     rank = g.tensor(values[0]).rank
     axis = int(axis) % rank
@@ -98,11 +98,11 @@ def one_hot(
         classes = g.Reshape(g.Range(0, g.cast(one_hot_vector_size, np.int64), 1), column)
     else:
         classes = np.arange(one_hot_vector_size, dtype=np.int64).reshape(column)
-    # An index outside, even a negative one, is off everywhere; ONNX's OneHot would wrap it.
+    # An out-of-range index, even a negative one, is off everywhere; ONNX's OneHot would wrap it.
     hot = g.Equal(g.Unsqueeze(g.cast(indices, np.int64), [axis]), classes)
     if np.asarray(on_value).dtype.kind == "f":
         return g.Where(hot, on_value, off_value)
-    # ONNX Runtime has no Where for booleans, and OpenVINO computes that of integers in float32.
+    # ONNX Runtime has no boolean Where, and OpenVINO computes an integer Where in float32.
     return g.Gather(np.array([off_value, on_value]), g.cast(hot, np.int32))
 
 
@@ -123,14 +123,14 @@ def pad(g: Builder, x: Tensor, pad: Any, mode: str = "constant", constant_val: A
 
 
 def _reflects_twice(x: Tensor, pairs: np.ndarray) -> bool:
-    """Whether a border is wider than what there is to reflect; ONNX takes that for an error."""
+    """Whether the padding is wider than what it reflects, which ONNX rejects."""
     return any(
         size is not None and int(pair.max()) >= max(size, 1) for size, pair in zip(x.shape or (), pairs, strict=True)
     )
 
 
 def _reflected(g: Builder, x: Tensor, pairs: np.ndarray) -> Tensor:
-    """Reflected to and fro, an axis at a time, by position."""
+    """Reflect back and forth by position, one axis at a time."""
     for axis, pair in enumerate(pairs):
         if pair.any():
             positions = np.pad(np.arange(x.static_size(axis)), tuple(pair), mode="reflect")
@@ -184,7 +184,7 @@ def topk(
     return_indices: bool = True,
     output_indices_dtype: str = "int32",
 ) -> Any:
-    """`k` -1: all elements."""
+    """`k` = -1 returns all elements."""
     if isinstance(k, Tensor):
         count: Any = g.Reshape(g.cast(k, np.int64), [1])
     else:
@@ -194,7 +194,7 @@ def topk(
 
 
 def _sortable(g: Builder, x: Tensor) -> Tensor:
-    """ONNX sorts no integers of 16 bits, and ONNX Runtime none of 8."""
+    """ONNX cannot sort 16-bit integers, and ONNX Runtime cannot sort 8-bit ones."""
     return g.cast(x, np.int32) if x.dtype.itemsize < 4 and x.dtype.kind in "iu" else x
 
 

@@ -1,4 +1,4 @@
-"""Tensor transformation: the same elements in another order or shape."""
+"""Tensor transformation: lowers operations that reorder or reshape elements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
 from .scatter_gather import bounded
 
-# No tensor has as many axes.
+# More axes than any tensor has.
 _RANKS = 16
 
 
@@ -77,7 +77,7 @@ def expand_dims(g: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
 def squeeze(g: Builder, x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
     x = g.tensor(x)
     given = range(x.rank) if axes is None else [int(a) % x.rank for a in np.atleast_1d(axes)]
-    # An axis of another size stays; one whose size is not known counts as longer than 1.
+    # An axis of another size stays; an unknown size counts as longer than 1.
     single = [a for a in given if (x.shape or ())[a] == 1]
     return g.Squeeze(x, single) if single else x
 
@@ -91,8 +91,10 @@ def reshape(g: Builder, x: Tensor, shape: Any) -> Tensor:
 
 
 def _zeros_from_the_right(g: Builder, x: Tensor, shape: Any) -> Any:
-    """A 0 is the size of the axis of x as far from the right, and 1 where x has none. ONNX counts from the left, as
-    iOS 15 and 16 do, but these allow a 0 only in a shape of as many sizes as x has."""
+    """Replace each 0 by the size of the axis of x at the same distance from the right, or by 1 if x has none.
+
+    ONNX counts from the left. So do iOS 15 and 16, but they allow a 0 only if the shape has the rank of x.
+    """
     if not isinstance(shape, Tensor):
         if len(shape) == x.rank or 0 not in shape:
             return shape
@@ -132,11 +134,11 @@ def reverse_sequence(g: Builder, x: Tensor, lengths: Tensor, seq_axis: int = 0, 
     rank = x.rank
     sequence, batch = int(seq_axis) % rank, int(batch_axis) % rank
     if sequence == batch:
-        raise UnsupportedOperationError(f"seq_axis and batch_axis are both {batch}; they must be different axes")
+        raise UnsupportedOperationError(f"seq_axis and batch_axis must be different axes, both are {batch}")
     as_integers = x.dtype == np.int32
     if {sequence, batch} == {0, 1} and not as_integers:
         return g.ReverseSequence(x, lengths, batch_axis=batch, time_axis=sequence)
-    # ONNX takes the batch and the sequence as the first two axes only.
+    # ONNX requires the batch and the sequence to be the first two axes.
     order = [batch, sequence, *(i for i in range(rank) if i not in (batch, sequence))]
     first = g.Transpose(x, perm=order)
     if as_integers:
@@ -147,7 +149,7 @@ def reverse_sequence(g: Builder, x: Tensor, lengths: Tensor, seq_axis: int = 0, 
 
 
 def _reversed_integers(g: Builder, x: Tensor, lengths: Any) -> Tensor:
-    """ReverseSequence of x (batch, sequence, ...) by position; OpenVINO's passes integers through float32."""
+    """ReverseSequence of x (batch, sequence, ...) by position; OpenVINO's converts integers to float32."""
     positions = _positions(g, x, 1)
     count = g.Unsqueeze(g.cast(lengths, np.int64), [1])
     source = g.Where(g.Less(positions, count), g.Sub(g.Sub(count, 1), positions), positions)
@@ -175,7 +177,7 @@ def transpose(g: Builder, x: Tensor, perm: Sequence[int]) -> Tensor:
 
 
 def _sizes(g: Builder, x: Tensor) -> list[Any]:
-    """Each size of x: an int where it is known, else a tensor of shape (1)."""
+    """Each size of x: an int if known, else a tensor of shape (1)."""
     return [g.Gather(g.Shape(x), [i]) if d is None else d for i, d in enumerate(x.shape or ())]
 
 
@@ -192,7 +194,7 @@ def _times(g: Builder, size: Any, factor: int, divisor: int = 1) -> Any:
 
 
 def _shape(g: Builder, sizes: Sequence[Any]) -> Any:
-    """A shape of ints and tensors of shape (1)."""
+    """Join ints and tensors of shape (1) into one shape."""
     if not any(isinstance(size, Tensor) for size in sizes):
         return np.array(sizes, np.int64)
     return g.Concat(*(s if isinstance(s, Tensor) else np.array([s], np.int64) for s in sizes), axis=0)

@@ -1,4 +1,4 @@
-"""Transformers: attention."""
+"""Transformers: lowers attention."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..op_registry import lowers
 def scaled_dot_product_attention(
     g: Builder, query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None
 ) -> Tensor:
-    """softmax(query @ key.T / sqrt(E) + mask) @ value; a boolean mask says which elements take part."""
+    """softmax(query @ key.T / sqrt(E) + mask) @ value; a boolean mask selects the elements that take part."""
     query, key = g.tensor(query), g.tensor(key)
     rank = key.rank
     width = (query.shape or ())[-1]

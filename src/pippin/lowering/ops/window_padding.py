@@ -1,4 +1,4 @@
-"""Windows: the padding and the output sizes that convolution and pooling share."""
+"""Window padding: converts MIL's pad_type to ONNX padding, for convolution and pooling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AUTO = {"same": "SAME_UPPER", "same_lower": "SAME_LOWER"}
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """Zeros before and behind each spatial axis, or ONNX's `auto_pad` where the sizes are not known yet."""
+    """Zeros before and after each spatial axis, or ONNX's `auto_pad` if the sizes are unknown."""
 
     before: list[int]
     behind: list[int]
@@ -30,21 +30,21 @@ class Padding:
 def spatial(x: Tensor) -> tuple[int | None, ...]:
     """The spatial sizes of a tensor (n, channels, *spatial)."""
     if not 3 <= x.rank <= 5:
-        raise UnsupportedOperationError(f"x has rank {x.rank}; 1 to 3 spatial axes (rank 3 to 5) are needed")
+        raise UnsupportedOperationError(f"x must have rank 3 to 5 (1 to 3 spatial axes), got {x.rank}")
     return (x.shape or ())[2:]
 
 
 def per_axis(values: Any, count: int) -> list[int]:
-    """One integer for each spatial axis; 1 where nothing is given."""
+    """One integer per spatial axis; 1 if omitted."""
     return [1] * count if values is None else [int(v) for v in np.atleast_1d(values)]
 
 
 def padding(
     x: Tensor, pad_type: str, pad: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> Padding:
-    """What `pad_type` (valid, same, same_lower, custom) means for a window that slides over x.
+    """The padding of a window that slides over x, by `pad_type` (valid, same, same_lower, custom).
 
-    "same" is TensorFlow's: the output has ceil(size / stride) elements, an odd element of padding goes behind
+    "same" follows TensorFlow: the output has ceil(size / stride) elements, and an odd padding element goes after
     (same_lower: before).
     """
     sizes = spatial(x)
@@ -54,7 +54,7 @@ def padding(
     if pad_type == "valid":
         return Padding([0] * len(sizes), [0] * len(sizes))
     if pad_type not in _AUTO:
-        raise UnsupportedOperationError(f"pad_type is '{pad_type}'; it must be valid, same, same_lower or custom")
+        raise UnsupportedOperationError(f"pad_type must be valid, same, same_lower or custom, got '{pad_type}'")
     if None in sizes:
         return Padding([], [], _AUTO[pad_type])
     totals = []

@@ -1,3 +1,6 @@
-"""Parser: MIL text, as a compiled model holds it in `model.mil`, to the IR. `program/mil_writer.py` writes what this reads."""
+"""Parser: parses MIL text into the IR; the inverse of `program/mil_writer.py`.
+
+In: the text of a `model.mil`. Out: a `Program`.
+"""
 
 from .program import parse_program as parse_program

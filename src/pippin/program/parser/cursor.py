@@ -1,4 +1,4 @@
-"""Cursor: a place in a text that is read from left to right, and errors that say where it was."""
+"""Cursor: a position in a text read from left to right; its errors name line and column."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import NoReturn
 
 from ...errors import ProgramError
 
-# A name is any run of characters that separates nothing, so that names of other tools ("conv/1:0") are names too.
-# The space is spelt out: a class of single characters is a table, and half of a statement is names.
+# A name is any run of non-separators, so names from other tools ("conv/1:0") are valid.
+# Whitespace is spelled out instead of \s: a class of single characters compiles to a table, and half of a statement
+# is names.
 _SPACES = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _SEPARATORS = rf"{_SPACES},()\[\]{{}}<>=\"';?"
 NAME = rf"[^{_SEPARATORS}+0-9-][^{_SEPARATORS}]*"
@@ -24,7 +25,7 @@ _SHOWN = 40
 
 
 class Cursor:
-    """`at` is an offset in `text`; every method that takes something moves it behind that and the space before it."""
+    """`at` is an offset in `text`. Methods that take a token skip leading whitespace and move `at` past the token."""
 
     def __init__(self, text: str, name: str) -> None:
         self.text = text
@@ -32,7 +33,7 @@ class Cursor:
         self.at = 0
 
     def space(self) -> int:
-        """Skip space, and give the offset of what comes next."""
+        """Skip whitespace and return the offset of the next token."""
         found = _SPACE.match(self.text, self.at)
         assert found is not None
         self.at = found.end()
@@ -58,7 +59,7 @@ class Cursor:
         start = self.space()
         found = self._expect(_INTEGER, what)
         if len(found) > 20:
-            self.refuse(f"the number {found[:_SHOWN]} has too many digits", start)
+            self.refuse(f"number {found[:_SHOWN]} has too many digits", start)
         return int(found)
 
     def expect_string(self) -> str:
@@ -66,17 +67,17 @@ class Cursor:
         found = _STRING.match(self.text, start)
         if found is None:
             if self.text.startswith('"', start):
-                self.refuse("this string has no end: '\"' was expected", start)
+                self.refuse("unterminated string: expected '\"'", start)
             self.fail("a string")
         self.at = found.end()
         return self._unescaped(found[0][1:-1], start)
 
     def fail(self, expected: str) -> NoReturn:
-        """Raise the error that what stands here is not what was expected."""
-        self.refuse(f"found {self.found()}, but {expected} was expected", self.at)
+        """Raise an error: the next token is not the expected one."""
+        self.refuse(f"expected {expected}, found {self.found()}", self.at)
 
     def found(self) -> str:
-        """What stands here, for people."""
+        """The next token, human-readable."""
         token = _TOKEN.match(self.text, self.space())
         if token is None:
             return "the end of the text"
@@ -100,20 +101,20 @@ class Cursor:
         def replaced(found: re.Match[str]) -> str:
             code = int(found[2], 16) if found[2] else -1
             if code > 0x10FFFF or 0xD800 <= code < 0xE000 or (code < 0 and found[1] not in _ESCAPED):
-                self.refuse(f"the string has the unknown escape '{found[0]}'", start + 1 + found.start())
+                self.refuse(f"unknown escape '{found[0]}' in a string", start + 1 + found.start())
             return chr(code) if found[2] else _ESCAPED[found[1]]
 
         return _ESCAPE.sub(replaced, raw)
 
 
 def place(text: str, at: int) -> str:
-    """The line and the column of an offset, both counted from 1."""
+    """Line and column of an offset, both counted from 1."""
     before = text.rfind("\n", 0, at)
     return f"line {text.count(chr(10), 0, at) + 1}, column {at - before}"
 
 
 def quoted(value: str) -> str:
-    """A string as the text holds it, so that `expect_string` gives it back."""
+    """A string literal that `expect_string` reads back."""
     if not _SPECIAL.search(value):
         return f'"{value}"'
     return f'"{_SPECIAL.sub(_escaped, value)}"'
@@ -128,5 +129,5 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def is_name(value: str) -> bool:
-    """Whether the text form can hold a value, an operation or a parameter under this name."""
+    """Whether this is a valid name for a value, an operation or a parameter in MIL text."""
     return _NAME.fullmatch(value) is not None

@@ -1,8 +1,8 @@
-"""Numbers: a run of numerals at once: C99 hexadecimal floats, integers, truth values.
+"""Numbers: decodes a run of numerals in bulk: C99 hexadecimal floats, integers, booleans.
 
-A long row is taken in pieces. A piece that is written as most are is decoded at once, after looking for what only the
-decoders of Python and of numpy would take; one in which anything is written otherwise (decimal floats, infinities,
-not-a-numbers), or is wrong, numeral by numeral. C99: ISO/IEC 9899, 6.4.4.2.
+Long rows are decoded in pieces. A piece in the common form is decoded as a whole, after checking for input that only
+the decoders of Python and numpy accept. A piece with other forms (decimal floats, infinities, NaNs) or errors is
+decoded numeral by numeral. C99: ISO/IEC 9899, 6.4.4.2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from ...types import DataType
 
 _SHORT = 32
-"""Fewer numerals than this are decoded one by one."""
+"""Rows with fewer numerals are decoded one by one."""
 
 _HEXADECIMAL = re.compile(r"-?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?[0-9]+", re.IGNORECASE)
 _DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -26,11 +26,11 @@ _TRUTH = {"true": True, "false": False}
 _FLOAT_CHARACTERS = b"0123456789abcdefxp.+-,"
 _INTEGER_CHARACTERS = b"0123456789-,"
 _PIECE = 1 << 20
-"""Characters that are decoded at once."""
+"""Characters decoded as one piece."""
 
 
 class BadNumber(Exception):
-    """The numeral at `index` is not one, or does not fit; `reason` says how."""
+    """The numeral at `index` is malformed or out of range; `reason` is the message."""
 
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(index, reason)
@@ -39,7 +39,7 @@ class BadNumber(Exception):
 
 
 def decode(text: str, count: int, dtype: DataType) -> np.ndarray:
-    """`count` numerals, separated by commas and without any space, as a flat array. Raises BadNumber."""
+    """Decode `count` numerals, separated by commas without whitespace, to a flat array. Raises BadNumber."""
     if count == 0:
         return np.zeros(0, dtype.numpy)
     if count < _SHORT:
@@ -67,7 +67,7 @@ def _piece(text: str, dtype: DataType) -> np.ndarray:
 
 
 def _floats(text: str) -> np.ndarray | None:
-    """Hexadecimal floats, as float64. None where `float.fromhex` refuses one, or might take what C99 does not."""
+    """Hexadecimal floats as float64; None if `float.fromhex` rejects one or might accept what C99 does not."""
     if text.encode("latin-1", "replace").translate(None, _FLOAT_CHARACTERS) or text.startswith("+") or ",+" in text:
         return None
     parts = text.split(",")
@@ -80,8 +80,8 @@ def _floats(text: str) -> np.ndarray | None:
 
 
 def _integers(text: str) -> np.ndarray | None:
-    """Integers, as int64. None where numpy refuses one, or might take what is none: it reads "-" as 0, leaves out
-    what follows the last comma, and gives the nearest int64 for what is larger."""
+    """Integers as int64; None if numpy rejects one or might accept an invalid one: it reads "-" as 0, drops what
+    follows the last comma, and clamps larger values to int64."""
     if text.encode("latin-1", "replace").translate(None, _INTEGER_CHARACTERS) or "-," in text or text[-1:] in "-,":
         return None
     try:
@@ -100,14 +100,14 @@ def _one_by_one(parts: list[str], dtype: DataType) -> np.ndarray:
     if dtype.is_float:
         found = _narrowed(np.array([_float(i, part, dtype) for i, part in enumerate(parts)], np.float64), dtype)
         for i, part in enumerate(parts):
-            if bits := _BITS.fullmatch(part):  # a not-a-number with bits of its own
+            if bits := _BITS.fullmatch(part):  # a NaN with explicit bits
                 found.view(f"u{found.itemsize}")[i] = int(bits[1], 16)
         return found
     values = [_integer(i, part) for i, part in enumerate(parts)]
     lower, upper = integer_range(dtype)
     for i, value in enumerate(values):
         if not lower <= value <= upper:
-            raise BadNumber(i, f"{value} does not fit {dtype.value}, which holds {lower} to {upper}")
+            raise BadNumber(i, f"{value} does not fit {dtype.value} ({lower} to {upper})")
     return np.array(values, dtype.numpy)
 
 
@@ -146,11 +146,11 @@ def _float(index: int, part: str, dtype: DataType) -> float:
 
 
 def _not(part: str, expected: str) -> str:
-    return f"found {repr(part[:40]) if part else 'nothing'}, but {expected} was expected"
+    return f"expected {expected}, found {repr(part[:40]) if part else 'nothing'}"
 
 
 def _narrowed(values: np.ndarray, dtype: DataType) -> np.ndarray:
-    """float64 or int64 as the element type. Raises BadNumber for the first that does not fit."""
+    """Convert float64 or int64 to the element type. Raises BadNumber for the first value that does not fit."""
     if dtype.is_float:
         with np.errstate(over="ignore", invalid="ignore"):
             found = values.astype(dtype.numpy)
@@ -163,5 +163,5 @@ def _narrowed(values: np.ndarray, dtype: DataType) -> np.ndarray:
     fits = (values >= lower) & (values <= min(upper, (1 << 63) - 1))
     if not fits.all():
         index = int(np.argmin(fits))
-        raise BadNumber(index, f"{values[index]} does not fit {dtype.value}, which holds {lower} to {upper}")
+        raise BadNumber(index, f"{values[index]} does not fit {dtype.value} ({lower} to {upper})")
     return values.astype(dtype.numpy)

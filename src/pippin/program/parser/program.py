@@ -1,4 +1,4 @@
-"""Program: the grammar of MIL text, from the header down to the argument of an operation.
+"""Program: parses MIL text by its full grammar, from the header to the arguments of operations.
 
     program(1.0)
     [buildInfo = dict<tensor<string, []>, tensor<string, []>>({{"coremlc-version", "3500.32.1"}})]
@@ -8,8 +8,8 @@
             } -> (y);
     }
 
-Source: what Apple's compiler was seen to write. Space may stand anywhere between words; blocks of an operation follow
-its attributes, with a comma between them.
+Source: the observed output of Apple's compiler. Whitespace is allowed between any tokens. Blocks of an operation follow
+its attributes, separated by commas.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from .values import parse_literal
 
 _MAJOR = 1
 _DEEPEST = 64
-# An argument that is written where it is used begins with its type.
+# An inline constant starts with its type.
 _LITERAL = re.compile(rf"(?:tensor|list|tuple|dict|state)\s*<|(?:{'|'.join(DTYPES)})\s*\(")
 _CALL = re.compile(rf"{NAME}\s*\(")
 _VERSION = re.compile(r"[0-9]+\.[0-9]+")
 
 
 def parse_program(text: str | bytes, name: str = "model.mil", weights: Weights | None = None) -> Program:
-    """The program that a text holds. `weights` opens the weight files of its constants when their values are asked for.
+    """Parse MIL text. `weights` opens the weight files of constants when their values are first used.
 
-    `name` is what errors call the text. Raises ProgramError with the line and the column, what was found there and
-    what was expected: for what is no MIL text, a value that is used before it is defined or defined twice, a constant
-    that does not fit its type.
+    `name` is the name of the text in errors. Raises ProgramError with line and column, the expected and the found
+    token: for a syntax error, a value used before it is defined or defined twice, a constant that does not match its
+    type.
     """
     if isinstance(text, bytes):
         text = _decoded(text, name)
-    # Many objects and no cycles: the collector would only walk them again and again, half of the time.
+    # Parsing creates many objects and no cycles; repeated garbage collections would take half of the time.
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -60,7 +60,7 @@ def _decoded(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8")
         raise ProgramError(
-            f"{name}, {place(before, len(before))}: found the byte 0x{data[error.start]:02x}, but UTF-8 was expected"
+            f"{name}, {place(before, len(before))}: expected UTF-8, found byte 0x{data[error.start]:02x}"
         ) from None
 
 
@@ -77,7 +77,7 @@ class _Parser:
         start = cursor.space()
         version = self._version()
         if version.partition(".")[0] != str(_MAJOR):
-            cursor.refuse(f"the program has the version {version}, but {_MAJOR}.x was expected", start)
+            cursor.refuse(f"expected program version {_MAJOR}.x, found {version}", start)
         cursor.expect(")")
         attributes = self.attributes()
         cursor.expect("{", "'[' or ")
@@ -86,20 +86,20 @@ class _Parser:
             at = cursor.space()
             function = self.function()
             if function.name in functions:
-                cursor.refuse(f"the function '{function.name}' is defined a second time", at)
+                cursor.refuse(f"function '{function.name}' is defined twice", at)
             functions[function.name] = function
         cursor.expect("}")
         cursor.space()
         if cursor.at != len(cursor.text):
             cursor.fail("the end of the text")
         if not functions:
-            cursor.refuse("the program has no function", len(cursor.text))
+            cursor.refuse("the program has no functions", len(cursor.text))
         return Program(functions, _MAJOR, attributes)
 
     def _version(self) -> str:
         found = _VERSION.match(self.cursor.text, self.cursor.at)
         if found is None:
-            self.cursor.fail("a version, such as 1.0")
+            self.cursor.fail("a version such as 1.0")
         self.cursor.at = found.end()
         return found[0]
 
@@ -111,7 +111,7 @@ class _Parser:
             cursor.fail("'func' or '}'")
         name = cursor.expect_name("the name of a function")
         cursor.expect("<")
-        opset = opset_of(cursor.expect_name("an operation set, such as ios16"))
+        opset = opset_of(cursor.expect_name("an operation set such as ios16"))
         cursor.expect(">")
         scope = Scope({})
         inputs = self.inputs(scope)
@@ -176,19 +176,19 @@ class _Parser:
 
     def define(self, scope: Scope, value: Value, at: int) -> None:
         if not scope.define((value,)):
-            self.cursor.refuse(f"'{value.name}' is defined a second time", at)
+            self.cursor.refuse(f"'{value.name}' is defined twice", at)
 
     def _is_call(self) -> bool:
-        """Whether an operation without results stands here: a name, and its arguments."""
+        """Whether the next operation has no results: a name directly followed by arguments."""
         return _CALL.match(self.cursor.text, self.cursor.space()) is not None
 
     def _check_constant(self, operation: Operation, start: int) -> None:
         value = operation.attributes.get("val")
         if value is None or len(operation.outputs) != 1:
-            self.cursor.refuse(f"{operation} has no 'val', or not one result", start)
+            self.cursor.refuse(f"{operation} must have a 'val' attribute and one result", start)
         declared = operation.outputs[0].type
         if value.type != declared:
-            self.cursor.refuse(f"{operation} has a value of type {value.type}, but {declared} was expected", start)
+            self.cursor.refuse(f"{operation}: expected a value of type {declared}, found {value.type}", start)
 
     def arguments(self, scope: Scope) -> dict[str, tuple[Argument, ...]]:
         cursor = self.cursor
@@ -198,7 +198,7 @@ class _Parser:
             at = cursor.space()
             name = cursor.expect_name("the name of a parameter")
             if name in found:
-                cursor.refuse(f"the parameter '{name}' is bound a second time", at)
+                cursor.refuse(f"parameter '{name}' is bound twice", at)
             cursor.expect("=")
             found[name] = self.bound(scope)
             if not cursor.accept(","):
@@ -235,7 +235,7 @@ class _Parser:
             at = cursor.space()
             name = cursor.expect_name("the name of an attribute")
             if name in found:
-                cursor.refuse(f"the attribute '{name}' stands a second time", at)
+                cursor.refuse(f"attribute '{name}' is set twice", at)
             cursor.expect("=")
             found[name] = parse_literal(cursor, self.weights)
             if not cursor.accept(","):
@@ -250,7 +250,7 @@ class _Parser:
             if found:
                 cursor.expect(",")
             if depth >= _DEEPEST:
-                cursor.refuse(f"blocks are nested more than {_DEEPEST} times", cursor.at)
+                cursor.refuse(f"blocks are nested more than {_DEEPEST} levels deep", cursor.at)
             inner = Scope(scope.visible)
             inputs = self.inputs(inner)
             found.append(self.body(inputs, inner, depth + 1))

@@ -1,4 +1,4 @@
-"""Scope: the values that a name may mean at one place of a program."""
+"""Scope: resolves names to the values visible at one point of a program."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ..ir import Value
 from .cursor import Cursor
 
 Bound: TypeAlias = tuple[Value]
-"""A value as an argument is bound to it."""
+"""A value in the form in which `Operation.inputs` stores it."""
 
 
 class Scope:
-    """`visible` has what outer blocks define too; a name is defined once in a block, which may hide an outer one."""
+    """`visible` includes values of outer blocks. Each name is defined once per block and may shadow an outer one."""
 
     def __init__(self, outer: dict[str, Bound]) -> None:
         self.visible = dict(outer)
         self.outer = set(outer)
 
     def define(self, results: tuple[Value, ...]) -> bool:
-        """Make the results of an operation visible. False, and nothing is done, where the block has one already."""
+        """Define the results of an operation. Returns False, without any change, if the block already defines one."""
         if len(results) == 1 and self.visible.setdefault(results[0].name, results) is results:
             return True
         new = {result.name: (result,) for result in results}
@@ -35,5 +35,5 @@ class Scope:
     def use(self, cursor: Cursor, name: str, at: int) -> Value:
         found = self.visible.get(name)
         if found is None:
-            cursor.refuse(f"'{name}' is used, but nothing before it defines it", at)
+            cursor.refuse(f"'{name}' is used before it is defined", at)
         return found[0]

@@ -1,15 +1,14 @@
-"""Statements: the forms that nearly every line of a program has, each by one regular expression.
+"""Statements: fast path of the parser for the common forms of statements, one regular expression each.
 
     type name = const()[name = type("..."), val = type(...)];
     type name = operation(parameter = value, ..)[name = type("...")];
     type name, .. = operation(parameter = (value, ..), ..)[attribute = type(...), ..];
 
-This is the same grammar as `program.py`, faster: where a statement has another form, or anything about it is wrong,
-it is left alone, for that to take it or to say what is wrong.
+Same grammar as `program.py`, but faster. Statements of another form, or with an error, are left to `program.py`.
 
-A program of 50 MB has 300,000 statements, and half of the time goes into memory. So what two objects can share they
-share: names of operations and parameters, the types and short values that are written the same way, the tuple of a
-result that is also what an argument is bound to.
+A program of 50 MB has 300,000 statements, and half of the time goes into memory. Objects are therefore shared where
+possible: names of operations and parameters, types and short values with the same text, and the tuple of a result,
+which is also its binding as an argument.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from .scope import Bound, Scope
 from .types import parse_type
 from .values import parse_value
 
-# The expressions find where a type or a number ends; what it is, is parsed once for each way in which it is written.
-# The types of names, paths and offsets are taken as compilers write them.
+# The expressions only find the end of a type or a number; each distinct text is then parsed once.
+# The types of names, paths and offsets must be spelled as compilers write them.
 _TYPE = r"(?:tensor<[^>]*>|[a-z]\w*)"
 _STRINGS = frozenset({"tensor<string, []>", "string"})
 _STRING_TYPE = r"(?:tensor<string, \[\]>|string)"
@@ -39,9 +38,9 @@ _DATA = rf'(?:{_BLOB}|([^"();]*)|{_STRING})'
 _RESULT = rf"({_TYPE}) ({NAME})"
 _ARGUMENT = rf"{NAME} = (?:{NAME}|\({NAME}(?:, {NAME})*\))"
 _CALL = rf"\s*{_RESULT}((?:, {_TYPE} {NAME})*) = ({NAME})\(((?:{_ARGUMENT}(?:, {_ARGUMENT})*)?)\)"
-# Most often the name of the operation is that of its result.
+# The name of an operation is usually that of its result.
 _NAMED = rf'\[name = {_STRING_TYPE}\((?:"\2"|{_STRING})\)'
-# Constants, and operations that have no attribute but their name.
+# Constants, and operations whose only attribute is the name.
 _LINE = re.compile(rf"{_CALL}{_NAMED}(?:, val = \1\({_DATA}\))?\];")
 _ATTRIBUTE = rf"({NAME}) = ({_TYPE})\({_DATA}\)"
 _UNGROUPED = re.sub(r"(?<!\\)\((?!\?)", "(?:", _ATTRIBUTE)
@@ -49,11 +48,11 @@ _ATTRIBUTED = re.compile(rf"{_CALL}\[({_UNGROUPED}(?:, {_UNGROUPED})*)\];")
 _RESULTS = re.compile(rf", {_RESULT}")
 _ATTRIBUTES = re.compile(rf"{_ATTRIBUTE}(?:, |$)")
 _REPEATED = 64
-"""Characters of a value that is likely to come again."""
+"""Values of up to this many characters are shared; they are likely to repeat."""
 
 
 class _Types(dict[str, ValueType | None]):
-    """Types by their text; None for what is no type."""
+    """Types by their text; None if the text is not a type."""
 
     def __missing__(self, text: str) -> ValueType | None:
         cursor = Cursor(text, "")
@@ -66,8 +65,8 @@ class _Types(dict[str, ValueType | None]):
 
 
 class Statements:
-    """What is kept by its text: types, names of operations and parameters and files, and constants of short numbers,
-    whose arrays cannot be written to.
+    """Takes common statements. Shares objects by their text: types, names of operations, parameters and files, and
+    short number constants, whose arrays are read-only.
     """
 
     def __init__(self, weights: Weights | None) -> None:
@@ -77,7 +76,7 @@ class Statements:
         self.numbers: dict[tuple[str, str], Literal] = {}
 
     def take(self, cursor: Cursor, scope: Scope, operations: list[Operation]) -> None:
-        """Take statements as long as they have one of the forms."""
+        """Take statements as long as they have one of the common forms."""
         text, visible = cursor.text, scope.visible
         while True:
             if found := _LINE.match(text, cursor.at):
@@ -134,7 +133,7 @@ class Statements:
         return tuple(outputs)
 
     def _inputs(self, text: str, visible: dict[str, Bound]) -> Inputs | None:
-        """None where a value is unknown, or a parameter is bound a second time."""
+        """None if a value is unknown or a parameter is bound twice."""
         if not text:
             return NO_INPUTS
         if "(" in text:
@@ -151,7 +150,7 @@ class Statements:
         return inputs if len(inputs) * 2 == len(words) else None
 
     def _variadic(self, text: str, visible: dict[str, Bound]) -> Inputs | None:
-        """Where a parameter is bound to several values: concat(values = (a, b))."""
+        """Inputs in which a parameter is bound to several values: concat(values = (a, b))."""
         inputs: dict[str, tuple[Argument, ...]] = {}
         parameter, *bindings = f"{text}, ".split(" = ")
         for binding in bindings:
@@ -172,7 +171,7 @@ class Statements:
         numbers: str | None,
         string: str | None,
     ) -> Literal | None:
-        """None for what is no value of its type."""
+        """None if the value does not match its type."""
         if kind is None:
             return None
         if string is not None:

@@ -1,4 +1,4 @@
-"""Types: the types of MIL text, in the spelling of iOS 15 to 17 (`tensor<fp32, []>`) and of iOS 18 (`fp32`)."""
+"""Types: parses the types of MIL text, as spelled in iOS 15 to 17 (`tensor<fp32, []>`) and iOS 18 (`fp32`)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ _LARGEST = (1 << 63) - 1
 def parse_type(cursor: Cursor, depth: int = 0) -> ValueType:
     start = cursor.space()
     if depth > _DEEPEST:
-        cursor.refuse(f"a type is nested more than {_DEEPEST} times", start)
+        cursor.refuse(f"a type is nested more than {_DEEPEST} levels deep", start)
     word = cursor.expect_name("a type")
     if word in DTYPES:
         return TensorType(DTYPES[word], ())
     if word not in ("tensor", "list", "tuple", "dict", "state"):
-        cursor.refuse(
-            f"found '{word}', but a type was expected (tensor<...>, list, tuple, dict, state, fp32, ...)", start
-        )
+        cursor.refuse(f"expected a type (tensor<...>, list, tuple, dict, state, fp32, ...), found '{word}'", start)
     cursor.expect("<")
     found = _parametric(cursor, word, depth)
     cursor.expect(">")
@@ -49,7 +47,7 @@ def _parametric(cursor: Cursor, word: str, depth: int) -> ValueType:
     start = cursor.space()
     wrapped = parse_type(cursor, depth + 1)
     if not isinstance(wrapped, TensorType):
-        cursor.refuse(f"a state wraps {wrapped}, but a tensor was expected", start)
+        cursor.refuse(f"expected a tensor in a state, found {wrapped}", start)
     return StateType(wrapped)
 
 
@@ -57,7 +55,7 @@ def _tensor(cursor: Cursor) -> TensorType:
     start = cursor.space()
     word = cursor.expect_name("an element type")
     if word not in DTYPES:
-        cursor.refuse(f"found '{word}', but an element type was expected ({', '.join(DTYPES)})", start)
+        cursor.refuse(f"expected an element type ({', '.join(DTYPES)}), found '{word}'", start)
     cursor.expect(",")
     cursor.expect("[")
     if cursor.accept("..."):
@@ -78,5 +76,5 @@ def _size(cursor: Cursor) -> int | None:
     start = cursor.space()
     size = cursor.expect_integer("a size or '?'")
     if not 0 <= size <= _LARGEST:
-        cursor.refuse(f"a size is {size}, but 0 or more was expected", start)
+        cursor.refuse(f"expected a size of 0 or more, found {size}", start)
     return size

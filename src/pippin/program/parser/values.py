@@ -1,7 +1,7 @@
-"""Values: the constants of MIL text, `type(value)`. Long arrays are taken in bulk.
+"""Values: parses the constants of MIL text, `type(value)`. Long arrays are decoded in bulk.
 
-Inside the parentheses a value has no type of its own: a scalar, a string, [..] for a tensor or a list, (..) for a
-tuple, {{key, value}, ..} for a dictionary; or BLOBFILE(path = .., offset = ..), a record of a weight file.
+The value in parentheses is untyped: a scalar, a string, [..] for a tensor or a list, (..) for a tuple,
+{{key, value}, ..} for a dictionary; or BLOBFILE(path = .., offset = ..), a record of a weight file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DEEPEST = 16
 
 
 def parse_literal(cursor: Cursor, weights: Weights | None) -> Literal:
-    """A constant with its type in front."""
+    """Parse a constant preceded by its type."""
     kind = parse_type(cursor)
     cursor.expect("(")
     found = _blob(cursor, kind, weights) if cursor.accept("BLOBFILE") else Literal(kind, parse_value(cursor, kind))
@@ -46,7 +46,7 @@ def parse_literal(cursor: Cursor, weights: Weights | None) -> Literal:
 def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
     start = cursor.space()
     if not is_fixed(kind):
-        cursor.refuse(f"a constant of type {kind} cannot be a record of a weight file: it needs a fixed shape", start)
+        cursor.refuse(f"a constant of type {kind} cannot be in a weight file: it needs a fixed shape", start)
     cursor.expect("(")
     found: dict[str, Any] = {}
     for number, (name, dtype) in enumerate((("path", DataType.STRING), ("offset", DataType.UINT64))):
@@ -57,7 +57,7 @@ def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
         at = cursor.space()
         literal = parse_literal(cursor, None)
         if literal.type != TensorType(dtype, ()):
-            cursor.refuse(f"the {name} is a {literal.type}, but {TensorType(dtype, ())} was expected", at)
+            cursor.refuse(f"expected the {name} as {TensorType(dtype, ())}, found {literal.type}", at)
         found[name] = literal.value
     cursor.expect(")")
     assert isinstance(kind, TensorType)
@@ -66,10 +66,10 @@ def _blob(cursor: Cursor, kind: ValueType, weights: Weights | None) -> Literal:
 
 
 def parse_value(cursor: Cursor, kind: ValueType, depth: int = 0) -> Any:
-    """What stands in the parentheses of a constant of this type."""
+    """Parse the value in the parentheses of a constant of this type."""
     start = cursor.space()
     if depth > _DEEPEST:
-        cursor.refuse(f"a value is nested more than {_DEEPEST} times", start)
+        cursor.refuse(f"a value is nested more than {_DEEPEST} levels deep", start)
     match kind:
         case TensorType(DataType.STRING, shape):
             return _strings(cursor, shape)
@@ -79,7 +79,7 @@ def parse_value(cursor: Cursor, kind: ValueType, depth: int = 0) -> Any:
             cursor.expect("[")
             found = _separated(cursor, "]", lambda: parse_value(cursor, element, depth + 1))
             if length is not None and len(found) != length:
-                cursor.refuse(f"a constant of type {kind} has {len(found)} elements, but {length} were expected", start)
+                cursor.refuse(f"expected {length} elements in a constant of type {kind}, found {len(found)}", start)
             return found
         case TupleType(elements):
             return _tuple(cursor, elements, depth)
@@ -120,9 +120,9 @@ def _dictionary(cursor: Cursor, kind: DictionaryType, depth: int) -> dict[Any, A
         key = parse_value(cursor, kind.key, depth + 1)
         key = key.item() if isinstance(key, np.ndarray) and key.shape == () else key
         if not isinstance(key, str | int):
-            cursor.refuse(f"a dictionary has a key of type {kind.key}; a string or a number is needed", at)
+            cursor.refuse(f"dictionary keys must be strings or integers, got {kind.key}", at)
         if key in found:
-            cursor.refuse(f"the key {key!r} stands twice in a dictionary", at)
+            cursor.refuse(f"key {key!r} is in a dictionary twice", at)
         cursor.expect(",")
         found[key] = parse_value(cursor, kind.value, depth + 1)
         cursor.expect("}")
@@ -150,7 +150,7 @@ def _strings(cursor: Cursor, shape: tuple[int | None, ...] | None) -> Any:
     for _ in found:
         flat = [element for row in flat for element in row]
     if len(flat) != math.prod(found) or not _fits(found, shape):
-        cursor.refuse(f"the strings have the shape {list(found)}, but {_shown(shape)} was expected", start)
+        cursor.refuse(f"expected strings of shape {_shown(shape)}, found {list(found)}", start)
     array = np.empty(len(flat), object)
     array[:] = flat
     return array.reshape(found)
@@ -167,7 +167,7 @@ def _sizes(rows: Any) -> tuple[int, ...]:
 
 
 def _fits(found: tuple[int, ...], shape: tuple[int | None, ...] | None) -> bool:
-    """An empty array has lost the sizes behind its first 0."""
+    """Whether the shapes match. In an empty array, the sizes after the first 0 are unknown."""
     if shape is None:
         return True
     if 0 in found:
@@ -180,7 +180,7 @@ def _shown(shape: tuple[int | None, ...] | None) -> str:
 
 
 def _numbers(cursor: Cursor, kind: TensorType) -> np.ndarray:
-    """An array, or a scalar of shape (): the whole run of numerals at once."""
+    """Parse an array, or a scalar of shape (), decoding the whole run of numerals in bulk."""
     start = cursor.space()
     rank = None if kind.shape is None else len(kind.shape)
     run = (_NUMERAL_HERE if rank == 0 else _ROW if rank == 1 else _NUMERALS).match(cursor.text, start)
@@ -204,7 +204,7 @@ def _numbers(cursor: Cursor, kind: TensorType) -> np.ndarray:
 
 
 def _balanced(run: str) -> str:
-    """The run up to the bracket that closes its first one; all of it where none does."""
+    """The run up to the bracket that closes the first one; the whole run if it is unclosed."""
     if not run.startswith("["):
         return run
     if run.count("[") == 1:
@@ -219,7 +219,7 @@ def _balanced(run: str) -> str:
 
 
 def _has_structure(text: str, shape: tuple[int, ...]) -> bool:
-    """Whether brackets and commas stand as an array of this shape has them."""
+    """Whether brackets and commas are those of an array of this shape."""
     if not shape:
         return text != ""
     if not text.startswith("[") or math.prod(shape) > len(text):
@@ -228,13 +228,13 @@ def _has_structure(text: str, shape: tuple[int, ...]) -> bool:
 
 
 def _is_loose(text: str, count: int) -> bool:
-    """Whether a comma may be missing, or a numeral too many, though the brackets are right: where space follows
-    something else than a comma."""
+    """Whether a comma may be missing or a numeral superfluous although the brackets are right: if whitespace follows
+    anything but a comma."""
     return count == 0 or text.count(" ") != text.count(", ") or any(space in text for space in "\t\r\n")
 
 
 def _numerals(text: str) -> int:
-    """How many numerals stand in an array."""
+    """The number of numerals in an array."""
     if len(text) < _LONG:
         return len(_NUMERAL.findall(text))
     inside = _IS_NUMERAL[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
@@ -251,9 +251,9 @@ def _skeleton(shape: tuple[int, ...]) -> bytes:
 
 
 def _inferred(cursor: Cursor, text: str, start: int, kind: TensorType) -> tuple[int, ...]:
-    """The shape of an array whose type leaves sizes open."""
+    """The shape of an array whose type has unknown sizes."""
     if len(text) - len(text.lstrip("[")) > _DEEPEST:
-        cursor.refuse(f"a value is nested more than {_DEEPEST} times", start)
+        cursor.refuse(f"a value is nested more than {_DEEPEST} levels deep", start)
     sizes = []
     row = text
     while row.startswith("["):
@@ -262,12 +262,12 @@ def _inferred(cursor: Cursor, text: str, start: int, kind: TensorType) -> tuple[
         row = _balanced(inner) if inner.startswith("[") else ""
     found = tuple(sizes)
     if not _fits(found, kind.shape):
-        cursor.refuse(f"the value has the shape {list(found)}, but {_shown(kind.shape)} was expected", start)
+        cursor.refuse(f"expected a value of shape {_shown(kind.shape)}, found {list(found)}", start)
     return found
 
 
 def _top_level(inner: str) -> int:
-    """How many elements a row has; its commas outside of nested rows tell."""
+    """The number of elements of a row, from its commas outside nested rows."""
     if not inner:
         return 0
     depth, count = 0, 1
@@ -278,7 +278,7 @@ def _top_level(inner: str) -> int:
 
 
 def _explain_structure(cursor: Cursor, text: str, start: int, shape: tuple[int, ...], kind: TensorType) -> None:
-    """Raise the error that tells where an array departs from its shape."""
+    """Raise an error at the first position where an array differs from its shape."""
     cursor.at = start
 
     def row(depth: int) -> None:
@@ -292,7 +292,7 @@ def _explain_structure(cursor: Cursor, text: str, start: int, shape: tuple[int, 
         cursor.expect("[")
         found = len(_separated(cursor, "]", lambda: row(depth + 1)))
         if found != shape[depth]:
-            cursor.refuse(f"a row of {kind} has {found} elements, but {shape[depth]} were expected", at)
+            cursor.refuse(f"expected {shape[depth]} elements in a row of {kind}, found {found}", at)
 
     row(0)
     cursor.fail("')'")

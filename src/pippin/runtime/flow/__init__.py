@@ -1,1 +1,1 @@
-"""Flow: many predictions of one model at once: how many run, which wait, which are refused."""
+"""Flow: concurrent predictions of one model enter; each runs, waits or is refused; outputs or errors leave."""

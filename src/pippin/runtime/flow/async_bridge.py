@@ -1,4 +1,4 @@
-"""Waiting: how a task of asyncio or trio waits for what a thread does."""
+"""Async bridge: lets asyncio and trio tasks await work that runs in threads."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .pending import PendingPrediction
 
 
-async def give_turn() -> None:
-    """Let the other tasks run."""
+async def checkpoint() -> None:
+    """Let other tasks of the event loop run."""
     if sniffio.current_async_library() == "asyncio":
         await asyncio.sleep(0)
     else:
@@ -26,20 +26,20 @@ async def give_turn() -> None:
 
 
 async def wait(pending: PendingPrediction, timeout: float | None) -> dict[str, Any]:
-    """The result of a prediction; a task that is cancelled meanwhile cancels it.
+    """Await a prediction's outputs. Cancelling the task cancels the prediction.
 
     Raises what the prediction raises, and DeadlineExceeded.
     """
-    bell = ThreadSignal()
-    pending.future.add_done_callback(bell.ring)
+    done = ThreadSignal()
+    pending.future.add_done_callback(done.set)
     try:
         if timeout is None:
-            await bell.rung()
+            await done.wait()
         else:
             with anyio.move_on_after(timeout) as scope:
-                await bell.rung()
+                await done.wait()
             if scope.cancelled_caught:
-                raise DeadlineExceeded(f"the prediction was not done within {timeout} s")
+                raise DeadlineExceeded(f"the prediction did not complete within {timeout} s")
     except BaseException:
         pending.cancel()
         raise
@@ -47,41 +47,41 @@ async def wait(pending: PendingPrediction, timeout: float | None) -> dict[str, A
 
 
 class ThreadSignal:
-    """Made in a task, which waits for it to ring; any thread may ring, and never waits for the task."""
+    """An event that any thread can set and one task awaits. Created in that task; `set` never blocks."""
 
     def __init__(self) -> None:
         self._asyncio = sniffio.current_async_library() == "asyncio"
         self._event: Any
         if self._asyncio:
             loop = asyncio.get_running_loop()
-            self._event, self._soon, self._over = asyncio.Event(), loop.call_soon_threadsafe, RuntimeError
+            self._event, self._call_soon, self._loop_closed = asyncio.Event(), loop.call_soon_threadsafe, RuntimeError
             return
         import trio
 
         self._event = trio.Event()
         token = trio.lowlevel.current_trio_token()
-        self._soon, self._over = token.run_sync_soon, trio.RunFinishedError  # type: ignore[assignment]
+        self._call_soon, self._loop_closed = token.run_sync_soon, trio.RunFinishedError  # type: ignore[assignment]
 
-    def ring(self, *_: object) -> None:
-        with suppress(self._over):  # the loop is closed: nobody waits any more
-            self._soon(self._set)
+    def set(self, *_: object) -> None:
+        with suppress(self._loop_closed):  # no task is left to wait
+            self._call_soon(self._set_event)
 
-    def _set(self) -> None:
+    def _set_event(self) -> None:
         self._event.set()
 
-    async def rung(self) -> None:
+    async def wait(self) -> None:
         await self._event.wait()
 
-    def again(self) -> None:
-        """The task goes on to wait for the next time."""
+    def clear(self) -> None:
+        """Reset, so that the next `wait` blocks again."""
         if self._asyncio:
             self._event.clear()
         else:
             self._event = type(self._event)()
 
 
-def beside(work: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Run `work`, which raises nothing, in a task beside this one; returns what cancels it, from the same loop."""
+def spawn_task(work: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Run `work`, which must not raise, in a new task. Returns a function that cancels it, for use in the same loop."""
     if sniffio.current_async_library() == "asyncio":
 
         async def run() -> None:

@@ -1,5 +1,7 @@
-"""DynamicBatcher: several elements of a batch computed as one, along a first axis of flexible size, where that gives the same
-and is measured to be faster."""
+"""Dynamic batcher: merges batch elements into one prediction along a flexible first axis.
+
+It does so only if a trial gave the same results in less time.
+"""
 
 from __future__ import annotations
 
@@ -20,65 +22,69 @@ Features = Mapping[str, Any]
 Outputs = dict[str, Any]
 Predict = Callable[[Features], Outputs]
 
-# How many are tried at once, and what a stack must gain over the same elements one by one, with all cores.
-_SIZES = (4, 16)
+# Batch sizes to try, and the speed-up required over the same elements predicted separately on all cores.
+_BATCH_SIZES = (4, 16)
 _GAIN = 1.1
-# What a stack must keep over its difference from the single results, in dB: kernels add up in another order.
-_SAME = {DataType.FLOAT16: 45.0, DataType.FLOAT32: 80.0, DataType.FLOAT64: 80.0}
+# Required signal-to-noise ratio in dB against single predictions: kernels sum in a different order.
+_MIN_SNR = {DataType.FLOAT16: 45.0, DataType.FLOAT32: 80.0, DataType.FLOAT64: 80.0}
 
 
 class DynamicBatcher:
-    """Decides once for a model, at its first batch that is long enough. Any thread may ask."""
+    """Decides once for a model, at its first sufficiently long batch. Thread-safe."""
 
     def __init__(self, function: FunctionDescription, stateful: bool) -> None:
         self._inputs = {f.name: f.type for f in function.inputs if isinstance(f.type, MultiArray)}
         self._outputs = {f.name: f.type for f in function.outputs if isinstance(f.type, MultiArray)}
-        self.possible = (
+        self.supported = (
             not stateful
             and len(self._inputs) == len(function.inputs)
             and len(self._outputs) == len(function.outputs)
             and all(kind.shape and kind.flexibility is not None for kind in self._inputs.values())
         )
-        self._size: int | None = None if self.possible else 1
+        self._size: int | None = None if self.supported else 1
         self._lock = Lock()
 
     @property
-    def undecided(self) -> bool:
+    def needs_trial(self) -> bool:
         return self._size is None
 
-    def size(self, batch: Sequence[Features], single: Predict, many: Callable[[Sequence[Features]], object]) -> int:
-        """How many elements to compute as one; 1 where they stay apart. `many` predicts them as they otherwise are."""
-        if not self.possible or len(batch) < 2 * _SIZES[0]:
+    def batch_size(
+        self, batch: Sequence[Features], single: Predict, many: Callable[[Sequence[Features]], object]
+    ) -> int:
+        """How many elements to merge into one prediction; 1: none. `many` predicts elements separately."""
+        if not self.supported or len(batch) < 2 * _BATCH_SIZES[0]:
             return 1
         with self._lock:
             if self._size is None:
-                self._size = self._decided(batch, single, many)
+                self._size = self._run_trial(batch, single, many)
             return self._size
 
-    def _decided(self, batch: Sequence[Features], single: Predict, many: Callable[[Sequence[Features]], object]) -> int:
-        alike = batch[: _SIZES[-1]]
-        if not self.alike(alike):
+    def _run_trial(
+        self, batch: Sequence[Features], single: Predict, many: Callable[[Sequence[Features]], object]
+    ) -> int:
+        sample = batch[: _BATCH_SIZES[-1]]
+        if not self.same_layout(sample):
             return 1
         try:
-            right = [single(features) for features in alike]
-            many(alike)
-            apart = _seconds(lambda: many(alike)) / len(alike)
-            best, least = 1, apart / _GAIN
-            for size in _SIZES:
-                if size > len(alike) or not self.allowed(alike[:size]):
+            expected = [single(features) for features in sample]
+            many(sample)
+            separate = _seconds(lambda: many(sample)) / len(sample)
+            best, fastest = 1, separate / _GAIN
+            for size in _BATCH_SIZES:
+                if size > len(sample) or not self.fits_model(sample[:size]):
                     continue
-                found = self.split(single(self.stack(alike[:size])), alike[:size])
-                if found is None or not all(self._same(a, b) for a, b in zip(right, found, strict=False)):
+                found = self.split(single(self.merge(sample[:size])), sample[:size])
+                if found is None or not all(self._equivalent(a, b) for a, b in zip(expected, found, strict=False)):
                     return 1
-                took = _seconds(lambda part=alike[:size]: single(self.stack(part))) / size  # type: ignore[misc]
-                if took < least:
-                    best, least = size, took
+                took = _seconds(lambda part=sample[:size]: single(self.merge(part))) / size  # type: ignore[misc]
+                if took < fastest:
+                    best, fastest = size, took
             return best
-        except Exception:  # an element that is bad is reported where it is predicted by itself
+        except Exception:  # a bad element is reported by its own prediction
             return 1
 
-    def alike(self, group: Sequence[Features]) -> bool:
-        """Whether the elements are arrays that differ in nothing but their values."""
+    def same_layout(self, group: Sequence[Features]) -> bool:
+        """Whether all elements are arrays of the same shape and dtype, with a first axis of 1."""
         return all(
             isinstance(features, Mapping)
             and features.keys() == self._inputs.keys()
@@ -92,15 +98,15 @@ class DynamicBatcher:
             for features in group
         ) and all(group[0][name].shape[0] == 1 for name in self._inputs)
 
-    def allowed(self, group: Sequence[Features]) -> bool:
-        """Whether the model takes so many at once."""
+    def fits_model(self, group: Sequence[Features]) -> bool:
+        """Whether the model accepts a batch of this size."""
         return all(kind.allows((len(group), *group[0][name].shape[1:])) for name, kind in self._inputs.items())
 
-    def stack(self, group: Sequence[Features]) -> dict[str, np.ndarray]:
+    def merge(self, group: Sequence[Features]) -> dict[str, np.ndarray]:
         return {name: np.concatenate([features[name] for features in group]) for name in self._inputs}
 
     def split(self, outputs: Outputs, group: Sequence[Features]) -> list[Outputs] | None:
-        """The outputs of each element, which belong to the caller; None where they are not as many."""
+        """Copies of the outputs of each element; None if the first axis does not match the number of elements."""
         if any(value.ndim == 0 or value.shape[0] != len(group) for value in outputs.values()):
             return None
         return [{name: value[i : i + 1].copy() for name, value in outputs.items()} for i in range(len(group))]
@@ -108,30 +114,30 @@ class DynamicBatcher:
     def jobs(
         self, batch: Sequence[Features], size: int, predict: Callable[..., Outputs], job: Callable[..., Any]
     ) -> list[Any]:
-        """The batch in stacks of so many elements; those that cannot be stacked stay apart."""
+        """One job for each `size` elements; elements that cannot be merged get a job of their own."""
         made = []
         for start in range(0, len(batch), size):
             group = batch[start : start + size]
-            if len(group) > 1 and self.alike(group) and self.allowed(group):
+            if len(group) > 1 and self.same_layout(group) and self.fits_model(group):
                 held = 2 * sum(array.nbytes for features in group for array in features.values())
-                made.append(job(partial(self._many, group, predict), held, len(group)))
+                made.append(job(partial(self._predict_merged, group, predict), held, len(group)))
             else:
                 made += [job(partial(predict, features), 0) for features in group]
         return made
 
-    def _many(self, group: Sequence[Features], predict: Callable[..., Outputs], stop: Stop | None) -> Any:
-        """The outputs of a stack; where it fails, each element is computed by itself, to tell which one it is."""
+    def _predict_merged(self, group: Sequence[Features], predict: Callable[..., Outputs], stop: Stop | None) -> Any:
+        """Predict merged elements. On failure, predict each one separately to find the bad one."""
         try:
-            found = self.split(predict(self.stack(group), stop), group)
+            found = self.split(predict(self.merge(group), stop), group)
         except PredictionCancelled:
             raise
         except PippinError:
             found = None
-        return found if found is not None else [_alone(predict, features, stop) for features in group]
+        return found if found is not None else [_predict_single(predict, features, stop) for features in group]
 
-    def _same(self, right: Outputs, found: Outputs) -> bool:
+    def _equivalent(self, expected: Outputs, found: Outputs) -> bool:
         for name, kind in self._outputs.items():
-            a, b = right[name], found[name]
+            a, b = expected[name], found[name]
             if a.shape != b.shape or a.dtype != b.dtype:
                 return False
             if not kind.dtype.is_float:
@@ -141,12 +147,12 @@ class DynamicBatcher:
             if not np.array_equal(np.isfinite(a), np.isfinite(b)):
                 return False
             a, b = np.nan_to_num(a.astype(np.float64)), np.nan_to_num(b.astype(np.float64))
-            if np.square(a - b).sum() > np.square(a).sum() * 10 ** (-_SAME.get(kind.dtype, 80.0) / 10):
+            if np.square(a - b).sum() > np.square(a).sum() * 10 ** (-_MIN_SNR.get(kind.dtype, 80.0) / 10):
                 return False
         return True
 
 
-def _alone(predict: Callable[..., Outputs], features: Features, stop: Stop | None) -> Outputs | PippinError:
+def _predict_single(predict: Callable[..., Outputs], features: Features, stop: Stop | None) -> Outputs | PippinError:
     try:
         return predict(features, stop)
     except PredictionCancelled:

@@ -1,4 +1,4 @@
-"""Executor: the predictions of one model that are under way: its admission, its threads, and whoever waits for a result."""
+"""Executor: runs the predictions of one model. Work enters, passes admission and a worker thread, outputs leave."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .state_queue import StateQueue
 
 
 class Executor:
-    """Any thread may submit. The threads are made when they are first needed, at most as many as the admission has room."""
+    """Accepts work from any thread. Creates its worker threads on first use, at most one for each slot."""
 
     def __init__(self, flow: FlowControl, cores: int) -> None:
         self.admission = AdmissionController(flow, cores)
         self.latency = LatencyTracker(flow.max_blocking)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = Lock()
-        self._turning = False
+        self._yielding = False
 
     def statistics(self) -> Statistics:
         return self.admission.statistics()
@@ -36,18 +36,20 @@ class Executor:
         timeout: float | None = None,
         state_queue: StateQueue | None = None,
     ) -> PendingPrediction:
-        """Let it wait for its turn, and for a thread of the model. On a `state_queue`, it comes after those that are there."""
+        """Queue work for a worker thread. With a `state_queue`, it runs after the work already queued there."""
         deadline = None if timeout is None else time.monotonic() + timeout
         pending = PendingPrediction(self.admission, work, size, priority, deadline, state_queue)
         pending.submit(lambda: self._start(pending))
         return pending
 
-    def at_once(self, work: Work, size: int = 0) -> Outputs | None:
-        """The prediction itself, in this thread, where it is shorter than the way to another one; None where it is not,
-        or where there is no room. Raises what it raises."""
-        if not self.latency.short(size):
+    def run_inline(self, work: Work, size: int = 0) -> Outputs | None:
+        """Run in this thread if the work is expected to be shorter than a thread hop and a slot is free; else None.
+
+        Raises what the work raises.
+        """
+        if not self.latency.is_short(size):
             return None
-        began = self.admission.begin(size)
+        began = self.admission.start_inline(size)
         if began is None:
             return None
         failed = True
@@ -55,7 +57,7 @@ class Executor:
             outputs = work(None)
             failed = False
         finally:
-            self.latency.note(size, self.admission.end(size, began, failed), inline=True)
+            self.latency.record(size, self.admission.finish_inline(size, began, failed), inline=True)
         return outputs
 
     def call(
@@ -67,23 +69,23 @@ class Executor:
         cancellation: Cancellation | None = None,
         state_queue: StateQueue | None = None,
     ) -> Outputs:
-        """Submit and wait, in this thread. Raises what the prediction raises, PredictionCancelled, DeadlineExceeded."""
+        """Submit and block this thread. Raises what the prediction raises, PredictionCancelled, DeadlineExceeded."""
         pending = self.submit(work, size, priority, timeout, state_queue)
-        forget = cancellation.listen(pending.cancel) if cancellation is not None else None
+        unsubscribe = cancellation.listen(pending.cancel) if cancellation is not None else None
         try:
             return pending.future.result(timeout)
         except TimeoutError:
             if pending.future.done():
-                raise  # of the prediction itself
+                raise  # the prediction itself raised it
             pending.cancel()
-            raise DeadlineExceeded(f"the prediction was not done within {timeout} s") from None
+            raise DeadlineExceeded(f"the prediction did not complete within {timeout} s") from None
         except BaseException:
-            if not pending.future.done():  # this thread was interrupted: nobody waits any more
+            if not pending.future.done():  # this thread was interrupted, for example by Ctrl-C
                 pending.cancel()
             raise
         finally:
-            if forget is not None:
-                forget()
+            if unsubscribe is not None:
+                unsubscribe()
 
     async def call_async(
         self,
@@ -93,32 +95,32 @@ class Executor:
         timeout: float | None = None,
         state_queue: StateQueue | None = None,
     ) -> Outputs:
-        """Submit and wait, in a task of asyncio or trio; cancelling the task cancels the prediction."""
+        """Submit and await, in an asyncio or trio task. Cancelling the task cancels the prediction."""
         if state_queue is None:
-            if self.latency.spent():
-                await self.turn()
-            outputs = self.at_once(work, size)
+            if self.latency.budget_spent():
+                await self.yield_to_loop()
+            outputs = self.run_inline(work, size)
             if outputs is not None:
                 return outputs
         from .async_bridge import wait
 
         return await wait(self.submit(work, size, priority, timeout, state_queue), timeout)
 
-    async def turn(self) -> None:
-        """Give the other tasks of the event loop their turn, where predictions have kept it for as long as they may."""
-        from .async_bridge import give_turn
+    async def yield_to_loop(self) -> None:
+        """Let other tasks run if inline predictions have blocked the event loop for as long as allowed."""
+        from .async_bridge import checkpoint
 
-        while self.latency.spent():
-            first, self._turning = not self._turning, True
+        while self.latency.budget_spent():
+            first, self._yielding = not self._yielding, True
             try:
-                await give_turn()
+                await checkpoint()
             finally:
-                if first:  # the others, which wait as well, run in the same turn of the loop
-                    self._turning = False
-                    self.latency.turned()
+                if first:  # the other waiting tasks resume in the same loop iteration and share one budget
+                    self._yielding = False
+                    self.latency.reset_budget()
 
     def close(self) -> None:
-        """Nothing more is submitted; what runs ends by itself."""
+        """Accept no more work; running predictions finish."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -126,29 +128,29 @@ class Executor:
 
     def _start(self, pending: PendingPrediction) -> None:
         try:
-            self._threads().submit(self._work, pending)
-        except RuntimeError as error:  # the interpreter ends
+            self._threads().submit(self._run, pending)
+        except RuntimeError as error:  # the interpreter is shutting down
             pending.done(failed=True)
-            pending.settle(None, PredictionCancelled(f"the prediction was not begun: {error}"))
+            pending.settle(None, PredictionCancelled(f"the prediction was not started: {error}"))
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.admission.room, thread_name_prefix="pippin")
+                self._pool = ThreadPoolExecutor(self.admission.capacity, thread_name_prefix="pippin")
             return self._pool
 
-    def _work(self, pending: PendingPrediction) -> None:
-        """The prediction; its slot is given back before anybody hears of the result."""
+    def _run(self, pending: PendingPrediction) -> None:
+        """Run a prediction; releases its slot before the result is visible."""
         outputs: Outputs | None = None
         failure: BaseException | None = None
         began = time.perf_counter()
         try:
             pending.stop.check()
             outputs = pending.work(pending.stop)
-        except BaseException as error:  # whatever it is, it belongs to whoever waits
+        except BaseException as error:  # any error is delivered to the waiting caller
             failure = error
         else:
-            self.latency.note(pending.request.bytes, time.perf_counter() - began)
+            self.latency.record(pending.request.bytes, time.perf_counter() - began)
         pending.done(failure is not None)
         pending.settle(outputs, failure)
-        failure = None  # its traceback holds this frame
+        failure = None  # break the cycle: its traceback references this frame

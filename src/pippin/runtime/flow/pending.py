@@ -1,4 +1,4 @@
-"""Pending prediction: a submitted prediction, from the queue to its result; it can be cancelled from any thread."""
+"""Pending prediction: a submitted prediction, from queue to result. Can be cancelled from any thread."""
 
 from __future__ import annotations
 
@@ -17,9 +17,19 @@ Work = Callable[[Stop | None], Outputs]
 
 
 class PendingPrediction:
-    """A prediction that was submitted. Its slot is given back when the device is done, whoever waits for it or not."""
+    """A submitted prediction. Its slot is released when the device finishes, even if no caller waits any more."""
 
-    __slots__ = ("_admission", "_go", "_settled", "_settling", "_state_queue", "future", "request", "stop", "work")
+    __slots__ = (
+        "_admission",
+        "_enter",
+        "_settle_lock",
+        "_settled",
+        "_state_queue",
+        "future",
+        "request",
+        "stop",
+        "work",
+    )
 
     def __init__(
         self,
@@ -34,34 +44,34 @@ class PendingPrediction:
         self.work = work
         self.stop = Stop()
         self._admission = admission
-        self._settling = Lock()
+        self._settle_lock = Lock()
         self._settled = False
         self._state_queue = state_queue
-        self._go: Callable[[], object] | None = None
-        self.request = Request(_nothing, self._refused, size, priority, deadline)
+        self._enter: Callable[[], object] | None = None
+        self.request = Request(_noop, self._on_refused, size, priority, deadline)
 
     def submit(self, start: Callable[[], object]) -> None:
         self.request.start = start
         if self._state_queue is None:
             self._admission.submit(self.request)
         else:
-            self._go = lambda: self._admission.submit(self.request)
-            self._state_queue.enter(self._go)
+            self._enter = lambda: self._admission.submit(self.request)
+            self._state_queue.enter(self._enter)
 
     def cancel(self) -> None:
-        """Where it waits, it fails with PredictionCancelled at once; where it runs, it is asked to stop and its result
-        is dropped. Where it is done, nothing happens."""
-        if self._state_queue is not None and self._go is not None and self._state_queue.forget(self._go):
+        """Fail immediately with PredictionCancelled. A running prediction is also asked to stop, and its result is
+        discarded; a completed one is unaffected."""
+        if self._state_queue is not None and self._enter is not None and self._state_queue.remove(self._enter):
             self._state_queue = None
             self._admission.count("cancelled")
-            self._refused(PredictionCancelled("the prediction was cancelled"))
+            self._on_refused(PredictionCancelled("the prediction was cancelled"))
         elif not self._admission.cancel(self.request):
             self.settle(None, PredictionCancelled("the prediction was cancelled while it ran"))
             self.stop.ask()
 
     def settle(self, outputs: Outputs | None, error: BaseException | None) -> None:
-        """Hand a result over, or why there is none; the first one counts."""
-        with self._settling:
+        """Deliver the outputs or an error; only the first call counts."""
+        with self._settle_lock:
             if self._settled:
                 return
             self._settled = True
@@ -72,25 +82,26 @@ class PendingPrediction:
             self.future.set_exception(error)
 
     def done(self, failed: bool) -> None:
-        """The device is done with it."""
+        """Release the slot: the device has finished."""
         self._admission.done(self.request, failed)
-        self._let_go()
+        self._release()
 
-    def _refused(self, error: PippinError) -> None:
+    def _on_refused(self, error: PippinError) -> None:
         self.settle(None, error)
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
-        """What it holds goes with its slot, not with the last who looks at the result; and without a collection."""
-        state_queue, self._state_queue, self._go = self._state_queue, None, None
-        self.work = _nothing_left
-        self.request.start = self.request.refuse = _nothing
+    def _release(self) -> None:
+        """Free the inputs with the slot, not with the last reference to the future; breaking cycles avoids waiting for
+        garbage collection."""
+        state_queue, self._state_queue, self._enter = self._state_queue, None, None
+        self.work = _released
+        self.request.start = self.request.refuse = _noop
         if state_queue is not None:
             state_queue.leave()
 
 
-def _nothing(*_: object) -> None: ...
+def _noop(*_: object) -> None: ...
 
 
-def _nothing_left(stop: Stop | None) -> Outputs:
+def _released(stop: Stop | None) -> Outputs:
     return {}

@@ -1,4 +1,4 @@
-"""Batch: many predictions that belong together: results in order, one bad element does not lose the others."""
+"""Batch prediction: many predictions enter, results leave in order; a failing element does not lose the others."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Progress = Callable[[int, int], object]
 class Job(NamedTuple):
     work: Work
     size: int
-    """Bytes that it holds."""
+    """Bytes held while in flight."""
     elements: int = 1
-    """Elements of the batch that it computes; it gives a list where these are several."""
+    """Number of batch elements it computes; with more than one, it returns a list."""
 
 
 class Ready:
-    """A prediction that was computed at once."""
+    """A prediction that was computed inline."""
 
     __slots__ = ("_outputs",)
 
@@ -39,27 +39,27 @@ class Ready:
 def results(
     executor: Executor, jobs: Iterable[Job], cancellation: Cancellation | None = None
 ) -> Generator[Result, None, None]:
-    """The outputs of each, or its error, in order. Only some more are submitted than
-    can run, so that others get their turn between; leaving early cancels these."""
+    """Yield the outputs or error of each job, in order. At most twice the capacity is submitted ahead, so that other
+    callers get their turn; closing the generator cancels what is in flight."""
     window: deque[Any] = deque()
-    ahead = 2 * executor.admission.room
+    ahead = 2 * executor.admission.capacity
 
     def cancel() -> None:
         for pending in list(window):
             if not isinstance(pending, Ready):
                 pending.cancel()
 
-    forget = cancellation.listen(cancel) if cancellation is not None else lambda: None
+    unsubscribe = cancellation.listen(cancel) if cancellation is not None else lambda: None
     following = iter(jobs)
     more = True
     try:
         while True:
             while more and len(window) < ahead:
-                found = next(following, None)
-                if found is None:
+                job = next(following, None)
+                if job is None:
                     more = False
                     break
-                window.append(_begun(executor, found, cancellation))
+                window.append(_start(executor, job, cancellation))
             if not window:
                 return
             first = window[0]
@@ -67,16 +67,16 @@ def results(
             window.popleft()
             yield result
     finally:
-        forget()
+        unsubscribe()
         cancel()
 
 
-def _begun(executor: Executor, job: Job, cancellation: Cancellation | None) -> Any:
-    """Under way, or done already where that is faster."""
+def _start(executor: Executor, job: Job, cancellation: Cancellation | None) -> Any:
+    """Run a short job inline, or submit it."""
     if cancellation is not None and cancellation.cancelled:
         return Ready(PredictionCancelled("the prediction was cancelled"))
     try:
-        outputs = executor.at_once(job.work, job.size)
+        outputs = executor.run_inline(job.work, job.size)
     except PippinError as error:
         return Ready(error)
     return Ready(outputs) if outputs is not None else executor.submit(job.work, job.size)
@@ -90,7 +90,7 @@ def _result(result: Callable[[], Any]) -> Result:
 
 
 class Gathered:
-    """The results of a batch as they come; a work may stand for several elements (`Job.elements`)."""
+    """Collects the results of a batch; one job may cover several elements (`Job.elements`)."""
 
     def __init__(self, of: int, return_exceptions: bool, progress: Progress | None) -> None:
         self.results: list[Result] = []
@@ -99,13 +99,13 @@ class Gathered:
         self._progress = progress
 
     def add(self, result: Result, count: int) -> None:
-        """Raises the error of an element with its index in a note, and what `progress` raises."""
-        for one in result if count > 1 and isinstance(result, list) else [result] * count:
-            if isinstance(one, PippinError):
-                one.add_note(f"in element {len(self.results)} of the batch")
+        """Append results. Raises an element's error with its index in a note, and what `progress` raises."""
+        for element in result if count > 1 and isinstance(result, list) else [result] * count:
+            if isinstance(element, PippinError):
+                element.add_note(f"in element {len(self.results)} of the batch")
                 if not self._return_exceptions:
-                    raise one
-            self.results.append(one)
+                    raise element
+            self.results.append(element)
         if self._progress is not None:
             self._progress(len(self.results), self._of)
 
@@ -113,24 +113,24 @@ class Gathered:
 def gather(
     executor: Executor, jobs: Sequence[Job], gathered: Gathered, cancellation: Cancellation | None
 ) -> list[Result]:
-    """The results of a batch, in this thread."""
-    with closing(results(executor, jobs, cancellation)) as found:
-        for job, result in zip(jobs, found, strict=True):
+    """Compute a batch, blocking this thread."""
+    with closing(results(executor, jobs, cancellation)) as outcomes:
+        for job, result in zip(jobs, outcomes, strict=True):
             gathered.add(result, job.elements)
     return gathered.results
 
 
 async def gather_async(executor: Executor, jobs: Sequence[Job], gathered: Gathered) -> list[Result]:
-    """The results of a batch, in a task; cancelling it cancels what is not done."""
+    """Compute a batch in a task. Cancelling the task cancels the unfinished jobs."""
     from .async_bridge import wait
 
     window: deque[tuple[Job, Any]] = deque()
     following = iter(jobs)
     try:
         while True:
-            while len(window) < 2 * executor.admission.room and (job := next(following, None)) is not None:
-                await executor.turn()
-                window.append((job, _begun(executor, job, None)))
+            while len(window) < 2 * executor.admission.capacity and (job := next(following, None)) is not None:
+                await executor.yield_to_loop()
+                window.append((job, _start(executor, job, None)))
             if not window:
                 return gathered.results
             job, first = window.popleft()

@@ -1,4 +1,4 @@
-"""StateQueue: predictions on one state, one after the other, first come first served."""
+"""State queue: serializes predictions that share a state, in arrival order."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from threading import Lock
 
 
 class StateQueue:
-    """Any thread may come. Who waits for the state_queue takes no slot of the model's flow from others."""
+    """A FIFO lock with callbacks. Thread-safe. Waiting for a state takes no slot of the model's flow."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._busy = False
         self._waiting: deque[Callable[[], object]] = deque()
-        self._calling, self._left = False, 0
+        self._draining, self._deferred_leaves = False, 0
 
-    def enter(self, go: Callable[[], object]) -> None:
-        """Call `go` when its turn has come, perhaps at once; `leave` ends the turn."""
+    def enter(self, start: Callable[[], object]) -> None:
+        """Call `start` when its turn comes, possibly immediately. `leave` ends the turn."""
         with self._lock:
             if self._busy:
-                self._waiting.append(go)
+                self._waiting.append(start)
                 return
             self._busy = True
-        go()
+        start()
 
-    def forget(self, go: Callable[[], object]) -> bool:
-        """Do not call it any more; False where its turn has come already."""
+    def remove(self, start: Callable[[], object]) -> bool:
+        """Remove a waiting entry; False if its turn has already come."""
         with self._lock:
-            if go in self._waiting:
-                self._waiting.remove(go)
+            if start in self._waiting:
+                self._waiting.remove(start)
                 return True
             return False
 
     def leave(self) -> None:
         with self._lock:
-            if self._calling:  # who comes next was refused at once: the loop below goes on, without recursion
-                self._left += 1
+            if self._draining:  # the next entry was refused inside `start`: the loop below continues, without recursion
+                self._deferred_leaves += 1
                 return
-            self._calling = True
+            self._draining = True
         while True:
             with self._lock:
                 following = self._waiting.popleft() if self._waiting else None
                 self._busy = following is not None
                 if following is None:
-                    self._calling = False
+                    self._draining = False
                     return
             following()
             with self._lock:
-                if not self._left:
-                    self._calling = False
+                if not self._deferred_leaves:
+                    self._draining = False
                     return
-                self._left -= 1
+                self._deferred_leaves -= 1
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """The block, in its turn; this thread waits for it."""
+        """Block this thread until its turn comes, then run the block."""
         come = Lock()
         come.acquire()
         self.enter(come.release)

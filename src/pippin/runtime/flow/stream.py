@@ -1,4 +1,4 @@
-"""Stream: predictions of what a source gives, one after the other, for as long as it gives."""
+"""Stream: frames of a source enter, (frame, outputs) pairs leave, until the source ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from ...errors import PippinError, PredictionRejected
 from .admission import AdmissionController, Request
-from .async_bridge import ThreadSignal, beside
+from .async_bridge import ThreadSignal, spawn_task
 from .executor import Executor
 from .flow_control import FlowControl
 from .pending import PendingPrediction
@@ -21,7 +21,7 @@ _END = object()
 
 
 class Entry:
-    """A frame on its way: it waits at the admission of the stream, is submitted to the model, and delivered."""
+    """A frame in flight: waits for the stream's admission, is submitted to the model, then delivered."""
 
     __slots__ = ("error", "frame", "outputs", "pending", "ready", "request")
 
@@ -35,8 +35,8 @@ class Entry:
 
 
 class Stream:
-    """What is under way of one stream: a slot lasts until the consumer has taken the result, so that a slow consumer is
-    seen by the policy as a slow device is. The task that reads the source and the consumer's are of one event loop."""
+    """Frames in flight of one stream. A slot is held until the consumer takes the result, so that the policy treats a
+    slow consumer like a slow device. The reader task and the consumer run in the same event loop."""
 
     def __init__(
         self, executor: Executor, source: Source, work: Callable[[Any], Job], flow: FlowControl, ordered: bool
@@ -45,76 +45,76 @@ class Stream:
         self._source = source
         self._work = work
         self._ordered = ordered
-        self._waits = flow.policy == "wait"
-        self._admission = AdmissionController(flow, 2 * executor.admission.room)
+        self._backpressure = flow.policy == "wait"
+        self._admission = AdmissionController(flow, 2 * executor.admission.capacity)
         self._entries: deque[Entry] = deque()
         self._ready: deque[Entry] = deque()
-        self._result_ready = ThreadSignal()  # a result is there, or the end
-        self._slot_free = ThreadSignal()  # a slot is free
-        self._failed: BaseException | None = None
-        self._over = False
+        self._result_ready = ThreadSignal()  # a result, or the end of the source
+        self._slot_free = ThreadSignal()
+        self._source_error: BaseException | None = None
+        self._source_done = False
 
     async def read(self) -> None:
-        """Submit what the source gives, until it ends or the consumer goes. Raises nothing but the cancellation."""
+        """Submit frames until the source ends or the consumer leaves. Raises nothing but cancellation."""
         try:
             async for frame in _frames(self._source):
-                await self._come(Entry(frame))
-        except Exception as error:  # it is raised where the consumer waits
-            self._failed = error
+                await self._submit(Entry(frame))
+        except Exception as error:  # raised in the consumer, by `next`
+            self._source_error = error
         finally:
-            self._over = True
-            self._result_ready.ring()
+            self._source_done = True
+            self._result_ready.set()
 
-    async def _come(self, entry: Entry) -> None:
-        entry.request = Request(lambda: self._begin(entry), lambda error: self._refused(entry, error))
+    async def _submit(self, entry: Entry) -> None:
+        entry.request = Request(lambda: self._start(entry), lambda error: self._on_refused(entry, error))
         self._entries.append(entry)
         self._admission.submit(entry.request)
-        await self._executor.turn()
-        while self._waits and entry.request.phase == "waiting":
-            await self._slot_free.rung()
-            self._slot_free.again()
+        await self._executor.yield_to_loop()
+        while self._backpressure and entry.request.phase == "waiting":
+            await self._slot_free.wait()
+            self._slot_free.clear()
 
-    def _begin(self, entry: Entry) -> None:
+    def _start(self, entry: Entry) -> None:
         try:
             job = self._work(entry.frame)
-            entry.outputs = self._executor.at_once(job.work, job.size)
+            entry.outputs = self._executor.run_inline(job.work, job.size)
             if entry.outputs is None:
                 entry.pending = self._executor.submit(job.work, job.size)
-                entry.pending.future.add_done_callback(lambda _: self._arrived(entry))
+                entry.pending.future.add_done_callback(lambda _: self._mark_ready(entry))
                 return
         except Exception as error:
             entry.error = error
-        self._arrived(entry)
+        self._mark_ready(entry)
 
-    def _arrived(self, entry: Entry) -> None:
-        """From any thread."""
+    def _mark_ready(self, entry: Entry) -> None:
+        """Called from any thread."""
         entry.ready = True
         self._ready.append(entry)
-        self._result_ready.ring()
+        self._result_ready.set()
 
-    def _refused(self, entry: Entry, error: PippinError) -> None:
-        """The policy of the stream let go of it."""
+    def _on_refused(self, entry: Entry, error: PippinError) -> None:
+        """The stream's policy dropped or rejected the frame."""
         self._executor.admission.count("rejected" if isinstance(error, PredictionRejected) else "dropped")
         if isinstance(error, PredictionRejected):
             entry.error = error
-            self._arrived(entry)
+            self._mark_ready(entry)
         else:
             self._entries.remove(entry)
 
     async def next(self) -> Entry | None:
-        """The next result, in the order that was asked for; None at the end. Raises what the source raised."""
+        """The next result, by frame order or by completion; None at the end. Raises what the source raised."""
         while True:
-            entry = self._taken()
+            entry = self._pop_ready()
             if entry is not None:
                 return entry
-            if self._over and not self._entries:
-                if self._failed is not None:
-                    raise self._failed
+            if self._source_done and not self._entries:
+                if self._source_error is not None:
+                    raise self._source_error
                 return None
-            await self._result_ready.rung()
-            self._result_ready.again()
+            await self._result_ready.wait()
+            self._result_ready.clear()
 
-    def _taken(self) -> Entry | None:
+    def _pop_ready(self) -> Entry | None:
         if self._ordered:
             if not self._entries or not self._entries[0].ready:
                 return None
@@ -129,13 +129,13 @@ class Stream:
         return entry
 
     def delivered(self, entry: Entry) -> None:
-        """The consumer has it, and asks for the next one."""
+        """Release the slot: the consumer took the result and wants the next one."""
         if entry.request.phase == "running":
             self._admission.done(entry.request, entry.error is not None)
-        self._slot_free.ring()
+        self._slot_free.set()
 
     def close(self) -> None:
-        """The consumer goes: what it has not taken is cancelled."""
+        """Cancel the frames whose results were not taken."""
         for entry in list(self._entries):
             self._admission.cancel(entry.request)
             if entry.pending is not None:
@@ -151,22 +151,22 @@ async def stream(
     executor: Executor, source: Source, work: Callable[[Any], Job], flow: FlowControl | None, ordered: bool,
     return_exceptions: bool,
 ) -> AsyncGenerator[tuple[Any, Any], None]:  # fmt: skip
-    """(frame, outputs), as `Model.stream` says."""
-    made = Stream(executor, source, work, flow or FlowControl(), ordered)
-    cancel = beside(made.read)
+    """Yield (frame, outputs); see `Model.stream`."""
+    running = Stream(executor, source, work, flow or FlowControl(), ordered)
+    cancel = spawn_task(running.read)
     try:
-        while (entry := await made.next()) is not None:
+        while (entry := await running.next()) is not None:
             if entry.error is not None and not (return_exceptions and isinstance(entry.error, PippinError)):
                 raise entry.error
             yield entry.frame, entry.outputs if entry.error is None else entry.error
-            made.delivered(entry)
+            running.delivered(entry)
     finally:
         cancel()
-        made.close()
+        running.close()
 
 
 async def _frames(source: Source) -> AsyncIterator[Any]:
-    """A collection is walked in the event loop, any other iterator in a thread: it may wait for a device."""
+    """Iterate a collection in the event loop; any other iterator in a thread, since it may block on a device."""
     if isinstance(source, AsyncIterable):
         async for frame in source:
             yield frame

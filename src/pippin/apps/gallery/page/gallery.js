@@ -1,4 +1,4 @@
-// Gallery: a tile in view asks for its colours; one that leaves aborts its request, and so cancels its prediction.
+// Gallery page: a tile in view requests its colours; leaving the view aborts the request and cancels its prediction.
 
 const at = (id) => document.getElementById(id);
 const setup = await (await fetch("/setup.json")).json();
@@ -28,7 +28,7 @@ for (const made of setup.tiles) {
   wall.append(element);
 }
 
-// The gray ones further down come when nothing else is to do, so that a fast scroll finds them there.
+// Preloads the gray tiles further down in small batches, so that a fast scroll finds them loaded.
 const ahead = wall.querySelectorAll("img[loading=lazy]").values();
 function loadAhead() {
   for (let count = 0; count < 12; count++) {
@@ -41,7 +41,7 @@ function loadAhead() {
 if (document.readyState === "complete") loadAhead();
 else addEventListener("load", loadAhead);
 
-// --- asking and cancelling
+// --- requests and cancellation
 
 async function ask(tile) {
   if (tile.asked || tile.colour || state.shown === "original") return;
@@ -90,7 +90,7 @@ const eye = new IntersectionObserver((changes) => {
       came ||= !tile.colour;
       ask(tile);
     } else if (state.mode === "async") {
-      cancel(tile); // the actor of the serial design knows no cancellation
+      cancel(tile); // the serial design does not support cancellation
     }
   }
   if (came) state.since = performance.now();
@@ -100,7 +100,7 @@ tiles.forEach((_, element) => eye.observe(element));
 
 const inView = () => [...tiles.values()].filter((tile) => tile.inView);
 
-// The time from the moment that the newest tile came into view until all that are in view have their colours.
+// Measures the time from the newest tile coming into view until all tiles in view are coloured.
 function timeScreen() {
   if (state.since === null || state.shown === "original") return;
   const missing = inView().filter((tile) => !tile.colour).length;
@@ -126,7 +126,7 @@ function again() {
   visible.forEach(ask);
 }
 
-// --- the controls
+// --- controls
 
 async function control() {
   tiles.forEach(forget);
@@ -174,7 +174,7 @@ at("filter").addEventListener("click", ({ target }) => {
   scrollTo({ top: 0 });
 });
 
-// From the top of the wall to its end, in three seconds.
+// Scrolls from the top of the wall to its end in three seconds.
 at("fling").addEventListener("click", () => {
   scrollTo({ top: 0 });
   const started = performance.now(), way = document.documentElement.scrollHeight - innerHeight;
@@ -186,7 +186,7 @@ at("fling").addEventListener("click", () => {
   requestAnimationFrame(step);
 });
 
-// --- the figures
+// --- figures
 
 const seconds = (value) => (value >= 1 ? `${value.toFixed(2)} s` : `${Math.round(value * 1000)} ms`);
 const rates = [];
@@ -220,7 +220,7 @@ poll();
 const photos = new Set(setup.tiles.map((tile) => tile.title)).size;
 at("subtitle").textContent = `${setup.tiles.length} tiles of ${photos} photos, ${setup.cores} core${setup.cores > 1 ? "s" : ""}`;
 
-// --- one tile, and the trace
+// --- tile dialog and trace dialog
 
 function look(made, tile) {
   const dialog = at("one");
@@ -235,10 +235,10 @@ function look(made, tile) {
 
 at("trace").addEventListener("click", async () => {
   const summary = await (await fetch("/trace-summary.json")).json();
-  const parts = [`${summary.predictions} predictions`, `up to ${summary.concurrency} at once`];
+  const parts = [`${summary.predictions} predictions`, `up to ${summary.concurrency} concurrent`];
   if (summary.predictions_per_second) parts.push(`${summary.predictions_per_second.toFixed(1)} per second`);
   if (summary.average_cpu) parts.push(`${summary.average_cpu.toFixed(1)} cores busy`);
-  if (summary.peak_memory) parts.push(`${Math.round(summary.peak_memory / 1e6)} MB at most`);
+  if (summary.peak_memory) parts.push(`${Math.round(summary.peak_memory / 1e6)} MB peak memory`);
   at("trace-about").textContent = parts.join(" · ");
   const rows = summary.rows.map((row) => {
     const line = document.createElement("tr");

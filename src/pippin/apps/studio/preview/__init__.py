@@ -1,1 +1,1 @@
-"""Preview: inputs that people can give by hand, and outputs drawn as what they mean."""
+"""Preview: interactive predictions. Inputs entered by hand or streamed enter; outputs drawn by model kind leave."""

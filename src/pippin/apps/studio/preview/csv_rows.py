@@ -1,4 +1,4 @@
-"""Table: rows of a CSV file for a model of numbers and texts: one fills the fields, or all are predicted."""
+"""CSV rows: predicts the rows of a CSV file with a tabular model, one at a time or all together."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .input_controls import Control, NumberControl, TextControl
 from .parse_values import row_features, table_rows
 from .tab_session import Desk
 
-_MOST = 5000  # rows that are predicted at once
+_MOST = 5000  # rows read from a file
 _PAGE = 10
 
 
 class Table:
-    """The card of one browser tab."""
+    """CSV card of one browser page."""
 
     def __init__(self, desk: Desk, controls: Mapping[str, Control]) -> None:
         self._desk, self._controls = desk, controls
@@ -80,7 +80,7 @@ class Table:
                     error_box(error)
                 return
             names = [feature.name for feature in self._desk.function.outputs]
-            self._found = [_told(found, names) for found in outputs]
+            self._found = [_texts(found, names) for found in outputs]
             self._show()
 
     def _download(self) -> None:
@@ -92,8 +92,8 @@ class Table:
         ui.download.content(text.getvalue(), "predictions.csv", "text/csv")
 
 
-def _told(outputs: Mapping[str, Any] | PippinError, names: Sequence[str]) -> dict[str, str]:
-    """The outputs of a row in words, or the error."""
+def _texts(outputs: Mapping[str, Any] | PippinError, names: Sequence[str]) -> dict[str, str]:
+    """Outputs of a row as text, or the error in the first column."""
     if isinstance(outputs, BaseException):
         return dict.fromkeys(names, "") | {names[0]: str(outputs)}
     return {name: _word(outputs[name]) for name in names}

@@ -1,4 +1,4 @@
-"""Pictures: arrays that mean something in an image, drawn: masks, boxes, depth, joints, and any array as a map."""
+"""Array drawing: turns output arrays into pictures: masks, boxes, depth, joints, and maps of any array."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Colours for classes without one: hues that are far apart, at equal lightness; the first is the background.
+# Classes per lightness level of the generated palette.
 _HUES = 12
-# Key points of PoseNet, and the bones between them. Source: the order of the COCO key points.
+# Bones between PoseNet's key points, by index. Source: the order of the COCO key points.
 _BONES = (
     (5, 7), (7, 9), (6, 8), (8, 10), (5, 6), (5, 11), (6, 12), (11, 12),
     (11, 13), (13, 15), (12, 14), (14, 16), (0, 1), (0, 2), (1, 3), (2, 4),
 )  # fmt: skip
 _LONGEST = 512  # pixels of a map's longer side
-_CELL = 12  # pixels of one number of a small map
-_TILES = 16  # channels of an array that are drawn
+_CELL = 12  # pixels per number of a small map, at most
+_TILES = 16  # channels drawn at most
 
-# Dark blue to yellow over green, rising evenly in lightness: anchors at equal distances.
+# Colour map: dark blue through green to yellow with steadily increasing lightness; equally spaced anchors.
 _ANCHORS = np.array(
     [(26, 20, 60), (48, 52, 120), (42, 92, 138), (34, 128, 132), (62, 164, 108), (148, 194, 74), (250, 228, 96)],
     np.float64,
@@ -32,7 +32,7 @@ _ANCHORS = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a legend: a class with its colour, and its share of the pixels."""
+    """Legend line: a class, its colour and its share of the pixels."""
 
     label: str
     color: str
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A detection; corners relative to the image, 0 to 1."""
+    """A detection; corners are relative to the image, 0 to 1."""
 
     label: str
     confidence: float
@@ -53,7 +53,7 @@ class Box:
 
 
 def palette(count: int, given: Sequence[str] = ()) -> list[str]:
-    """A colour for each class: those that are given, then our own."""
+    """One colour per class: the given ones, then generated ones; a generated first colour is the dark background."""
     import colorsys
 
     found = []
@@ -69,7 +69,7 @@ def palette(count: int, given: Sequence[str] = ()) -> list[str]:
 
 
 def mapped(values: np.ndarray) -> np.ndarray:
-    """Numbers from 0 to 1 as colours, uint8 (..., 3); NaN is gray."""
+    """Apply the colour map to numbers from 0 to 1; returns uint8 (..., 3). NaN becomes gray."""
     known = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
     place = known * (len(_ANCHORS) - 1)
     lower = np.minimum(place.astype(int), len(_ANCHORS) - 2)
@@ -81,7 +81,7 @@ def mapped(values: np.ndarray) -> np.ndarray:
 
 
 def heat(values: np.ndarray) -> Image:
-    """A plane of numbers from its smallest to its largest, in colours."""
+    """Draw a plane of numbers with the colour map, scaled from its minimum to its maximum."""
     plane = np.asarray(values, np.float64)
     finite = plane[np.isfinite(plane)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -89,8 +89,8 @@ def heat(values: np.ndarray) -> Image:
 
 
 def classes_of(array: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """The class of each pixel (height, width): of integers as they are, of [class, y, x] the largest, of one float
-    plane whether it is over the threshold; logits, which leave 0 to 1, are compared with 0."""
+    """Class of each pixel (height, width): integers unchanged, the argmax of [class, y, x] or [y, x, class], a single
+    float plane compared with the threshold. Values outside 0 to 1 are taken as logits and compared with 0."""
     planes = array.reshape(array.shape[-3:]) if array.ndim > 3 else array
     if planes.ndim == 3 and planes.shape[0] == 1:
         planes = planes[0]
@@ -106,7 +106,7 @@ def classes_of(array: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 def segmented(
     source: Image | None, classes: np.ndarray, labels: Sequence[str], colors: Sequence[str], opacity: float = 0.65
 ) -> tuple[Image, list[Entry]]:
-    """The classes over the picture they were found in, and the legend, the largest share first."""
+    """Blend the class colours over the source picture; also returns the legend, largest share first."""
     import PIL.Image
 
     count = max(int(classes.max()) + 1, len(labels), 2)
@@ -129,8 +129,8 @@ def segmented(
 def boxes_of(
     confidence: np.ndarray, coordinates: np.ndarray, labels: Sequence[str], threshold: float = 0.25
 ) -> list[Box]:
-    """Detections of Core ML's kind: confidence [box, class], coordinates [box, (x, y, width, height)]: the centre and
-    the size, relative to the image."""
+    """Detections in Core ML's layout: confidence [box, class], coordinates [box, (x, y, width, height)] with centre and
+    size relative to the image."""
     scores = (
         np.asarray(confidence, np.float64).reshape(-1, confidence.shape[-1]) if confidence.size else np.empty((0, 1))
     )
@@ -148,7 +148,7 @@ def boxes_of(
 
 
 def boxed(source: Image, boxes: Sequence[Box]) -> Image:
-    """The picture with its detections drawn in."""
+    """Draw detections into a copy of the picture."""
     import PIL.ImageDraw
 
     made = source.convert("RGB").copy()
@@ -169,7 +169,7 @@ def boxed(source: Image, boxes: Sequence[Box]) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A key point: x and y relative to the image, 0 to 1."""
+    """A key point; x and y are relative to the image, 0 to 1."""
 
     x: float
     y: float
@@ -177,8 +177,8 @@ class Joint:
 
 
 def joints_of(heatmaps: np.ndarray, offsets: np.ndarray | None, stride: int) -> list[Joint]:
-    """The key points of one person, as PoseNet gives them: for each the largest of its heat map [joint, y, x], moved by
-    its offset in pixels [y of each joint then x of each, y, x]."""
+    """Key points of one person from PoseNet outputs: the maximum of each heat map [joint, y, x], shifted by the offset
+    in pixels; offsets hold y for all joints, then x for all joints, [2 * joint, y, x]."""
     maps = heatmaps.reshape(heatmaps.shape[-3:])
     count, rows, columns = len(maps), len(maps[0]), len(maps[0][0])
     moves = None if offsets is None else offsets.reshape(offsets.shape[-3:])
@@ -196,7 +196,7 @@ def joints_of(heatmaps: np.ndarray, offsets: np.ndarray | None, stride: int) -> 
 
 
 def posed(source: Image, joints: Sequence[Joint], threshold: float = 0.3) -> Image:
-    """The picture with the key points that are likely, and the bones between them where they are the 17 of COCO."""
+    """Draw key points above the threshold into a copy of the picture, with bones if there are 17 points, as in COCO."""
     import PIL.ImageDraw
 
     made = source.convert("RGB").copy()
@@ -214,7 +214,7 @@ def posed(source: Image, joints: Sequence[Joint], threshold: float = 0.3) -> Ima
 
 
 def as_image(array: np.ndarray) -> Image | None:
-    """An array [1,] 1 or 3 x height x width as the image it looks like; values to 1, from -1 to 1, or to 255."""
+    """Convert an array [1,] 1 or 3 x height x width to an image; detects the ranges 0 to 1, -1 to 1 and 0 to 255."""
     planes = array.reshape(array.shape[-3:]) if array.ndim >= 3 else array
     if planes.ndim != 3 or planes.shape[0] not in (1, 3):
         return None
@@ -227,7 +227,7 @@ def as_image(array: np.ndarray) -> Image | None:
 
 
 def map_of(array: np.ndarray) -> Image | None:
-    """Any array as a map: a plane as it is, more axes as tiles of their last two; None for what has no two numbers."""
+    """Draw any array as a map: a plane directly, more axes as tiles of the last two; None below two numbers."""
     import PIL.Image
 
     values = np.asarray(array, np.float64)
@@ -248,7 +248,7 @@ def map_of(array: np.ndarray) -> Image | None:
 
 
 def _folded(values: np.ndarray) -> np.ndarray:
-    """A row in lines of about a square, the rest NaN."""
+    """Fold a long row into several lines, padded with NaN."""
     width = values.size if values.size <= 40 else math.ceil(math.sqrt(values.size * 4))
     padded = np.full(math.ceil(values.size / width) * width, np.nan)
     padded[: values.size] = values
@@ -256,7 +256,7 @@ def _folded(values: np.ndarray) -> np.ndarray:
 
 
 def _tiled(planes: np.ndarray) -> np.ndarray:
-    """Planes side by side, with a line between them."""
+    """Arrange planes in a grid with one-pixel separators."""
     columns = math.ceil(math.sqrt(len(planes)))
     rows = math.ceil(len(planes) / columns)
     high, wide = planes.shape[1] + 1, planes.shape[2] + 1

@@ -1,4 +1,4 @@
-"""Drawn: the panels of a prediction on the page."""
+"""Panel drawing: builds page elements from the panels of a prediction."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nicegui import ui
 from ..widgets import bar, curve, data_url, hint, picture
 from .output_panels import Curve, Numbers, Panel, Picture, Scores, Value
 
-_BOXES = 12  # detections that are listed
+_BOXES = 12  # detections listed at most
 
 
 def draw(panels: Sequence[Panel], format: str = "PNG") -> None:
-    """Build the panels, in order, where the page is being built."""
+    """Build the panels, in order, in the current page slot."""
     for panel in panels:
         with ui.element("div").classes("panel").props(f'data-output="{_attribute(panel.name)}"'):
             _head(panel)
@@ -54,7 +54,7 @@ def _scores(panel: Scores) -> None:
             bar(probability)
             ui.label(f"{probability:.2%}" if 0 <= probability <= 1 else f"{probability:.4g}").classes("number")
     if panel.count > len(panel.rows):
-        hint(f"the first {len(panel.rows)} of {panel.count:,} classes")
+        hint(f"top {len(panel.rows)} of {panel.count:,} classes")
 
 
 def _picture(panel: Picture, format: str) -> None:
@@ -84,7 +84,7 @@ def _numbers(panel: Numbers) -> None:
                 ui.label(name).classes("dim")
                 ui.label(f"{value:.6g}")
     if panel.map is not None:
-        picture(data_url(panel.map), f"Output: {panel.name}, as a map", "map")
+        picture(data_url(panel.map), f"Output: {panel.name} as a map", "map")
     if panel.text:
         with ui.element("pre").classes("numbers"):
             ui.label(panel.text)

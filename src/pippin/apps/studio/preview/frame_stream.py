@@ -1,4 +1,4 @@
-"""Stream: frames that come whether a prediction is done or not, and the flow control that drops the ones too many."""
+"""Frame stream: feeds frames to a model at a fixed rate; flow control drops frames that arrive too fast."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from ..open_models import Opened
 
 POLICIES: Mapping[Policy, str] = {
-    "latest": "latest: all but the newest",
-    "drop_oldest": "the oldest that waits",
-    "drop_newest": "the one that came last",
+    "latest": "latest: all but the newest waiting frame",
+    "drop_oldest": "the oldest waiting frame",
+    "drop_newest": "the new frame",
 }
-_RECENT = 1.0  # seconds over which the rate is counted
+_RECENT = 1.0  # seconds over which the rate is averaged
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A frame with what was predicted from it."""
+    """A frame and its prediction."""
 
     number: int
     image: Image
@@ -36,15 +36,15 @@ class Seen:
 
 
 class Stream:
-    """Predictions of one stream of frames, with a flow control of its own. For one event loop."""
+    """Predictions on one stream of frames. Not thread-safe: use it from one event loop."""
 
     def __init__(self, model: Model, features: Callable[[Image], Mapping[str, Any]]) -> None:
-        """`features` makes of a frame what the model takes; it is called in a thread."""
+        """`features` converts a frame to the model's inputs; it is called in a thread."""
         self.model = model
         self.frames = 0
         self.failure: Exception | None = None
         self.latest: Seen | None = None
-        """What was predicted from the newest frame that was not dropped."""
+        """Prediction of the newest frame that was not dropped."""
         self._features = features
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: list[float] = []
@@ -55,24 +55,24 @@ class Stream:
 
     @property
     def rate(self) -> float:
-        """Predictions that were completed in the last second."""
+        """Predictions completed in the last second."""
         since = time.monotonic() - _RECENT
         self._done = [moment for moment in self._done if moment > since]
         return len(self._done) / _RECENT
 
     def push(self, image: Image) -> None:
-        """A frame came. It is predicted, or dropped; nobody waits."""
+        """Submit a frame without waiting; it is predicted or dropped."""
         self.frames += 1
         task = asyncio.create_task(self._predict(self.frames, image))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def settle(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the submitted frames."""
         await asyncio.gather(*self._tasks)
 
     def close(self) -> None:
-        """Cancel what waits, and give the model back."""
+        """Cancel the submitted frames and close the model."""
         for task in list(self._tasks):
             task.cancel()
         self.model.close()
@@ -83,7 +83,7 @@ class Stream:
             outputs = await self.model.predict_async(features)
         except (PredictionDropped, PredictionCancelled):
             return
-        except Exception as error:  # whoever looks at the stream tells it
+        except Exception as error:  # shown at the page's next update
             self.failure = error
             return
         self._done.append(time.monotonic())
@@ -94,14 +94,14 @@ class Stream:
 async def open_stream(
     opened: Opened, policy: Policy, max_in_flight: int, features: Callable[[Image], Mapping[str, Any]]
 ) -> Stream:
-    """A stream with a copy of the model that has its own flow control; from the cache, where it lies by now."""
+    """Load a copy of the model with its own flow control, normally from the cache, and open a stream on it."""
     flow = FlowControl(max_in_flight=max_in_flight, policy=policy)
     model = await asyncio.to_thread(load, opened.path, opened.configuration, flow=flow)
     return Stream(model, features)
 
 
 async def camera(frames_per_second: Callable[[], float]) -> AsyncIterator[Image]:
-    """The made-up camera: it keeps its pace, and leaves out what it comes too late for."""
+    """Synthetic camera: yields frames at the given rate and skips frames it is late for."""
     started = due = time.monotonic()
     while True:
         yield await asyncio.to_thread(samples.frame, time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""Controls: one for each input of a model, by its type: a picture, a sound, numbers, a text."""
+"""Input controls: one page control per model input, chosen by type: picture, sound, array, number, text."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ _THUMBNAIL = 420
 
 
 class Control:
-    """What a person gives one input with. `given` is called when something was given that is worth a prediction."""
+    """Control for one input. `given` is called when a new value should trigger a prediction."""
 
     def __init__(self, feature: FeatureDescription, given: Given) -> None:
         self.feature = feature
         self.given = given
 
     def value(self) -> Any:
-        """What a prediction takes; None where nothing was given to an optional input. Raises FeatureError."""
+        """Value for the prediction; None if an optional input is empty. Raises FeatureError."""
         raise MissingFeatureError(f"'{self.feature.name}' is missing")
 
     @property
     def picture(self) -> Image | None:
-        """The picture to draw results into."""
+        """Picture to draw results into, if any."""
         return None
 
     def missing(self) -> None:
-        """Nothing was given. Raises MissingFeatureError unless the input is optional."""
+        """Report an empty input. Raises MissingFeatureError unless the input is optional."""
         if not self.feature.optional:
-            raise MissingFeatureError(f"'{self.feature.name}' is missing; it is a {self.feature.type}")
+            raise MissingFeatureError(f"'{self.feature.name}' is missing ({self.feature.type})")
 
 
 class PictureControl(Control):
-    """A picture is dropped, or made up."""
+    """Picture from a file or the built-in sample."""
 
     def __init__(self, feature: FeatureDescription, given: Given) -> None:
         super().__init__(feature, given)
@@ -89,7 +89,7 @@ class PictureControl(Control):
         return self.value_of(self._image)
 
     def value_of(self, image: Image) -> Any:
-        """Another picture, given as this control says."""
+        """Input value for another picture, with this control's resize and value settings."""
         resize: Resize = self._resize.value
         return image_value(image, self.feature, resize, self._scale.value if self._scale is not None else RANGES[0])
 
@@ -130,7 +130,7 @@ class PictureControl(Control):
 
 
 class ArrayControl(Control):
-    """An array is made up, read from a file, or typed."""
+    """Array that is generated, read from a file, or typed."""
 
     def __init__(self, feature: FeatureDescription, given: Given, start: str) -> None:
         super().__init__(feature, given)
@@ -178,7 +178,7 @@ class ArrayControl(Control):
 
 
 class SoundControl(Control):
-    """A sound is dropped, or made up; a long one is heard piece by piece."""
+    """Sound from a file or the built-in sample; a sound longer than the input is split into windows."""
 
     def __init__(self, feature: FeatureDescription, given: Given) -> None:
         super().__init__(feature, given)
@@ -187,7 +187,7 @@ class SoundControl(Control):
             _title(feature)
             file_drop("Drop a .wav file here, or click", ".wav,.npy", self._dropped)
             self._place = ui.element("div").classes("given")
-            ui.button("Sample: a hum", icon="auto_awesome", on_click=self._sample).props("flat dense no-caps")
+            ui.button("Sample sound", icon="auto_awesome", on_click=self._sample).props("flat dense no-caps")
 
     def value(self) -> Any:
         return self._windows[0] if self._windows else self.missing()
@@ -213,7 +213,7 @@ class SoundControl(Control):
         self._place.clear()
         with self._place:
             ui.html(curve(curve_of(name, sound).values, -1, 1), sanitize=False)
-            hint(f"{name}: {sound.size:,} samples, heard in {len(self._windows)} pieces")
+            hint(f"{name}: {sound.size:,} samples in {len(self._windows)} windows")
         await self.given()
 
 
@@ -241,7 +241,7 @@ class TextControl(Control):
         super().__init__(feature, given)
         with ui.element("div").classes("field wide" if long else "field"):
             if long:
-                self._input: Any = ui.textarea(feature.name, placeholder="Type a text").props("outlined autogrow")
+                self._input: Any = ui.textarea(feature.name, placeholder="Type text").props("outlined autogrow")
             else:
                 self._input = ui.input(feature.name).props("dense outlined").on("keydown.enter", given)
             if feature.doc:
@@ -257,29 +257,30 @@ class TextControl(Control):
 
 
 class DictionaryControl(Control):
-    """Numbers by key, as JSON; of string keys also a text, whose words are counted."""
+    """Dictionary typed as JSON; with string keys, also the word counts of a text."""
 
     def __init__(self, feature: FeatureDescription, given: Given) -> None:
         super().__init__(feature, given)
         words = getattr(feature.type, "key", "") == "string"
-        choices = ["Words of a text", "Keys and numbers"] if words else ["Keys and numbers"]
+
+        choices = ["Word counts", "Keys and numbers"] if words else ["Keys and numbers"]
         with ui.element("div").classes("control"):
             _title(feature)
             self._choice = ui.toggle(choices, value=choices[0]).props("no-caps unelevated dense")
-            self._input = ui.textarea(placeholder='a text, or {"key": 1.5}').props("outlined autogrow")
+            self._input = ui.textarea(placeholder='text, or {"key": 1.5}').props("outlined autogrow")
 
     def value(self) -> Any:
         text = (self._input.value or "").strip()
         if not text:
             return self.missing()
-        return dictionary_value(text, self.feature, self._choice.value == "Words of a text")
+        return dictionary_value(text, self.feature, self._choice.value == "Word counts")
 
 
 class SequenceControl(Control):
     def __init__(self, feature: FeatureDescription, given: Given) -> None:
         super().__init__(feature, given)
         with ui.element("div").classes("field wide"):
-            self._input = ui.input(feature.name, placeholder="with commas between").props("dense outlined")
+            self._input = ui.input(feature.name, placeholder="comma-separated").props("dense outlined")
             self._input.on("keydown.enter", given)
 
     def value(self) -> Any:
@@ -288,7 +289,7 @@ class SequenceControl(Control):
 
 
 def control_for(feature: FeatureDescription, kind: Kind, given: Given, zeros: bool) -> Control:
-    """`zeros`: an array begins as zeros, not as random numbers."""
+    """Build the control for an input. `zeros`: an array starts as zeros instead of random numbers."""
     match control_of(feature):
         case "image" | "pixels":
             return PictureControl(feature, given)

@@ -1,7 +1,7 @@
-"""Kinds: what a model is for, by its preview metadata, else by the types of its features.
+"""Kinds: classifies a model by task, from its preview metadata or else from its feature types.
 
-Source of the metadata's keys, types and parameters: "Xcode Model Preview Types" in the guide of coremltools; the types
-of tables, text and sound are those that Create ML writes.
+Metadata keys, types and parameters follow "Xcode Model Preview Types" in the coremltools guide; the types for tables,
+text and sound are those written by Create ML.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ....format.description import (
 )
 
 _TYPE, _PARAMETERS = "com.apple.coreml.model.preview.type", "com.apple.coreml.model.preview.params"
-# Where exporters other than Apple's keep the names of classes.
+# Metadata keys in which exporters other than Apple's store class names.
 _LABELS = ("classes", "names", "labels")
 _SOUND = re.compile(r"audio|wave|sound|pcm|samples|speech", re.IGNORECASE)
 _SHORTEST_SOUND = 128
@@ -57,13 +57,13 @@ _DECLARED = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a function of a model is for."""
+    """Task of a model function."""
 
     name: str
     labels: tuple[str, ...] = ()
-    """The names of classes, by index."""
+    """Class names by index."""
     colors: tuple[str, ...] = ()
-    """The colours of classes as "#RRGGBB", by index."""
+    """Class colours as "#RRGGBB" by index."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,7 +72,7 @@ class Kind:
 
 
 def kind_of(description: ModelDescription, function: FunctionDescription) -> Kind:
-    """What the metadata declare, where the features fit it; else what the features look like."""
+    """Kind declared by the metadata if the features fit it, else a guess from the features."""
     user = description.metadata.user_defined
     found = _parsed(user.get(_PARAMETERS, ""))
     parameters = found if isinstance(found, dict) else {}
@@ -86,12 +86,12 @@ def kind_of(description: ModelDescription, function: FunctionDescription) -> Kin
 
 
 def pictures(function: FunctionDescription) -> list[FeatureDescription]:
-    """The inputs that a picture can be given to."""
+    """Inputs that accept a picture."""
     return [feature for feature in function.inputs if control_of(feature) in ("image", "pixels")]
 
 
 def control_of(feature: FeatureDescription) -> str:
-    """What an input is given with: "image", "pixels" (an array of an image), "sound", "array", "number", "text",
+    """Control for an input: "image", "pixels" (an array shaped like an image), "sound", "array", "number", "text",
     "dictionary" or "sequence"."""
     match feature.type:
         case Image():
@@ -112,14 +112,14 @@ def control_of(feature: FeatureDescription) -> str:
 
 
 def channels_of(shape: tuple[int, ...]) -> int:
-    """The channels of what looks like an image, [1,] 1 or 3 x height x width; else 0."""
+    """Channels of a shape that looks like an image, [1,] 1 or 3 x height x width; else 0."""
     if len(shape) in (3, 4) and shape[-3] in (1, 3) and min(shape[-2:]) >= 8 and (len(shape) == 3 or shape[0] == 1):
         return shape[-3]
     return 0
 
 
 def carried(function: FunctionDescription) -> dict[str, str]:
-    """{output: input} of what a model hands on from one prediction to the next as features: new_hidden -> hidden."""
+    """{output: input} pairs that carry state between predictions as features, such as new_hidden -> hidden."""
     stems = {_stem(feature.name): feature for feature in function.inputs if isinstance(feature.type, MultiArray)}
     found = {}
     for output in function.outputs:
@@ -164,7 +164,7 @@ def _guessed(function: FunctionDescription) -> str:
 
 
 def _is_mask(kind: Any) -> bool:
-    """One number a pixel, or one for each class and pixel."""
+    """Whether the shape holds one number per pixel, or one per class and pixel."""
     shape = tuple(size for size in _shape(kind) if size != 1)
     return len(shape) in (2, 3) and min(shape[-2:]) >= 16
 
@@ -190,7 +190,7 @@ def _labels(parameters: Mapping[str, Any], user: Mapping[str, str]) -> tuple[str
 
 
 def _parsed(text: str) -> Any:
-    """JSON, or what Python prints of lists and dictionaries, or names with commas between; {} for an empty text."""
+    """Parse JSON, Python literals or comma-separated names; {} for an empty text."""
     for parse in (json.loads, literal_eval):
         try:
             return parse(text)

@@ -1,4 +1,4 @@
-"""Live: frames of a made-up camera, or of the browser's, predicted as they come; what is dropped is seen."""
+"""Live camera: predicts frames of a synthetic or the browser's camera as they arrive and counts the dropped ones."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from ..open_models import Opened
 
-_SHOWN = 0.12  # seconds between two looks at the newest result
+_SHOWN = 0.12  # seconds between page updates
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 _WATCH = """
 (async () => {
   try {
-    if (!navigator.mediaDevices) throw new Error('this browser gives no camera to this page');
+    if (!navigator.mediaDevices) throw new Error('the browser does not allow camera access on this page');
     const stream = await navigator.mediaDevices.getUserMedia({video: {width: 320, height: 240}});
     const video = Object.assign(document.createElement('video'), {srcObject: stream, muted: true});
     await video.play();
@@ -49,32 +49,32 @@ if (window.pippinCamera) {
 
 
 class Live:
-    """The card of one browser tab."""
+    """Live card of one browser page."""
 
     def __init__(self, opened: Opened, desk: Desk, control: PictureControl, others: Any) -> None:
-        """`others()` gives the features beside the frame. Raises FeatureError where they are not given."""
+        """`others()` returns the inputs other than the frame and raises FeatureError if one is missing."""
         self._opened, self._desk, self._control, self._others = opened, desk, control, others
         self._stream: Stream | None = None
         self._feeding: asyncio.Task[None] | None = None
         self._shown = 0
         self._event = f"pippin_frame_{id(self)}"
-        with card("Live", "Frames come whether a prediction is done or not; those too many are dropped"):
+        with card("Live", "Frames arrive at a fixed rate; frames that arrive too fast are dropped"):
             with ui.element("div").classes("line"):
-                self._source = ui.toggle(["Made-up camera", "Camera"], value="Made-up camera")
+                self._source = ui.toggle(["Synthetic camera", "Camera"], value="Synthetic camera")
                 self._source.props("no-caps unelevated dense")
                 self._rate = ui.number("Frames per second", value=30, min=1, max=240)
                 self._rate.props("dense outlined").classes("amount")
-                self._policy = ui.select(dict(POLICIES), value="latest", label="Dropped is").props("dense outlined")
+                self._policy = ui.select(dict(POLICIES), value="latest", label="Drop").props("dense outlined")
                 self._room = ui.number("In flight", value=1, min=1, max=16, format="%d").props("dense outlined")
                 ui.element("div").classes("grow")
                 self._button = ui.button("Start", icon="play_arrow", on_click=self._toggle).props("unelevated no-caps")
             self._message = ui.element("div")
             with ui.element("div").classes("live") as self._view:
                 with ui.element("div"):
-                    self._frame = picture(_BLANK, "The newest frame")
+                    self._frame = picture(_BLANK, "Newest frame")
                     hint("frame")
                 with ui.element("div"):
-                    self._result = picture(_BLANK, "The newest result")
+                    self._result = picture(_BLANK, "Newest result")
                     self._panels = ui.element("div")
             self._view.set_visibility(False)
             with ui.element("div").classes("tiles small"):
@@ -132,7 +132,7 @@ class Live:
             stream.push(image)
 
     async def _came(self, event: Any) -> None:
-        """A frame of the browser's camera, or why there is none."""
+        """Handle a frame of the browser's camera, or its failure."""
         if self._stream is None:
             return
         if failure := event.args.get("failure"):
@@ -141,12 +141,12 @@ class Live:
             self._button.set_text("Start")
             self._button.props("icon=play_arrow")
             with self._message:
-                hint(f"No camera: {failure}")
+                hint(f"Camera not available: {failure}")
             return
         self._stream.push(await asyncio.to_thread(_decoded, event.args["frame"]))
 
     async def _look(self) -> None:
-        """Show the newest result, if it is another one."""
+        """Show the newest result if it has changed."""
         stream = self._stream
         if stream is None:
             return

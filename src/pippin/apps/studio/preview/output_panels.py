@@ -1,4 +1,4 @@
-"""Panels: what the outputs of a prediction are shown as, by what the model is for."""
+"""Output panels: converts the outputs of a prediction to displayable panels, by model kind."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TOP = 8
-_WHOLE = 64  # an array of up to so many numbers is shown as numbers
-_CURVE = 2000  # points of a curve
-_STRIDE = 16  # PoseNet's, where nothing is said
+_WHOLE = 64  # arrays up to this size are also shown as numbers
+_CURVE = 2000  # points of a curve at most
+_STRIDE = 16  # PoseNet's output stride if the metadata do not declare one
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a classifier says: the label, and the most probable ones."""
+    """Classifier result: the predicted label and the most probable classes."""
 
     name: str
     label: str | None
     rows: Sequence[tuple[str, float]]
     count: int
-    """Of how many classes these are."""
+    """Number of all classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """An array: its statistics, a map of it, and its numbers where they are few."""
+    """An array with its statistics, a map, and its numbers if there are few."""
 
     name: str
     array: np.ndarray
@@ -66,7 +66,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Numbers in a row: samples of a sound, or an output over the windows of one."""
+    """A series of numbers: samples of a sound, or an output over its windows."""
 
     name: str
     values: Sequence[float]
@@ -86,11 +86,11 @@ Panel = Scores | Picture | Numbers | Curve | Value
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person may set of how results are drawn."""
+    """User settings for drawing results."""
 
     top: int = TOP
     threshold: float = 0.25
-    """The least confidence of a box or a joint; also of a mask of one plane."""
+    """Minimum confidence of a box or joint."""
     opacity: float = 0.65
 
     def with_value(self, name: str, value: float) -> Options:
@@ -100,7 +100,7 @@ class Options:
 
 @dataclass(slots=True)
 class _Left:
-    """The outputs that no panel shows yet."""
+    """Outputs not yet shown by a panel."""
 
     outputs: dict[str, Any]
     panels: list[Panel] = field(default_factory=list)
@@ -116,7 +116,7 @@ def panels_of(
     source: Image | None = None,
     options: Options = Options(),
 ) -> list[Panel]:
-    """The panels of one prediction, what the model is for first; `source` is the picture that was given to it."""
+    """Panels of one prediction, the main result first. `source` is the input picture."""
     left = _Left(dict(outputs))
     draw = _DRAWN.get(kind.name)
     if draw is not None:
@@ -127,7 +127,7 @@ def panels_of(
 
 
 def panel_of(name: str, value: Any) -> Panel:
-    """One output by its type alone."""
+    """Panel for one output, chosen by its type alone."""
     if hasattr(value, "mode") and hasattr(value, "save"):
         return Picture(name, _shown(value), note=f"{value.width} × {value.height}")
     if isinstance(value, dict):
@@ -146,7 +146,7 @@ def panel_of(name: str, value: Any) -> Panel:
 
 
 def statistics(array: np.ndarray) -> dict[str, float]:
-    """minimum, mean, maximum and deviation of the finite elements, and how many are not, where there are some."""
+    """Minimum, mean, maximum and deviation of the finite elements, and the number of non-finite ones if any."""
     values = np.asarray(array, np.float64).reshape(-1)
     finite = values[np.isfinite(values)]
     if finite.size == 0:
@@ -161,7 +161,7 @@ def statistics(array: np.ndarray) -> dict[str, float]:
 
 
 def curve_of(name: str, values: np.ndarray, note: str = "") -> Curve:
-    """A curve of at most 2,000 points: of each stretch its lowest and its highest."""
+    """Curve of at most 2,000 points: the minimum and maximum of each section."""
     row = np.asarray(values, np.float64).reshape(-1)
     if row.size > _CURVE:
         parts = np.array_split(row, _CURVE // 2)
@@ -170,7 +170,7 @@ def curve_of(name: str, values: np.ndarray, note: str = "") -> Curve:
 
 
 def _scores(left: _Left, function: FunctionDescription, options: Options) -> None:
-    """The label and the probabilities of a classifier in one panel."""
+    """Combine the label and probabilities of a classifier in one panel."""
     probabilities = function.predicted_probabilities_name
     if not isinstance(left.outputs.get(probabilities), dict):
         probabilities = next((name for name, value in left.outputs.items() if isinstance(value, dict)), "")
@@ -187,7 +187,7 @@ def _ranked(name: str, scores: Mapping[Any, float], label: Any, top: int) -> Sco
 
 
 def _classified(left: _Left, kind: Kind, source: Image | None, options: Options) -> None:
-    """Scores as an array, which a model has that was converted without its labels."""
+    """Scores as an array, from models converted without class labels."""
     for name, value in list(left.outputs.items()):
         if isinstance(value, np.ndarray) and kind.labels and value.size == len(kind.labels):
             scores = dict(zip(kind.labels, value.reshape(-1).astype(float).tolist(), strict=True))
@@ -203,7 +203,7 @@ def _segments(left: _Left, kind: Kind, source: Image | None, options: Options) -
         image, legend = segmented(source, classes_of(value), kind.labels, kind.colors, options.opacity)
         left.panels.append(Picture(name, image, legend=legend))
         if soft:
-            left.panels.append(Picture(f"{name}, as it is", heat(value.reshape(value.shape[-2:]))))
+            left.panels.append(Picture(f"{name}, raw", heat(value.reshape(value.shape[-2:]))))
         left.take(name)
 
 
@@ -211,7 +211,7 @@ def _detections(left: _Left, kind: Kind, source: Image | None, options: Options)
     if not {"confidence", "coordinates"} <= left.outputs.keys() or source is None:
         return
     boxes = boxes_of(left.take("confidence"), left.take("coordinates"), kind.labels, options.threshold)
-    note = f"{len(boxes)} found" if boxes else f"nothing is found with a confidence of {options.threshold:.0%}"
+    note = f"{len(boxes)} found" if boxes else f"nothing found above a confidence of {options.threshold:.0%}"
     left.panels.append(Picture("detections", boxed(source, boxes), boxes=boxes, note=note))
 
 
@@ -220,7 +220,9 @@ def _depths(left: _Left, kind: Kind, source: Image | None, options: Options) -> 
         if isinstance(value, np.ndarray) and _is_plane(value):
             plane = value.reshape(value.shape[-2:])
             found = statistics(plane)
-            note = f"from {found['minimum']:.4g} to {found['maximum']:.4g}" if "minimum" in found else "nothing finite"
+            note = (
+                f"from {found['minimum']:.4g} to {found['maximum']:.4g}" if "minimum" in found else "no finite values"
+            )
             left.panels.append(Picture(name, heat(plane), note=note))
             left.take(name)
         elif hasattr(value, "mode"):
@@ -242,7 +244,7 @@ def _poses(left: _Left, kind: Kind, source: Image | None, options: Options) -> N
 
 
 def _sounds(left: _Left, kind: Kind, source: Image | None, options: Options) -> None:
-    """An output that is a sound itself."""
+    """Draw outputs that are sounds themselves."""
     for name, value in list(left.outputs.items()):
         if isinstance(value, np.ndarray) and value.size >= 256 and max(value.shape, default=0) == value.size:
             left.panels.append(curve_of(name, value, f"{value.size:,} samples"))
@@ -264,7 +266,7 @@ def _is_plane(value: np.ndarray) -> bool:
 
 
 def _shown(image: Image) -> Image:
-    """As a browser can show it: float images from 0 to 1 become bytes."""
+    """Convert an image to 8 bits for the browser; float images from 0 to 1 are scaled."""
     import PIL.Image
 
     if image.mode != "F":

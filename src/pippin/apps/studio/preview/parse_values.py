@@ -1,4 +1,4 @@
-"""Values: what a person gives for an input, as the value that a prediction takes."""
+"""Value parsing: converts typed text and dropped files to input values of a prediction."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     import PIL.Image
 
 Range = Literal["0 to 1", "-1 to 1", "0 to 255", "ImageNet"]
-# The mean and the deviation of ImageNet's pixels that torchvision's models were trained with.
+# Mean and standard deviation of ImageNet pixels used to train torchvision's models.
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 def opened_image(data: bytes, name: str) -> PIL.Image.Image:
-    """The picture in a file that was dropped, turned as its camera says. Raises FeatureValueError."""
+    """Read a dropped picture file, rotated by its EXIF orientation. Raises FeatureValueError."""
     import PIL.Image
     import PIL.ImageOps
 
     try:
         with PIL.Image.open(io.BytesIO(data)) as picture:
             return PIL.ImageOps.exif_transpose(picture).convert("RGB")
-    except Exception as error:  # Pillow raises what its many readers raise
-        raise FeatureValueError(f"'{name}': is no picture that can be read: {error}") from None
+    except Exception as error:  # Pillow's readers raise many types
+        raise FeatureValueError(f"'{name}': cannot read the picture: {error}") from None
 
 
 def array_in(data: bytes, file_name: str, feature: FeatureDescription) -> np.ndarray:
-    """The array in a file .npy, .npz, .json, .csv or .wav that was dropped. Raises FeatureValueError."""
+    """Read the array from a dropped .npy, .npz, .json, .csv or .wav file. Raises FeatureValueError."""
     suffix = Path(file_name).suffix.lower()
     if not is_read(Path(file_name)):
-        raise FeatureValueError(f"'{feature.name}': {file_name}: a .npy, .npz, .json, .csv or .wav file is needed")
+        raise FeatureValueError(f"'{feature.name}': {file_name} must be a .npy, .npz, .json, .csv or .wav file")
     with tempfile.TemporaryDirectory(prefix="pippin") as folder:
         path = Path(folder) / f"dropped{suffix}"
         path.write_bytes(data)
@@ -55,29 +55,27 @@ def array_in(data: bytes, file_name: str, feature: FeatureDescription) -> np.nda
 
 
 def written_array(text: str, feature: FeatureDescription) -> np.ndarray:
-    """Numbers that were typed: JSON lists, or numbers with spaces or commas between. Raises FeatureValueError."""
+    """Parse typed numbers: JSON lists, or numbers separated by spaces or commas. Raises FeatureValueError."""
     try:
         array = np.asarray(json.loads(text))
     except ValueError:
         try:
             array = np.array([float(word) for word in text.replace(",", " ").split()])
         except ValueError:
-            raise FeatureValueError(f"'{feature.name}': '{text[:40]}' is no list of numbers") from None
+            raise FeatureValueError(f"'{feature.name}': '{text[:40]}' is not a list of numbers") from None
     if array.dtype.kind not in "ifb":
-        raise FeatureValueError(
-            f"'{feature.name}': the lists that were typed have different lengths, or other than numbers"
-        )
+        raise FeatureValueError(f"'{feature.name}': lists must hold only numbers and have equal lengths")
     return fitted(array, feature.type) if isinstance(feature.type, MultiArray) else array
 
 
 def image_value(picture: PIL.Image.Image, feature: FeatureDescription, resize: Resize, scale: Range) -> Any:
-    """A picture as what an image feature, or an array of an image, takes."""
+    """Convert a picture to the value of an image input or of an array shaped like an image."""
     if isinstance(feature.type, Image):
         return ImageInput(picture, resize)
     shape = feature.type.shape if isinstance(feature.type, MultiArray) else None
     channels = channels_of(shape or ())
     if shape is None or not channels:
-        raise FeatureShapeError(f"'{feature.name}' is a {feature.type}, which no picture can be given to")
+        raise FeatureShapeError(f"'{feature.name}' ({feature.type}) does not accept a picture")
     sized = resized(picture, (shape[-1], shape[-2]), resize)
     values = np.asarray(sized.convert("L" if channels == 1 else "RGB"), np.float64) / 255
     planes = values[None] if channels == 1 else values.transpose(2, 0, 1)
@@ -92,7 +90,7 @@ def image_value(picture: PIL.Image.Image, feature: FeatureDescription, resize: R
 
 
 def resized(picture: PIL.Image.Image, size: tuple[int, int], how: Resize) -> PIL.Image.Image:
-    """A picture in another size, with the meaning of `ImageInput`."""
+    """Resize a picture as `ImageInput` does."""
     import PIL.Image
     import PIL.ImageOps
 
@@ -105,8 +103,8 @@ def resized(picture: PIL.Image.Image, size: tuple[int, int], how: Resize) -> PIL
 
 
 def seen_by_model(picture: PIL.Image.Image, feature: FeatureDescription, resize: Resize) -> PIL.Image.Image:
-    """The picture as the model sees it, to draw results into; one that is stretched in its own proportions, since what
-    is relative to the one is relative to the other."""
+    """The picture as the model sees it, to draw results into. With "scale_fill" the original is returned: relative
+    coordinates are the same in both."""
     if resize == "scale_fill":
         return picture
     match feature.type:
@@ -119,22 +117,22 @@ def seen_by_model(picture: PIL.Image.Image, feature: FeatureDescription, resize:
 
 
 def number_value(text: object, feature: FeatureDescription) -> float | int | None:
-    """A number that was typed; None for nothing. Raises FeatureValueError."""
+    """Parse a typed number; None if empty. Raises FeatureValueError."""
     if text is None or text == "":
         return None
     try:
         number = float(str(text))
     except ValueError:
-        raise FeatureValueError(f"'{feature.name}': '{text}' is no number") from None
+        raise FeatureValueError(f"'{feature.name}': '{text}' is not a number") from None
     if not isinstance(feature.type, Int64):
         return number
     if number != int(number):
-        raise FeatureValueError(f"'{feature.name}': is an integer; {text} was given")
+        raise FeatureValueError(f"'{feature.name}' must be an integer, got {text}")
     return int(number)
 
 
 def dictionary_value(text: str, feature: FeatureDescription, words: bool) -> dict[Any, float]:
-    """A JSON object {key: number}; with `words` a text, whose words are counted. Raises FeatureValueError."""
+    """Parse a JSON object {key: number}, or count the words of a text if `words`. Raises FeatureValueError."""
     if words:
         return {word: float(count) for word, count in Counter(text.lower().split()).items()}
     try:
@@ -144,50 +142,52 @@ def dictionary_value(text: str, feature: FeatureDescription, words: bool) -> dic
         key = int if getattr(feature.type, "key", "") == "int64" else str
         return {key(name): float(number) for name, number in given.items()}
     except (ValueError, TypeError):
-        raise FeatureValueError(f"'{feature.name}': a JSON object such as {{\"key\": 1.5}} is needed") from None
+        raise FeatureValueError(f"'{feature.name}' must be a JSON object such as {{\"key\": 1.5}}") from None
 
 
 def sequence_value(text: str, feature: FeatureDescription) -> list[Any]:
-    """What stands between commas. Raises FeatureValueError."""
+    """Parse comma-separated values. Raises FeatureValueError."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     if getattr(feature.type, "element", "") != "int64":
         return words
     try:
         return [int(word) for word in words]
     except ValueError:
-        raise FeatureValueError(f"'{feature.name}': integers with commas between are needed") from None
+        raise FeatureValueError(f"'{feature.name}' must be comma-separated integers") from None
 
 
 def table_rows(data: bytes, file_name: str, features: tuple[FeatureDescription, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV file by its header; without a header, the columns are the inputs in order.
+    """Read the rows of a CSV file by its header; without a header, the columns are the inputs in order.
 
-    Raises FeatureValueError where it is no table, or a column is missing.
+    Raises FeatureValueError if the file is not a CSV table or a column is missing.
     """
     try:
         rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise FeatureValueError(f"{file_name}: is no CSV file: {error}") from None
+        raise FeatureValueError(f"{file_name} is not a CSV file: {error}") from None
     if not rows:
-        raise FeatureValueError(f"{file_name}: is empty")
+        raise FeatureValueError(f"{file_name} is empty")
     names = [feature.name for feature in features]
     wanted = [feature.name for feature in features if not feature.optional]
     header = [word.strip() for word in rows[0]]
     if set(header) & set(names):
         missing = [name for name in wanted if name not in header]
         if missing:
-            raise FeatureValueError(f"{file_name}: has no column '{missing[0]}' (it has: {', '.join(header)})")
+            raise FeatureValueError(
+                f"{file_name}: column '{missing[0]}' is missing; the columns are {', '.join(header)}"
+            )
         rows = rows[1:]
     elif len(header) == len(names):
         header = names
     else:
         raise FeatureValueError(
-            f"{file_name}: has {len(header)} columns, of which none is an input; the inputs are: {', '.join(names)}"
+            f"{file_name}: none of the {len(header)} columns is an input; the inputs are {', '.join(names)}"
         )
     return [dict(zip(header, (word.strip() for word in row), strict=False)) for row in rows]
 
 
 def row_features(row: Mapping[str, str], features: tuple[FeatureDescription, ...]) -> dict[str, Any]:
-    """One row of a table as the features of a prediction. Raises FeatureValueError."""
+    """Convert one table row to the inputs of a prediction. Raises FeatureValueError."""
     found: dict[str, Any] = {}
     for feature in features:
         text = row.get(feature.name, "")
@@ -197,7 +197,7 @@ def row_features(row: Mapping[str, str], features: tuple[FeatureDescription, ...
             case Int64() | Double():
                 number = number_value(text, feature)
                 if number is None:
-                    raise FeatureValueError(f"'{feature.name}': is empty; a number is needed")
+                    raise FeatureValueError(f"'{feature.name}' is empty; enter a number")
                 found[feature.name] = number
             case MultiArray():
                 found[feature.name] = written_array(text, feature)
@@ -207,10 +207,12 @@ def row_features(row: Mapping[str, str], features: tuple[FeatureDescription, ...
 
 
 def windows_of(samples: np.ndarray, feature: FeatureDescription) -> list[np.ndarray]:
-    """A sound cut into what the model takes at once, the last piece filled up with silence; of a model that takes any
-    length, the whole. Raises FeatureTypeError for another feature."""
+    """Split a sound into windows of the input's length, the last one padded with silence; one window if the input
+    accepts the whole length. Raises FeatureTypeError if the feature is not an array with a shape."""
     if not isinstance(feature.type, MultiArray) or feature.type.shape is None:
-        raise FeatureTypeError(f"'{feature.name}' is a {feature.type}; a sound is an array with a shape")
+        raise FeatureTypeError(
+            f"'{feature.name}' ({feature.type}) does not accept a sound; it must be an array with a shape"
+        )
     shape, row = feature.type.shape, samples.reshape(-1)
     axis = max(range(len(shape)), key=lambda i: shape[i])
     whole = (*shape[:axis], row.size, *shape[axis + 1 :])

@@ -1,4 +1,4 @@
-"""Samples: pictures and sounds that are made here, to try a model with and to feed it like a camera."""
+"""Samples: generates pictures and sounds for trying a model and for the synthetic camera."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _BALLS = ((0.9, 0.0, 0.17, "#f2b84b"), (0.6, 2.1, 0.11, "#5fb0e8"), (1.3, 4.0, 0.08, "#e2675b"))
-_PITCH = 140.0  # Hz of a voice
+_PITCH = 140.0  # Hz, fundamental frequency of the voice
 _PARTIALS = 12
 
 
 def frame(moment: float, size: tuple[int, int] = (320, 240)) -> Image:
-    """What the made-up camera sees after `moment` seconds: balls that move before a slowly turning sky."""
+    """Frame of the synthetic camera at `moment` seconds: balls moving in front of a slowly rotating sky."""
     import PIL.Image
     import PIL.ImageDraw
 
@@ -36,7 +36,7 @@ def frame(moment: float, size: tuple[int, int] = (320, 240)) -> Image:
 
 
 def hum(seconds: float = 2.0, rate: int = 16000) -> np.ndarray:
-    """Something like a vowel between two silences, samples from -1 to 1."""
+    """A vowel-like sound between two silences, samples from -1 to 1."""
     t = np.arange(int(seconds * rate)) / rate
     voice = sum(np.sin(2 * np.pi * _PITCH * k * t) / k for k in range(1, _PARTIALS))
     loud = np.clip(np.minimum(t - seconds * 0.25, seconds * 0.75 - t) * 20, 0, 1)

@@ -1,4 +1,4 @@
-"""Tab: the preview: a control for each input on the left, what was predicted on the right."""
+"""Preview tab: a control for each input on the left, the prediction on the right."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tab_session import Desk, Made
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# The inputs of non-maximum suppression, which have values of their own where they are not given.
+# Inputs of non-maximum suppression; the model has defaults for them.
 _LEFT_OUT = ("iouThreshold", "confidenceThreshold")
 _THRESHOLDS = ("objectDetector", "poseEstimation")
 
@@ -35,7 +35,7 @@ async def build(opened: Opened) -> None:
 
 
 class Preview:
-    """The tab of one browser."""
+    """Preview tab of one browser page."""
 
     def __init__(self, opened: Opened, desk: Desk) -> None:
         self._desk = desk
@@ -51,7 +51,7 @@ class Preview:
                     self._memory()
             with ui.element("div").classes("stack"), card("Output") as self._output:
                 self._options()
-                self._status = hint("Give an input, and press Predict.")
+                self._status = hint("Enter an input and press Predict.")
                 self._results = ui.element("div").classes("results").props('data-results=""')
         frame = next((c for c in self._controls.values() if isinstance(c, PictureControl)), None)
         if frame is not None and not desk.function.states:
@@ -80,21 +80,21 @@ class Preview:
         return control_for(feature, self._desk.kind, self._given, zeros=memory)
 
     def _memory(self) -> None:
-        """What goes on from one prediction to the next."""
+        """Card for states and carried features."""
         desk = self._desk
-        with card("Memory", "What the model keeps from one prediction to the next"):
+        with card("Memory", "State kept between predictions"):
             for output, name in desk.carried.items():
-                hint(f"{output} is handed on as {name}")
+                hint(f"{output} is passed to {name} in the next prediction")
             with ui.element("div").classes("line"):
                 if desk.carried:
-                    ui.switch("Hand on", value=True, on_change=lambda event: setattr(desk, "carries", event.value))
+                    ui.switch("Carry over", value=True, on_change=lambda event: setattr(desk, "carries", event.value))
                 self._steps = ui.label("0 steps").classes("steps")
                 ui.element("div").classes("grow")
                 ui.button("Reset", icon="restart_alt", on_click=self._reset).props("flat dense no-caps")
             self._states = ui.element("div").classes("results")
 
     def _options(self) -> None:
-        """How results are drawn; moved, the last ones are drawn again."""
+        """Drawing options; moving a slider redraws the last results."""
         options = self._desk.options
         with ui.element("div").classes("line options"):
             if self._desk.kind.name in _THRESHOLDS:
@@ -118,7 +118,7 @@ class Preview:
         return next((c.picture for c in self._controls.values() if c.picture is not None), None)
 
     def _features(self, without: Control | None = None, afresh: bool = False) -> dict[str, Any]:
-        """What was given; `afresh` with that in place of which something is handed on. Raises FeatureError."""
+        """Values of the controls, without carried-over inputs unless `afresh`. Raises FeatureError."""
         found = {}
         for name, control in self._controls.items():
             if control is not without and (afresh or name not in self._desk.handed):
@@ -128,13 +128,13 @@ class Preview:
         return found
 
     async def _given(self) -> None:
-        """Something new was given: predict at once, or once more when the prediction under way is done."""
+        """Predict with the new input, now or after the prediction under way."""
         if self._busy:
             self._again = True
             return
         try:
             self._features()
-        except Exception:  # something else is missing yet, which the button tells
+        except Exception:  # another input is still missing; the Predict button reports it
             return
         await self._predict()
 
@@ -167,7 +167,7 @@ class Preview:
         return await self._desk.predict(features, self._picture)
 
     def _show(self, made: Made) -> None:
-        several = f"{made.predictions} predictions, each " if made.predictions > 1 else "Predicted in "
+        several = f"{made.predictions} predictions, each in " if made.predictions > 1 else "Predicted in "
         self._status.set_text(f"{several}{took(made.seconds)} on {self._desk.model.engine}")
         self._results.clear()
         with self._results:
@@ -187,4 +187,4 @@ class Preview:
         self._remember()
         self._results.clear()
         self._made = None
-        self._status.set_text("The memory is empty.")
+        self._status.set_text("Memory cleared.")

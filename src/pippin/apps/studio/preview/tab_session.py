@@ -1,6 +1,6 @@
-"""Desk: the predictions of one browser tab: a state or features are carried on, results become panels.
+"""Tab session: runs the predictions of one browser page, carries state between them and converts results to panels.
 
-Everything slow happens in a thread; the page only waits.
+Slow work runs in threads, so that the event loop stays responsive.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The outputs of a prediction, and what they are shown as."""
+    """Outputs of a prediction and the panels that show them."""
 
     outputs: Mapping[str, Any]
     panels: Sequence[Panel]
     seconds: float
-    """The prediction alone."""
+    """Prediction time, without drawing."""
     predictions: int = 1
 
 
 class Desk:
-    """For one tab of one browser; its methods are called one after the other."""
+    """Session of one browser page. Not thread-safe: calls must not overlap."""
 
     def __init__(self, opened: Opened, model: Model) -> None:
         self.model = model
@@ -45,7 +45,7 @@ class Desk:
         self.kind: Kind = opened.kind
         self.options = Options()
         self.carried = carried(self.function)
-        """{output: input} that may be handed on."""
+        """{output: input} pairs that can be carried over."""
         self.carries = True
         self.steps = 0
         self._handed: dict[str, Any] = {}
@@ -56,33 +56,33 @@ class Desk:
         return bool(self.function.states or self.carried)
 
     def reset(self) -> None:
-        """Forget the state, and what was handed on."""
+        """Clear the state and the carried-over features."""
         self._state, self._handed, self.steps = None, {}, 0
 
     @property
     def handed(self) -> frozenset[str]:
-        """The inputs that the last prediction gave, and that so need not be given."""
+        """Inputs filled by the last prediction's outputs."""
         return frozenset(self._handed) if self.carries else frozenset()
 
     async def predict(self, features: Mapping[str, Any], source: Image | None) -> Made:
-        """One prediction; a model with memory goes on from the one before. Raises what `Model.predict` does."""
+        """Run one prediction; a stateful model continues from the last one. Raises what `Model.predict` raises."""
         return await asyncio.to_thread(self._predict, features, source)
 
     async def listen(self, windows: Sequence[Mapping[str, Any]]) -> Made:
-        """Predictions one after the other over the windows of a sound: single numbers become curves."""
+        """Predict the windows of a sound in order; single-number outputs become curves."""
         return await asyncio.to_thread(self._listen, windows)
 
     async def batch(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Predictions of many rows: outputs or an error for each."""
+        """Predict many rows; returns outputs or an error for each."""
         return await asyncio.to_thread(self.model.predict_batch, rows, return_exceptions=True)
 
     def states(self) -> list[Panel]:
-        """What the model remembers now."""
+        """Panels of the current state."""
         state = self._state
         return [] if state is None else [panel_of(name, state.read(name)) for name in state.names]
 
     def redrawn(self, made: Made, source: Image | None) -> Made:
-        """The same outputs, drawn with other options."""
+        """Redraw the same outputs with the current options."""
         return replace(made, panels=panels_of(self.kind, self.function, made.outputs, source, self.options))
 
     def _predict(self, features: Mapping[str, Any], source: Image | None) -> Made:
@@ -97,7 +97,7 @@ class Desk:
             self._state = self.model.make_state()
         try:
             outputs = self.model.predict(given, state=self._state)
-        except StateError:  # the model was unloaded meanwhile: it has another session now
+        except StateError:  # the model was reloaded and the state belongs to the old session
             self.reset()
             raise
         self._handed = {i: outputs[o] for o, i in self.carried.items() if o in outputs}
@@ -114,9 +114,7 @@ class Desk:
         for name, value in heard[-1].items():
             if isinstance(value, np.ndarray) and value.size == 1 and len(heard) > 1:
                 values = [float(outputs[name].reshape(-1)[0]) for outputs in heard]
-                curves.append(
-                    Curve(name, values, f"over {len(heard)} pieces, from {min(values):.4g} to {max(values):.4g}")
-                )
+                curves.append(Curve(name, values, f"{len(heard)} windows, from {min(values):.4g} to {max(values):.4g}"))
                 del last[name]
             elif isinstance(value, dict):
                 last[name] = {k: sum(o[name].get(k, 0.0) for o in heard) / len(heard) for k in value}

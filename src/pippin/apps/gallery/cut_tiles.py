@@ -1,4 +1,4 @@
-"""Wall: the tiles that hang in the gallery, cut from the photos; the same ones each time."""
+"""Tiles: cuts the photos into the tiles of the wall. The result is deterministic."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MODEL = Path(__file__).parent / "colorizer.mlpackage"
-"""Made by examples/colorizer/train.py."""
+"""Package of the colorizer, trained by examples/colorizer/train.py."""
 SIDE = 256
-"""Pixels of a side of what the model takes."""
+"""Side of the model input in pixels."""
 COUNT = 480
 _SEED = 11
 _SMALLEST = 0.34
-"""Of the short side of a photo: what the smallest tile shows."""
+"""Side of the smallest tile, as a fraction of the short side of its photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class Tile:
     box: Box
     mirrored: bool
     held_out: bool
-    """The colorizer was trained without any of its colours."""
+    """Whether all of the tile was held out from training in colour."""
 
     def open(self) -> Image:
-        """The piece of the photo in RGB, as large as it is there."""
+        """Return the tile in RGB at the resolution of the photo."""
         from PIL import ImageOps
 
         piece = self.photo.open().crop(self.box)
@@ -42,9 +42,9 @@ class Tile:
 
 
 def tiles(count: int = COUNT) -> tuple[Tile, ...]:
-    """The wall: pieces of all sizes, mixed so that pieces of one photo do not hang side by side.
+    """Return the tiles of the wall, of various sizes. Consecutive tiles show different photos.
 
-    Raises ConfigurationError where a package that bundles photos is missing.
+    Raises ConfigurationError if a package that bundles photos is not installed.
     """
     chance = random.Random(_SEED)
     found: list[Tile] = []
@@ -65,7 +65,7 @@ def _box(photo: Photo, chance: random.Random) -> Box:
     width, height = photo.open().size
     short = min(width, height)
     side = round(short * chance.uniform(_SMALLEST, 1))
-    # The first thing one sees of a photo is most of it.
+    # 40 % of these tiles show most of their photo.
     if chance.random() < 0.4:
         side = round(short * chance.uniform(0.85, 1))
     left, top = chance.randint(0, width - side), chance.randint(0, height - side)
@@ -81,12 +81,12 @@ def _held_out_box(photo: Photo, chance: random.Random) -> Box:
 
 @lru_cache(maxsize=2 * COUNT)
 def gray_file(tile: Tile) -> bytes:
-    """The tile as somebody's old photo: a grayscale JPEG."""
+    """Return the tile as a grayscale JPEG file."""
     return jpeg(tile.open().convert("L"))
 
 
 def gray_input(file: bytes) -> Image:
-    """Decoded and resized to what the model takes."""
+    """Decode a file and resize it to the model input."""
     from PIL import Image
 
     return Image.open(io.BytesIO(file)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""Start: which model to open: by its path, or one that was opened or specialized before."""
+"""Start page: opens a model by path or from the list of recent and cached models."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def build(recent: Sequence[Path]) -> None:
                 ui.navigate.to(address(Path(path.value.strip()).expanduser()))
 
         with ui.element("div").classes("line"):
-            path = ui.input(placeholder="Path of the model", autocomplete=[str(p) for p in recent]).classes("grow")
-            path.props('outlined dense autofocus aria-label="Path of the model"').on("keydown.enter", go)
+            path = ui.input(placeholder="Model path", autocomplete=[str(p) for p in recent]).classes("grow")
+            path.props('outlined dense autofocus aria-label="Model path"').on("keydown.enter", go)
             ui.button("Open", on_click=go).props("unelevated no-caps")
     known = list(dict.fromkeys([*recent, *_cached()]))[:_SHOWN]
-    with card("Recent", "Opened since the start, and specialized before"):
+    with card("Recent", "Opened since the server started, or in the cache"):
         if not known:
-            hint("Nothing yet. What you open is listed here.")
+            hint("No models yet. Models you open are listed here.")
         for found in known:
             with ui.link(target=address(found)).classes("recent"):
                 ui.icon("deployed_code" if found.is_dir() else "description")
@@ -42,6 +42,6 @@ def address(path: Path) -> str:
 
 
 def _cached() -> list[Path]:
-    """Models whose specializations lie in the cache, and that are still there."""
+    """Paths of models with cache entries, if they still exist."""
     cache = default_cache()
     return [path for entry in (cache.entries() if cache else []) for path in entry.sources if path.exists()]

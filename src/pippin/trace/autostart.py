@@ -1,4 +1,4 @@
-"""Program: a whole program is recorded where the environment says so: PIPPIN_TRACE=t.json, or =opentelemetry."""
+"""Record program: records a whole program if the environment sets PIPPIN_TRACE=t.json or PIPPIN_TRACE=opentelemetry."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ VARIABLE = "PIPPIN_TRACE"
 
 
 def record_program() -> None:
-    """Record until the interpreter ends, where the variable is set.
+    """Record until the interpreter exits, if the variable is set.
 
-    The processes that this one starts write beside it, each into a file with its process number: t.1234.json.
+    Child processes write to the same folder, each to a file with its process number: t.1234.json.
     """
     found = os.environ.get(VARIABLE)
     if not found:
@@ -32,7 +32,7 @@ def record_program() -> None:
     owner = os.getpid()
 
     def finish() -> None:
-        if os.getpid() != owner:  # a child that was forked
+        if os.getpid() != owner:  # a forked child
             return
         recording.stop()
         if recording.children or "{pid}" not in found:

@@ -1,7 +1,7 @@
-"""Openvino import: OpenVINO's extension module, without the Python package around it.
+"""OpenVINO extension module: imports it without the Python package around it.
 
-Importing the package takes 70 ms more (it loads a converter), reports to the network and keeps a counter in the home
-folder. The extension is loaded under its own full name, so that a later `import openvino` finds it there.
+Importing the package takes 70 ms more (it loads a converter), sends telemetry and keeps a counter in the home folder.
+The extension is loaded under its full name, so that a later `import openvino` reuses it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _importing = RLock()
 
 
 def openvino() -> Any:
-    """The extension module. Raises CompilationError where the package is not installed."""
+    """The extension module. Raises CompilationError if the package is not installed."""
     found = sys.modules.get(_NAME)
     return found if found is not None else _load()
 
@@ -29,7 +29,7 @@ def _load() -> Any:
     with _importing:
         if _NAME in sys.modules:
             return sys.modules[_NAME]
-        spec = importlib.util.find_spec("openvino")  # finds the folder; runs nothing of it
+        spec = importlib.util.find_spec("openvino")  # finds the folder without running the package
         folder = Path(spec.origin).parent if spec and spec.origin else None
         candidates = [folder / f"_pyopenvino{suffix}" for suffix in EXTENSION_SUFFIXES] if folder else []
         file = next((path for path in candidates if path.is_file()), None)

@@ -1,4 +1,7 @@
-"""Console: what every command prints with. Names are not cut off where the output is no terminal."""
+"""Console: tables and error messages for every command.
+
+If the output is not a terminal, it is wide enough that names are not truncated.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,14 @@ def table(*columns: str, title: str | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    rows = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
+        rows.add_column(column, overflow="fold")
+    return rows
 
 
 def print_error(message: str) -> None:
-    """One readable message on the standard error output."""
+    """Print one readable message to standard error."""
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {message}", markup=False, style="red")
