@@ -52,9 +52,9 @@ browser:
 	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || true
 
-# Every test, and a share of the rows of the large ones.
+# A share of the rows of large tests, half of the slow ones, everything else, and a sample of coremltools' own tests.
 test: setup .venv/.test-installed browser
-	$(PYTEST) --sample 0.35 --sample-seed $(SEED)
+	$(PYTEST) --sample 0.25 --sample-slow 0.5 --sample-seed $(SEED)
 	$(BIN)/python -m conformance --cases 1 --total 12 --fresh
 
 # For use while working: no processes, browsers or real networks; under three minutes on two cores.
