@@ -37,6 +37,7 @@ def ops(
 
 def rows() -> list[dict[str, Any]]:
     """Return name, family, iOS release and parameters of every lowered operation."""
+    from ...lowering import ops as ops  # registers every lowering
     from ...lowering.op_registry import LOWERINGS
 
     return [

@@ -1,0 +1,70 @@
+"""Commands as processes: each works in a fresh interpreter, where nothing else has imported what it needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from coremltools.converters.mil import Builder as mb
+
+from pippin.apps.cli import app
+from support.small_models import saved_program
+
+pytestmark = pytest.mark.process
+
+# Arguments, where MODEL is the package and OUT a folder, and what the output must contain.
+COMMANDS = {
+    "predict": (["predict", "MODEL", "--input", "x=ones", "--json"], '"y"'),
+    "inspect": (["inspect", "MODEL"], "relu"),
+    "devices": (["devices"], "cpu"),
+    "plan": (["plan", "MODEL"], "relu"),
+    "compile": (["compile", "MODEL", "-o", "OUT/model.mlmodelc"], "model.mlmodelc"),
+    "report": (["report", "MODEL", "--seconds", "0"], "median"),
+    "generate": (["generate", "MODEL"], "class "),
+    "export": (["export", "MODEL", "OUT/model.onnx"], "opset"),
+    "convert-mil": (["convert-mil", "MODEL"], "func main"),
+    "ops": (["ops", "--search", "relu"], "leaky_relu"),
+    "cache": (["cache", "ls", "--cache", "OUT/cache"], "entries: 0"),
+    "trace": (["trace", "summary", "OUT/t.json"], "recorded"),
+    "run": (["run", "OUT/script.py"], "ran"),
+    "demo": (["demo", "--help"], "gallery"),
+    "studio": (["studio", "--help"], "page"),
+}
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return saved_program(tmp_path_factory.mktemp("process"), lambda x: mb.relu(x=x, name="y"), x=(2, 3))
+
+
+def pippin(*arguments):
+    return subprocess.run([sys.executable, "-m", "pippin", *arguments], capture_output=True, text=True)
+
+
+def test_every_command_is_here():
+    names = {command.name for command in app.registered_commands} | {
+        g.typer_instance.info.name for g in app.registered_groups
+    }
+    assert names == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command(name, package, tmp_path):
+    (tmp_path / "script.py").write_text("print('ran')")
+    if name == "trace":
+        (tmp_path / "empty.py").write_text("import pippin")
+        assert (
+            pippin("trace", "-o", str(tmp_path / "t.json"), "--", sys.executable, str(tmp_path / "empty.py")).returncode
+            == 0
+        )
+    arguments, expected = COMMANDS[name]
+    done = pippin(*(argument.replace("MODEL", str(package)).replace("OUT", str(tmp_path)) for argument in arguments))
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout + done.stderr
+
+
+def test_ops_lists_all_operations():
+    found = json.loads(pippin("ops", "--json").stdout)
+    assert found["count"] >= 168
