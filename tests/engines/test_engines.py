@@ -15,6 +15,7 @@ from pippin.errors import CompilationError, PredictionError
 from pippin.format.asset import open_asset
 from pippin.lowering.external_data import readable
 from pippin.lowering.lower_program import lower
+from pippin.lowering.lowered_model import source_of
 from pippin.program import read_program
 from support.small_models import converted
 
@@ -125,12 +126,13 @@ def test_an_absent_artifact(engine, tmp_path):
 
 
 def test_profile(engine, lowered):
-    seconds = engine.profile(source(lowered), Settings(), {"x": f32(4, 3)})
-    if seconds is None:
+    kernels = engine.profile(source(lowered), Settings(), {"x": f32(4, 3)})
+    if kernels is None:
         assert engine.name == "mnn"  # it has no profile to ask for
         return
-    assert seconds
-    assert all(0 < value < 10 for value in seconds.values())
+    assert all(0 < kernel.seconds < 10 for kernel in kernels)
+    sources = [source.name for source in lowered.sources]
+    assert any(source_of(node, sources) for kernel in kernels for node in kernel.nodes), "nodes have the model's names"
 
 
 def test_a_wrong_shape_that_reaches_the_engine(engine, lowered):

@@ -6,6 +6,7 @@ In: an ONNX model and `Settings` (device, precision, threads). Out: a `Compiled`
 from .base import Compiled as Compiled
 from .base import Engine as Engine
 from .base import FloatPrecision as FloatPrecision
+from .base import Kernel as Kernel
 from .base import Settings as Settings
 from .registry import PYTHON_ENGINE as PYTHON_ENGINE
 from .registry import all_engines as all_engines

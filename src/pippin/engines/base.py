@@ -40,6 +40,19 @@ class Settings:
 
 PLAIN = Settings()
 
+PROFILED_RUNS = 7
+"""Predictions that a profile takes the medians of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One step of a profiled prediction: one node of the model, or several that were fused."""
+
+    seconds: float
+    """The median of several runs."""
+    nodes: tuple[str, ...]
+    """The ONNX nodes that it computes, by name; empty if the engine added it and cannot name a node that it serves."""
+
 
 class Compiled(Protocol):
     """A model compiled by an engine. `run` may be called from several threads concurrently."""
@@ -120,6 +133,6 @@ class Engine(Protocol):
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
-    ) -> dict[str, float] | None:
-        """Seconds of each node in one prediction, by name; fused nodes are listed under one of their names."""
+    ) -> list[Kernel] | None:
+        """The kernels of a prediction with their times; None if the engine cannot profile."""
         ...

@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered_model import Lowered
 from ..support.cancellation import Stop
-from .base import PLAIN, FloatPrecision, Settings
+from .base import PLAIN, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class MNN:
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
-    ) -> dict[str, float] | None:
+    ) -> list[Kernel] | None:
         return None
 
     def _convert(self, source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..support.cancellation import Stop
-from .base import PLAIN, FloatPrecision, Settings
+from .base import PLAIN, PROFILED_RUNS, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 from .onnxruntime_io_binding import BoundRuns, written
 from .onnxruntime_providers import NVIDIA, chain, device_name, failure, library, provider
@@ -106,25 +106,20 @@ class OnnxRuntime:
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
-    ) -> dict[str, float] | None:
-        import json
+    ) -> list[Kernel] | None:
         import tempfile
+
+        from .onnxruntime_profile import kernels
 
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             options = _options(settings)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
+            _write_into(Path(folder), options)
             compiled = self._session(source, options, settings.device)
-            compiled.run(inputs)  # warm-up
-            compiled.run(inputs)
-            events = json.loads(Path(compiled.session.end_profiling()).read_text(encoding="utf-8"))
-        runs = [event for event in events if event.get("name") == "model_run"]
-        seconds: dict[str, float] = {}
-        for event in events:
-            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time") and event["ts"] >= runs[-1]["ts"]:
-                name = event["name"].removesuffix("_kernel_time")
-                seconds[name] = seconds.get(name, 0.0) + event["dur"] / 1e6
-        return seconds
+            for _ in range(1 + PROFILED_RUNS):  # the first one is a warm-up
+                compiled.run(inputs)
+            return kernels(Path(compiled.session.end_profiling()), Path(folder) / _ARTIFACT, PROFILED_RUNS)
 
     def _session(self, source: bytes | Path, options: Any, device: str) -> CompiledOnnxRuntime:
         try:

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import CompilationError, PredictionCancelled, PredictionError
 from ..lowering.lowered_model import Lowered
 from ..support.cancellation import Stop
-from .base import PLAIN, FloatPrecision, Settings
+from .base import PLAIN, PROFILED_RUNS, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 from .openvino_lean_import import openvino
 
@@ -120,17 +120,16 @@ class OpenVINO:
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
-    ) -> dict[str, float] | None:
+    ) -> list[Kernel] | None:
+        from .openvino_profile import kernels
+
         compiled = self._compile(source, _properties(settings) | {"PERF_COUNT": True}, settings.device)
-        compiled.run(inputs)
-        request = compiled.take()
-        compiled.infer(request, inputs)
-        seconds: dict[str, float] = {}
-        for info in request.profiling_info:
-            took = info.real_time.total_seconds()
-            if took:
-                seconds[info.node_name] = seconds.get(info.node_name, 0.0) + took
-        return seconds
+        compiled.run(inputs)  # warm-up
+        request, runs = compiled.take(), []
+        for _ in range(PROFILED_RUNS):
+            compiled.infer(request, inputs)
+            runs.append(request.profiling_info)
+        return kernels(compiled.compiled.get_runtime_model(), runs)
 
     def _compile(self, source: bytes | Path, properties: dict[str, Any], device: str) -> CompiledOpenVINO:
         try:

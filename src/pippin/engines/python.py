@@ -22,7 +22,7 @@ from ..lowering.lowered_model import PYTHON, Lowered
 from ..support.cancellation import Stop
 from ..types import Shape
 from ..version import __version__
-from .base import PLAIN, FloatPrecision, Settings
+from .base import PLAIN, FloatPrecision, Kernel, Settings
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -136,7 +136,7 @@ class Python:
 
     def profile(
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
-    ) -> dict[str, float] | None:
+    ) -> list[Kernel] | None:
         return None
 
 

@@ -55,7 +55,7 @@ def lower_sound_preprocessing(asset: Asset, function: FunctionDescription) -> Lo
         result = g.Reshape(result, list(described))
     named = g.named(result, output.name)
     ports = [Port(t.name, TensorType(DataType.FLOAT32, t.shape), t.dtype) for t in (x, named)]
-    source = Source(output.name, "soundAnalysisPreprocessing", 1.0)
+    source = Source(output.name, "soundAnalysisPreprocessing")
     model = g.model(function.name, [x], [named])
     return Lowered(function.name, model, (ports[0],), (ports[1],), (), (), None, sources=(source,))
 
@@ -108,7 +108,7 @@ def lower_feature_model(asset: Asset, function: FunctionDescription) -> Lowered:
     outputs = tuple(_port(feature, t) for feature, t in zip(function.outputs, named, strict=True))
     model = g.model(function.name, [x], named)
     return Lowered(
-        function.name, model, (_port(input_feature, x),), outputs, (), (), None, sources=(Source(kind, kind, 1.0),)
+        function.name, model, (_port(input_feature, x),), outputs, (), (), None, sources=(Source(kind, kind),)
     )
 
 

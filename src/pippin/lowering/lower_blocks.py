@@ -77,14 +77,15 @@ class Builder(Graph):
         """Lower a block inline with these input values. Returns the values of its outputs."""
         if len(arguments) != len(block.inputs):
             raise ProgramError(f"the block takes {len(block.inputs)} values, got {len(arguments)}")
-        outer, around = self._scope, self.op
+        outer, around = self._scope, (self.op, self.label)
         self._scope = {**outer, **{v.name: a for v, a in zip(block.inputs, arguments, strict=True)}}
         try:
             for operation in block.operations:
                 self.lower(operation)
             return tuple(self._scope[value.name] for value in block.outputs)
         finally:
-            self._scope, self.op = outer, around
+            self._scope = outer
+            self.op, self.label = around
 
     def lower(self, operation: Operation) -> None:
         """Emit the nodes of one operation and bind its results to their MIL names."""

@@ -92,7 +92,8 @@ class Network(Builder):
         missing = next((name for name in message.input if name not in self.values), None)
         if missing is not None:
             raise ProgramError(f"{where}: no network input or earlier layer provides its input '{missing}'")
-        around, self.layer, self.label = self.layer, message, message.name or kind
+        around = self.layer, self.label  # of the branch or loop that contains this layer
+        self.layer, self.label = message, message.name or kind
         # MIL lowerings read the number and names of the results from their operation.
         outputs = tuple(Value(name, TensorType(DataType.FLOAT32, None)) for name in message.output)
         self.op = Operation(kind, {}, outputs)
@@ -105,7 +106,7 @@ class Network(Builder):
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ProgramError(f"{where}: parameters do not match the inputs: {error}") from error
         finally:
-            self.layer = around
+            self.layer, self.label = around
         if len(results) < len(message.output) and results:
             raise ProgramError(f"{where}: returns {len(results)} results, but the network names {len(message.output)}")
         self.values.update(zip(message.output, results, strict=False))

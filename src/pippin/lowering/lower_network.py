@@ -35,8 +35,7 @@ def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
     labels, outputs = _outputs(network, asset, function, [port for port, _ in inputs])
     model = network.model(function.name, [tensor for _, tensor in inputs], [tensor for _, tensor in outputs])
     ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
-    share = 1 / max(len(message.layers), 1)
-    sources = tuple(Source(layer.name, layer.WhichOneof("layer") or "", share) for layer in message.layers)
+    sources = tuple(Source(layer.name, layer.WhichOneof("layer") or "") for layer in message.layers)
     return Lowered(function.name, model, *ports, states=(), written=(), labels=labels, sources=sources)
 
 

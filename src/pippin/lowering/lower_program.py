@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
-from ..program.cost_model import is_constant, relative_costs
+from ..program.cost_model import is_constant
 from ..program.ir import Function, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
@@ -54,12 +54,7 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
 
 
 def _sources(function: Function) -> tuple[Source, ...]:
-    costs = relative_costs(function)
-    return tuple(
-        Source(op.name, op.kind, costs.get(id(op), 0.0), is_constant(op))
-        for op in function.block.walk()
-        if op.kind != "const"
-    )
+    return tuple(Source(op.name, op.kind, is_constant(op)) for op in function.block.walk() if op.kind != "const")
 
 
 def _computes(function: Function) -> frozenset[DataType]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +79,6 @@ class Source:
 
     name: str
     kind: str
-    cost: float
-    """Its estimated share of a prediction, 0 to 1."""
     constant: bool = False
     """Whether it is computed once, at load."""
 
@@ -120,3 +118,13 @@ def output_name(name: str, inputs: Iterable[Port]) -> str:
 def written_name(state: str) -> str:
     """The ONNX output that carries the new value of a state."""
     return f"{state}/written"
+
+
+def source_of(node: str, sources: Container[str]) -> str:
+    """The operation or layer that an ONNX node was lowered from; "" if none has its name.
+
+    Nodes are named `<source>/<operator>_<number>`, perhaps with further parts.
+    """
+    while node and node not in sources:
+        node = node.rpartition("/")[0]
+    return node

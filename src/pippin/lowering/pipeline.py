@@ -138,7 +138,7 @@ class _Pipeline:
             written=(),
             labels=self.labels,
             computes=self.computes,
-            sources=tuple(replace(s, cost=s.cost / self.parts) for s in self.sources),
+            sources=tuple(self.sources),
             threads=self.threads,
             checks=tuple(check for check, _ in self.checks),
         )

@@ -39,7 +39,7 @@ def summary(asset: Asset, program: Program | None, function: str | None) -> dict
         "name": asset.name,
         "kind": description.kind,
         "specification_version": description.specification_version,
-        "needs": _RELEASES.get(description.specification_version, ""),
+        "needs": _RELEASES.get(_version(asset), ""),
         "bytes": _size(asset.path),
         "metadata": {
             "description": metadata.short_description,
@@ -118,3 +118,8 @@ def _size(path: Path | None) -> int | None:
         return None
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
+
+
+def _version(asset: Asset) -> int:
+    """The highest specification version of a model and its parts: a pipeline may declare less than a part needs."""
+    return max(asset.description.specification_version, *map(_version, asset.parts()), 0)

@@ -169,7 +169,7 @@ def _operation(op: Operation, most: float) -> str:
     took = op.measured if op.measured is not None else 0.0
     cells = [
         escape(op.kind), escape(op.planned), escape(op.actual), escape(op.engine), format_duration(op.estimated),
-        "" if op.measured is None else format_duration(took),
+        f"with {escape(op.fused)}" if op.fused else "" if op.measured is None else format_duration(took),
         f'<div class=meter><i style="width:{took / most:.0%}"></i></div>',
         f'<span class=reasons title="{escape(reasons)}">{escape(reasons)}</span>',
     ]  # fmt: skip

@@ -213,7 +213,7 @@ def _operations(model: Model, features: Mapping[str, Any], median: float) -> tup
     rows = tuple(
         Operation(
             op.name, op.kind, op.segment, op.engine, op.device, ran.get(op.segment, ""), op.cost, op.cost * median,
-            plan.measured.get(op.name), tuple(op.supported), dict(op.reasons),
+            plan.measured.get(op.name), tuple(op.supported), dict(op.reasons), plan.fused.get(op.name, ""),
         )
         for op in plan.operations
         if op.device

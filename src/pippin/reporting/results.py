@@ -45,10 +45,12 @@ class Operation:
     estimated: float
     """That share of the median prediction, in seconds."""
     measured: float | None
-    """Seconds, if the engine can profile; None for an operation fused into another one."""
+    """Seconds, the median of several profiled predictions, if the engine can profile; None for a fused operation."""
     supported: tuple[str, ...]
     reasons: Mapping[str, str]
     """Why other devices or engines do not run it."""
+    fused: str = ""
+    """The operation whose measured time includes this one's, since the engine runs both as one kernel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,7 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
 
     Raises UnsupportedError for a model split into several segments.
     """
+    from ..specialization.profile import with_measurements
     from ..specialization.sample_inputs import example_inputs
     from ..specialization.specializer import lower_function, sources
 
@@ -151,15 +152,8 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
     engine = engine_named(segment.engine)
     with sources(lowered.model, [engine]) as readable_by:
         arrays = example_inputs(loaded.session.function, lowered)
-        nodes = engine.profile(readable_by[engine.name], segment.settings, arrays) or {}
-    names = {operation.name for operation in plan.operations}
-    seconds: dict[str, float] = {}
-    for node, took in nodes.items():
-        name = node
-        while name and name not in names:
-            name = name.rpartition("/")[0]
-        seconds[name] = seconds.get(name, 0.0) + took
-    return replace(plan, measured=seconds)
+        kernels = engine.profile(readable_by[engine.name], segment.settings, arrays) or []
+    return with_measurements(plan, lowered.model, kernels)
 
 
 def prune(cache: Cache) -> dict[str, str]:

@@ -7,6 +7,7 @@ from .calibrate import Machine as Machine
 from .calibrate import machine as machine
 from .cost_model import Unit as Unit
 from .cost_model import estimate as estimate
+from .cost_model import relative_costs as relative_costs
 from .cut import Segment as Segment
 from .cut import cut as cut
 from .cut import run_numbers as run_numbers

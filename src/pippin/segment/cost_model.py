@@ -7,17 +7,27 @@ Roofline model: an operation takes its launch time plus the longer of its arithm
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
 
+from ..lowering.lowered_model import source_of
 from .partition import Problem, Transfer
 
-# Assumed size of an axis that is known only at prediction time.
+# Assumed size of an axis, or number of turns of a loop, that is known only at prediction time.
 _UNKNOWN = 16
 _HOST = "cpu"
+# Nodes that change no value: engines make them views or drop them.
+_VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+# What remains of the cost of an elementwise node that is probably fused (`bench/cost_correlation.py`).
+_FUSED_SHARE = 0.2
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_ELEMENTWISE = frozenset({
+    "Add", "Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Sub", "Tanh",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,10 @@ class Unit:
         """Seconds to transfer a value of `size` bytes from another unit."""
         links = [unit for unit in (source, self) if unit.device != _HOST and source.device != self.device]
         return max(self.latency, source.latency) + sum(size / unit.transfer for unit in links)
+
+
+_REFERENCE = Unit("", arithmetic=1.5e11, bandwidth=4e10)
+"""A core of an ordinary server, for the proportions between operations: small values stay in its cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,48 @@ def estimate(model: onnx.ModelProto, units: Sequence[Unit], declined: Sequence[M
             prices = [[0.0 if a == b else b.transfer_seconds(size, a) for b in units] for a in units]
             transfers.append(Transfer(makers[name], tuple(consumers), prices))
     return Problem(costs, transfers)
+
+
+def relative_costs(model: onnx.ModelProto, sources: Collection[str]) -> dict[str, float]:
+    """The share of each source (operation or layer) in the estimated time of a prediction, 0 to 1, by name.
+
+    An elementwise node after a product or convolution is usually fused into it, so it counts with `_FUSED_SHARE`.
+    A loop counts as if it ran `_UNKNOWN` times.
+    """
+    values = _values(model)
+    costs = dict.fromkeys(sources, 0.0)
+    fused = _fused(model)
+    for node, source, runs in _walk(model.graph, costs):
+        if source:
+            work = Work(0.0, 0.0) if node.op_type in _VIEWS else _work(node, values)
+            share = _FUSED_SHARE if node.name in fused or node.op_type in _VIEWS else 1.0
+            costs[source] += runs * share * _REFERENCE.seconds(work)
+    total = sum(costs.values())
+    return {source: cost / total if total else 0.0 for source, cost in costs.items()}
+
+
+def _walk(graph: Any, sources: Container[str], around: str = "", runs: int = 1) -> Iterator[tuple[Any, str, int]]:
+    """Each node with its source, that of the branch or loop around it if it has none, and how often it runs."""
+    for node in graph.node:
+        source = source_of(node.name, sources) or around
+        yield node, source, runs
+        inside = runs * _UNKNOWN if node.op_type in ("Loop", "Scan") else runs
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _walk(attribute.g, sources, source, inside)
+
+
+def _fused(model: onnx.ModelProto) -> set[str]:
+    """The names of elementwise nodes that follow a product or convolution which nothing else reads."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    fused: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type in _ELEMENTWISE | _VIEWS:
+            before = [makers[name] for name in node.input if name in makers and readers[name] == 1]
+            if any(maker.op_type in _PRODUCTS or maker.name in fused for maker in before):
+                fused.add(node.name)
+    return fused
 
 
 def values_read(node: Any) -> list[str]:

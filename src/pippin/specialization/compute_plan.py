@@ -76,7 +76,22 @@ class ComputePlan:
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds spent in each stage of the specialization."""
     measured: Mapping[str, float] = field(default_factory=dict)
-    """Profiled seconds by operation; empty unless profiled."""
+    """Profiled seconds by operation, medians of several runs; empty unless profiled. A group that the engine runs as
+    one kernel has one entry, under its costliest operation."""
+    fused: Mapping[str, str] = field(default_factory=dict)
+    """{operation: the operation whose entry in `measured` includes it}."""
+
+    def measurement(self, operation: str) -> float | str | None:
+        """The measured seconds of an operation, or the name of the operation that it was fused with."""
+        return self.fused.get(operation) or self.measured.get(operation)
+
+    def estimates(self) -> dict[str, float]:
+        """The estimated share of each operation, those that were fused added to the operation that they run with."""
+        shares: dict[str, float] = {}
+        for op in self.operations:
+            name = self.fused.get(op.name, op.name)
+            shares[name] = shares.get(name, 0.0) + op.cost
+        return shares
 
     def share(self, device: str) -> float:
         """Estimated share of the cost on a device ("cpu", "gpu", "neuralEngine") or engine, 0 to 1."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ..devices import all_compute_devices
 from ..lowering.lowered_model import Lowered
+from ..segment import relative_costs
 from .artifacts import CompiledSegment
 from .compute_plan import PlannedOperation
 
@@ -34,6 +35,7 @@ def planned_operations(
         if not device.available
     }
     available = tuple(device.kind for device in all_compute_devices() if device.available)
+    costs = relative_costs(lowered.model, [op.name for op in lowered.sources])
     planned = []
     for op in lowered.sources:
         if op.constant:
@@ -44,7 +46,7 @@ def planned_operations(
         reasons = absent | refusals.get(op.name, {})
         planned.append(
             PlannedOperation(
-                op.name, op.kind, segment.settings.device, segment.engine, number, op.cost, available, reasons
+                op.name, op.kind, segment.settings.device, segment.engine, number, costs[op.name], available, reasons
             )
         )
     return tuple(planned)

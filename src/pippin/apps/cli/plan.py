@@ -85,10 +85,9 @@ def _print(plan: ComputePlan) -> None:
     rows = table("operation", "kind", "device", "engine", "cost", "measured")
     for op in plan.operations:
         if op.device:
-            took = plan.measured.get(op.name)
-            rows.add_row(
-                op.name, op.kind, op.device, op.engine, f"{op.cost:.1%}", "" if took is None else format_duration(took)
-            )
+            took = plan.measurement(op.name)
+            time = f"with {took}" if isinstance(took, str) else "" if took is None else format_duration(took)
+            rows.add_row(op.name, op.kind, op.device, op.engine, f"{op.cost:.1%}", time)
     out.print(rows)
     reasons = {f"{device}: {why}" for op in plan.operations for device, why in op.reasons.items()}
     for reason in sorted(reasons):

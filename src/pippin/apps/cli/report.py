@@ -149,7 +149,7 @@ def _print(result: Result) -> None:
     out.print(facts)
     rows = table("operation", "kind", "planned", "actual", "engine", "estimated", "measured")
     for op in result.operations:
-        took = "" if op.measured is None else format_duration(op.measured)
+        took = f"with {op.fused}" if op.fused else "" if op.measured is None else format_duration(op.measured)
         rows.add_row(op.name, op.kind, op.planned, op.actual, op.engine, format_duration(op.estimated), took)
     out.print(rows)
     reasons = {f"{device}: {why}" for op in result.operations for device, why in op.reasons.items()}

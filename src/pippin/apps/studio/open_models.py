@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,14 @@ class Opened:
 
         program = read_program(self.asset) if self.asset.description.kind == "mlProgram" else None
         return summary(self.asset, program, None)
+
+    @property
+    def measured_configuration(self) -> Configuration:
+        """The configuration of a report: with the engine of the loaded model, which the other tabs show."""
+        model = self.loaded
+        if model is None or "+" in model.engine:
+            return self.configuration
+        return replace(self.configuration, engine=model.engine)
 
     async def model(self) -> Model:
         """Load the model on first use; concurrent callers share one load. Raises what `load` raises."""

@@ -64,7 +64,7 @@ class PerformanceTab:
                     found = await asyncio.to_thread(
                         report,
                         self._opened.path,
-                        configurations=[self._opened.configuration],
+                        configurations=[self._opened.measured_configuration],
                         seconds=float(self._seconds.value or 2),
                         progress=self._tell,
                     )

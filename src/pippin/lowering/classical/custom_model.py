@@ -34,7 +34,7 @@ def lower_custom_model(asset: Asset, function: FunctionDescription) -> Lowered:
     types = [(tensor.dtype, tensor.shape) for tensor in given]
     named = g.python(NODE, name, {"specification": specification}, taken, [], types, [t.name for t in given])
     model = g.model(function.name, taken, named)
-    return Lowered(function.name, model, inputs, outputs, (), (), None, sources=(Source(g.label, NODE, 1.0),))
+    return Lowered(function.name, model, inputs, outputs, (), (), None, sources=(Source(g.label, NODE),))
 
 
 def custom_ports(function: FunctionDescription) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

@@ -255,7 +255,7 @@ class Classical(Graph):
             states=(),
             written=(),
             labels=labels,
-            sources=(Source(self.kind, self.kind, 1.0),),
+            sources=(Source(self.kind, self.kind),),
             threads=self.threads,
             checks=tuple(self._checks),
         )
