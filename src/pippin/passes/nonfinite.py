@@ -62,7 +62,7 @@ def exposure(graph: Any, known: Ranges, wrong: Wrong, bounded: Iterable[str] = (
         name: node
         for node in graph.node
         for name in node.input
-        if name and known.of(name).infinite and _misjudged(node, wrong, "infinity")
+        if name not in known.constants and known.of(name).infinite and _misjudged(node, wrong, "infinity")
         and not (node.op_type in ("Softmax", "LogSoftmax") and known.of(name).hi < float("inf"))  # -inf is a mask
     }  # fmt: skip
     hidden = [

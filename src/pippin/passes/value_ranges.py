@@ -96,8 +96,10 @@ def _made(node: Any, known: Ranges) -> list[Made]:
     inner = bodies(node)
     if inner:
         return _of_bodies(node, inner, known)
-    operands = [known.of(name) for name in node.input if name]
     rule = None if node.domain else _RULES.get(node.op_type)
+    # Weights have no bounds that matter, and many elements.
+    read = [name for name in node.input if name and not (rule is _linear and name in known.constants)]
+    operands = [known.of(name) for name in read or node.input[:1]]
     if node.op_type == "TopK":
         return [Made(operands[0]), Made(Range(0.0, MODERATE, False))]
     if node.op_type in _INTEGERS:

@@ -40,7 +40,7 @@ def moderate(array: np.ndarray) -> bool:
     """Whether no value is NaN, infinite or huge."""
     if array.size <= _FEW and array.itemsize > 2:
         return bool(np.vdot(array, array) < _HUGE**2)  # unlike `dot`, it does not warn of an overflow
-    return not array.size or bool(array.max() < _HUGE and array.min() > -_HUGE)
+    return not array.size or (float(array.max()) < _HUGE and float(array.min()) > -_HUGE)
 
 
 @dataclass(frozen=True, slots=True)
