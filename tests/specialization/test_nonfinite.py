@@ -196,23 +196,31 @@ def test_outputs_in_arrays_of_the_caller(made):
 
 # What is checked
 
-NETWORK = lambda x: mb.relu(x=mb.linear(x=x, weight=WEIGHT, bias=BIAS), name="y")  # noqa: E731
-NORMALIZED = lambda x: mb.relu(
-    x=mb.real_div(
-        x=x, y=mb.sqrt(x=mb.add(x=mb.reduce_mean(x=mb.mul(x=x, y=x), axes=[1], keep_dims=True), y=np.float32(1e-5)))
-    ),
-    name="y",
-)  # noqa: E731
-DIVIDED = lambda x: mb.relu(x=mb.real_div(x=x, y=mb.reduce_sum(x=x, axes=[1], keep_dims=True)), name="y")  # noqa: E731
-LAST = lambda x: mb.real_div(x=x, y=mb.reduce_sum(x=x, axes=[1], keep_dims=True), name="y")  # noqa: E731
 
-# (program, engine): (inputs that are checked, whether there is a probe)
+def network(x):
+    return mb.relu(x=mb.linear(x=x, weight=WEIGHT, bias=BIAS), name="y")
+
+
+def normalized(x):
+    squares = mb.reduce_mean(x=mb.mul(x=x, y=x), axes=[1], keep_dims=True)
+    return mb.relu(x=mb.real_div(x=x, y=mb.sqrt(x=mb.add(x=squares, y=np.float32(1e-5)))), name="y")
+
+
+def divided(x):
+    return mb.relu(x=mb.real_div(x=x, y=mb.reduce_sum(x=x, axes=[1], keep_dims=True)), name="y")
+
+
+def last(x):
+    return mb.real_div(x=x, y=mb.reduce_sum(x=x, axes=[1], keep_dims=True), name="y")
+
+
+# (program, engine, inputs that are checked, whether there is a probe)
 CHECKED = {
-    "ONNX Runtime is exact": (NETWORK, "onnxruntime", (), False),
-    "OpenVINO's relu": (NETWORK, "openvino", ("x",), False),
-    "a root of what is positive": (NORMALIZED, "openvino", ("x",), False),
-    "a sum can be 0": (DIVIDED, "openvino", ("x",), True),
-    "nothing after the division": (LAST, "openvino", (), False),
+    "ONNX Runtime is exact": (network, "onnxruntime", (), False),
+    "OpenVINO's relu": (network, "openvino", ("x",), False),
+    "a root of what is positive": (normalized, "openvino", ("x",), False),
+    "a sum can be 0": (divided, "openvino", ("x",), True),
+    "nothing after the division": (last, "openvino", (), False),
 }
 
 
@@ -307,7 +315,7 @@ def test_difference(name):
 
 def test_an_engine_that_differs_is_not_chosen(tmp_path, monkeypatch):
     """As if OpenVINO's relu were thought exact: the comparison finds that it is not."""
-    path = saved_program(tmp_path, NETWORK, x=(4, 8))
+    path = saved_program(tmp_path, network, x=(4, 8))
     monkeypatch.setattr(type(all_engines()["openvino"]), "misjudges", lambda self, operator, kind: False)
     with pytest.raises(UnsupportedOperationError, match=r"openvino: 'y' differs in NaN or infinity from ONNX Runtime"):
         pippin.load(path, pippin.Configuration(engine="openvino"), cache=False)
