@@ -12,7 +12,7 @@ import coremltools as ct
 import pippin
 from pippin.engines import all_engines
 from pippin.errors import PredictionError, UnsupportedOperationError
-from pippin.specialization import nonfinite
+from pippin.specialization import exactness
 from pippin.specialization.degenerate import degenerate_inputs, difference
 from pippin.specialization.nonfinite import Guard, moderate
 from support.small_models import converted, saved_program
@@ -166,8 +166,8 @@ def test_a_model_in_memory_is_exact():
 
 def test_the_exact_compilation_is_made_when_it_is_needed(given, monkeypatch):
     made = []
-    original = nonfinite.compile_exact
-    monkeypatch.setattr(nonfinite, "compile_exact", lambda lowered: made.append(1) or original(lowered))
+    original = exactness.compile_exact
+    monkeypatch.setattr(exactness, "compile_exact", lambda lowered: made.append(1) or original(lowered))
     model = loaded(given, "openvino")
     model.predict({"x": INPUTS["finite"]})
     assert not made

@@ -270,7 +270,7 @@ def _exact(source: Source, configuration: Configuration) -> Compiled | None:
     stamps = stamps_of(path) if path is not None else {}
 
     def make() -> Compiled:
-        from ..specialization.nonfinite import compile_exact
+        from ..specialization.exactness import compile_exact
         from ..specialization.specializer import lower_function
 
         if path is not None and stamps_of(path) != stamps:

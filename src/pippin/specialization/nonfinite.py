@@ -10,20 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engines import Compiled, Engine, Settings, engine_named, python_engine
+from ..engines import Compiled
 from ..errors import PredictionError
 from ..support.cancellation import Stop
-
-if TYPE_CHECKING:
-    import onnx
-
-    from ..lowering.lowered_model import Lowered
-    from ..passes.nonfinite import Exposure
-    from ..passes.value_ranges import Ranges
 
 EXACT = "onnxruntime"
 """The engine of the exact compilation."""
@@ -116,56 +108,3 @@ class WithExact:
 def unavailable() -> Compiled:
     """Stands for an exact compilation that cannot be made."""
     raise PredictionError("the prediction holds NaN, infinite or huge values, which the loaded engine gets wrong")
-
-
-def refusals(found: Exposure, engine: Engine) -> dict[str, str]:
-    """The nodes that an engine must not run, because neither a check nor a probe helps: {node name: reason}."""
-    if found.hidden and engine.name != EXACT:
-        return {
-            name: f"{operator} in a loop or branch in which NaN can arise: {engine.name} makes a number of it"
-            for name, operator in found.hidden
-        }
-    if (found.nan or found.infinite) and engine.misjudges("ReduceSum", "NaN"):
-        name = (*found.nan, *found.infinite)[0]
-        return {name: f"'{name}' can be NaN or infinite, of which {engine.name} makes another number"}
-    return {}
-
-
-def guarded_model(
-    model: onnx.ModelProto, known: Ranges, engine: Engine, pixels: set[str]
-) -> tuple[onnx.ModelProto, Guard]:
-    """The model with the probe that an engine needs, and what is checked."""
-    from ..passes.exact_forms import exact
-    from ..passes.nonfinite import PROBE, exposure, probed
-
-    found = exposure(model.graph, known, engine.misjudges, pixels)
-    if found.hidden and engine.name == EXACT:
-        return exact(model), Guard()
-    made = probed(model, found)
-    return made, Guard(found.inputs, PROBE if made is not model else "")
-
-
-def compile_exact(lowered: Lowered) -> Compiled:
-    """The exact compilation of a lowered model."""
-    from ..lowering.external_data import readable
-    from ..lowering.lowered_model import PYTHON
-    from ..passes.exact_forms import exact
-    from ..segment import cut
-    from .artifacts import CompiledSegment, join_segments
-
-    engine: Any = engine_named(EXACT)
-    model = exact(lowered.model)
-    python = [node.domain == PYTHON for node in model.graph.node]
-
-    def compiled(part: onnx.ModelProto, in_python: bool) -> Compiled:
-        with readable(part if in_python else engine.prepared(part)) as source:
-            made: Compiled = python_engine().compile(source) if in_python else engine.compile_plainly(source)
-            return made
-
-    if not any(python):
-        return compiled(model, False)
-    parts = [
-        (CompiledSegment(EXACT, Settings(), part.inputs, part.outputs), compiled(part.model, bool(part.unit)))
-        for part in cut(model, [int(each) for each in python])
-    ]
-    return join_segments(parts, [info.name for info in model.graph.output])

@@ -31,7 +31,8 @@ from .candidates import Choice, Trial, candidates, cannot_run, choose, discard_l
 from .compute_plan import ComputePlan, PlannedSegment
 from .concurrency import ConcurrencyChoice, choose_concurrency
 from .degenerate import degenerate_inputs, difference
-from .nonfinite import EXACT, Exact, Guard, compile_exact, guarded_model, refusals
+from .exactness import compile_exact, guarded_model, refusals
+from .nonfinite import EXACT, Exact, Guard
 from .planned_operations import planned_operations
 from .progress import Stages
 from .sample_inputs import example_inputs, image_tensors
