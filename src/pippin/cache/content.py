@@ -67,6 +67,12 @@ def content_of(path: Path, weights: Path | None, index: Path | None) -> Content:
     return Content(digest, stamps)
 
 
+def stamps_of(path: Path) -> Mapping[str, Stamp | None]:
+    """Size, timestamps and inode of the files of a model, which need not be one. They are not read."""
+    files = [Path(root) / name for root, _, names in os.walk(path) for name in names] if path.is_dir() else [path]
+    return {str(file): _stamp(file) for file in files if SPECIALIZATIONS not in file.parts}
+
+
 def content_of_bytes(parts: Iterable[tuple[str, bytes | memoryview]]) -> Content:
     """The digest of a model in memory, given as (name, data) parts."""
     lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(parts)]

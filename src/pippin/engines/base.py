@@ -108,6 +108,13 @@ class Engine(Protocol):
         """
         ...
 
+    def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
+        """Whether it makes something else of NaN or infinity than an ONNX operator is defined to.
+
+        If it does for "ReduceSum", no probe can tell where such a value arises.
+        """
+        ...
+
     def prepared(self, model: ModelProto) -> ModelProto:
         """The graph after the `passes` that this engine needs; the same object if it needs none."""
         ...

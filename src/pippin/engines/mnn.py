@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ _CONVERT_TIMEOUT = 300  # seconds
 # MNN infers shapes for one input shape only; its support for subgraphs and 64-bit types is incomplete.
 _SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
+_CUT_TO_ZERO = frozenset({"Softplus"})  # below -17
 _stdout_lock = RLock()
 
 
@@ -80,8 +81,13 @@ class MNN:
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
         }
 
+    def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
+        return True  # even its convolutions, products and sums make numbers of NaN
+
     def prepared(self, model: ModelProto) -> ModelProto:
-        return model
+        from ..passes.accurate_tails import accurate_tails
+
+        return accurate_tails(model, _CUT_TO_ZERO)
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile

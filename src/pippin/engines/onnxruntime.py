@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,11 @@ _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-o
 _SEVERITY_FATAL = 4  # optimizer warnings do not help users, and errors are raised
 _ARTIFACT = "model.onnx"
 _WEIGHTS = "weights.bin"
+# Of the maximum of numbers and a NaN, it makes a number; argmax, argmin and sorts depend on the order of the values.
+_MISJUDGED = frozenset({"ArgMax", "ArgMin", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin", "TopK"})
+# Of a window of -inf alone, the lowest number.
+_MISJUDGED_INFINITY = frozenset({"GlobalMaxPool", "MaxPool"})
+_CUT_TO_ZERO = frozenset({"Sigmoid"})  # exactly 0 below -18
 _SMALLEST_IN_WEIGHTS = "1024"  # bytes; smaller tensors stay in the model file
 
 
@@ -71,10 +76,20 @@ class OnnxRuntime:
         # The lowering emits only operators with a CPU kernel; a test checks this.
         return {n.name: f"{n.op_type} runs in Python" for n in lowered.model.graph.node if n.domain == PYTHON}
 
+    def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
+        return operator in (_MISJUDGED if kind == "NaN" else _MISJUDGED_INFINITY)
+
     def prepared(self, model: ModelProto) -> ModelProto:
+        from ..passes.accurate_tails import accurate_tails
         from ..passes.decompress import decompressed
 
-        return decompressed(model, _has_kernel)
+        return decompressed(accurate_tails(model, _CUT_TO_ZERO), _has_kernel)
+
+    def compile_plainly(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
+        """Compile without fusing operators: their plain kernels keep to the definitions."""
+        options = _options(settings)
+        options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._session(source, options, settings.device)
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,8 @@ _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
 _DEVICE_FILES = {"gpu": Path("/dev/dri"), "neuralEngine": Path("/dev/accel")}
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _ARTIFACT = "openvino.blob"
+# Softplus below -17, and Erf near 0 in steps of 1e-7.
+_CUT_TO_ZERO = frozenset({"Erf", "Softplus"})
 _nothing = nullcontext()
 
 
@@ -77,8 +79,15 @@ class OpenVINO:
 
         return refused(lowered)
 
+    def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
+        from .openvino_defects import misjudged
+
+        return misjudged(operator, kind)
+
     def prepared(self, model: ModelProto) -> ModelProto:
-        return model  # it folds constants itself, including compressed ones
+        from ..passes.accurate_tails import accurate_tails
+
+        return accurate_tails(model, _CUT_TO_ZERO)  # it folds constants itself, including compressed ones
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,29 @@ def refused(lowered: Lowered) -> dict[str, str]:
         return {"": "an output that is also an input: OpenVINO loses its name"}
     return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer}))
 
+
+def misjudged(operator: str, kind: Literal["NaN", "infinity"]) -> bool:
+    """Whether OpenVINO makes something else of NaN or infinity than the operator is defined to."""
+    return operator not in _EXACT and not (kind == "infinity" and operator in _EXACT_FOR_INFINITY)
+
+
+# These pass NaN and infinity on as defined, alone and fused. Others make a number of NaN: relu, clip, max, min and
+# their fused forms take the other operand, exp gives inf, softmax 0 beside the NaN, `greater` is "not less".
+_EXACT = frozenset({
+    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "BatchNormalization", "Ceil",
+    "Concat", "Constant", "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace",
+    "DequantizeLinear", "Div", "Dropout", "Equal", "Erf", "Expand", "Flatten", "Floor", "Gather", "GatherElements",
+    "GatherND", "Gemm", "GlobalAveragePool", "Identity", "InstanceNormalization", "IsInf", "IsNaN",
+    "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log", "MatMul", "Mul", "Neg", "Pad", "Pow", "Range",
+    "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Reshape",
+    "Resize", "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Softplus",
+    "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tan", "Tanh", "Tile", "Transpose", "Unsqueeze",
+    "Where",
+})  # fmt: skip
+# Softmax is right for -inf, which masks use, and the analysis excludes inf.
+_EXACT_FOR_INFINITY = frozenset({
+    "Clip", "Elu", "Exp", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Max", "Min", "PRelu", "Relu",
+})  # fmt: skip
 
 # Of `TensorProto.DataType`.
 _STRING, _DOUBLE = 8, 11

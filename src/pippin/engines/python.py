@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -90,6 +90,9 @@ class Python:
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
         nodes = lowered.model.graph.node
         return {n.name or n.output[0]: "not Python code" for n in nodes if n.domain != PYTHON}
+
+    def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
+        return False
 
     def prepared(self, model: ModelProto) -> ModelProto:
         return model

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import trace
-from ..cache.content import SPECIALIZATIONS, Content, content_of, content_of_bytes
+from ..cache.content import SPECIALIZATIONS, Content, content_of, content_of_bytes, stamps_of
 from ..cache.key import Ingredients, ingredients
 from ..cache.store import Cache, Entry, warn
 from ..configuration import Configuration
 from ..devices import devices_of
 from ..engines import Compiled, all_engines, engine_named
-from ..errors import CacheError, ConfigurationError, EngineError, PackageError, UnsupportedError
+from ..errors import CacheError, ConfigurationError, EngineError, PackageError, PredictionError, UnsupportedError
 from ..format.description import FunctionDescription, ModelDescription
 from ..lowering.lowered_model import Lowered
 from ..specialization.artifacts import CompiledSegment, load_artifacts
+from ..specialization.nonfinite import Exact
 from ..specialization.progress import Stages
 from ..specialization.serialization import from_json, to_json
 from ..support.atomic_write import atomic_write
@@ -179,7 +180,10 @@ def _load(source: Source, configuration: Configuration, cache: Cache | None, sta
         if keyed is None:
             return _fresh(_specialized(source, configuration, stages, None), source.name)
         wanted, content = keyed
-        loaded = _bundled(source, wanted.key, stages) or (_cached(cache, wanted.key, source, stages) if cache else None)
+        exact = _exact(source, configuration)
+        loaded = _bundled(source, wanted.key, stages, exact) or (
+            _cached(cache, wanted.key, source, stages, exact) if cache else None
+        )
         if loaded is not None:
             return loaded
         if cache is None:
@@ -196,7 +200,9 @@ def _prepared(
     """Specialize and store; None if the source changed while it was loaded."""
     with cache.lock(wanted.key, waiting=lambda: stages.report("wait")) as held:
         if held:
-            loaded = _cached(cache, wanted.key, source, stages)  # another process may have stored it first
+            loaded = _cached(
+                cache, wanted.key, source, stages, _exact(source, configuration)
+            )  # another process may have stored it first
             if loaded is not None:
                 return loaded
         with ExitStack() as stack:
@@ -236,7 +242,8 @@ def _specialized(
     with stages.stage("read"):
         asset = source.open()
         description = asset.description
-    made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None)
+    exact = _exact(source, configuration)
+    made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None, exact)
     if made.unsaved:
         warn("not cached: %s", made.unsaved)
     return _Made(description, made, asset.opened() if source.path is not None else [])
@@ -248,13 +255,37 @@ def _fresh(made: _Made, name: str) -> Loaded:
     return Loaded(made.description, session, segments, "prepare and cache", made.specialized.plan, None)
 
 
-def _cached(cache: Cache, key: str, source: Source, stages: Stages, note: bool = True) -> Loaded | None:
+def _exact(source: Source, configuration: Configuration) -> Compiled | None:
+    """The compilation for values that the chosen engine may get wrong, made from the source when one comes; None for a
+    model in memory, which may have changed by then."""
+    path = source.path
+    if path is None and not isinstance(source.given, bytes):
+        return None
+    stamps = stamps_of(path) if path is not None else {}
+
+    def make() -> Compiled:
+        from ..specialization.exactness import compile_exact
+        from ..specialization.specializer import lower_function
+
+        if path is not None and stamps_of(path) != stamps:
+            raise PredictionError(
+                f"the prediction holds NaN, infinite or huge values, which need the file of the model once more, but"
+                f" {path} has changed since the load; load the model again"
+            )
+        return compile_exact(lower_function(source.open(), configuration))
+
+    return Exact(make)
+
+
+def _cached(
+    cache: Cache, key: str, source: Source, stages: Stages, exact: Compiled | None, note: bool = True
+) -> Loaded | None:
     entry = cache.get(key)
     if entry is None:
         return None
     with stages.stage("load"):
         try:
-            loaded = _from_entry(entry, source.name)
+            loaded = _from_entry(entry, source.name, exact)
         except (EngineError, OSError, ValueError, KeyError, CacheError) as error:
             warn("%s: cannot load the cache entry: %s; specializing the model again", entry.folder, error)
             cache.remove(key)
@@ -268,21 +299,21 @@ def _has_bundled(source: Source) -> bool:
     return source.path is not None and (source.path / SPECIALIZATIONS).is_dir()
 
 
-def _bundled(source: Source, key: str, stages: Stages) -> Loaded | None:
+def _bundled(source: Source, key: str, stages: Stages, exact: Compiled | None) -> Loaded | None:
     """A specialization stored inside the compiled model itself."""
     if not _has_bundled(source) or source.path is None:
         return None
-    return _cached(Cache(source.path / SPECIALIZATIONS), key, source, stages, note=False)
+    return _cached(Cache(source.path / SPECIALIZATIONS), key, source, stages, exact, note=False)
 
 
-def _from_entry(entry: Entry, name: str) -> Loaded:
+def _from_entry(entry: Entry, name: str, exact: Compiled | None) -> Loaded:
     stored = from_json(entry.read("session.json"))
     lowered = Lowered(
         stored["name"], _NOTHING, tuple(stored["inputs"]), tuple(stored["outputs"]), tuple(stored["states"]),
         tuple(stored["written"]), stored["labels"], checks=tuple(stored["checks"]),
     )  # fmt: skip
     segments = tuple(CompiledSegment.from_dict(segment) for segment in stored["segments"])
-    compiled: Compiled = load_artifacts(entry.folder, segments, stored["arrays"])
+    compiled: Compiled = load_artifacts(entry.folder, segments, stored["arrays"], exact)
     description: ModelDescription = stored["description"]
     function: FunctionDescription = description.function(stored["name"])
     return Loaded(description, Session(function, lowered, compiled, name, segments), segments, "cached", None, entry)

@@ -14,6 +14,7 @@ import numpy as np
 from ..engines import PYTHON_ENGINE, Compiled, Settings, engine_named
 from ..support.cancellation import Stop
 from .concurrency_variants import Serialized, Variant, VariantSelector
+from .nonfinite import Guard, Guarded, NonFinite, WithExact, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,14 @@ class CompiledSegment:
     outputs: tuple[str, ...] = ()
     concurrent_settings: tuple[Settings, ...] = ()
     """Settings for the same artifact under concurrent load; `streams=1` means predictions are serialized."""
+    checked: tuple[str, ...] = ()
+    """Inputs that are checked for NaN before each prediction."""
+    probe: str = ""
+    """The output that is NaN if one arose."""
+
+    @property
+    def guard(self) -> Guard:
+        return Guard(self.checked, self.probe)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -34,15 +43,25 @@ class CompiledSegment:
     def from_dict(cls, stored: Mapping[str, Any]) -> CompiledSegment:
         settings = Settings(**stored["settings"])
         concurrent_settings = tuple(Settings(**each) for each in stored["concurrent_settings"])
-        return cls(stored["engine"], settings, tuple(stored["inputs"]), tuple(stored["outputs"]), concurrent_settings)
+        return cls(
+            stored["engine"], settings, tuple(stored["inputs"]), tuple(stored["outputs"]), concurrent_settings,
+            tuple(stored["checked"]), stored["probe"],
+        )  # fmt: skip
 
 
 class SegmentedModel:
-    """Runs segments in sequence; each reads outputs of earlier ones."""
+    """Runs segments in sequence; each reads outputs of earlier ones. A prediction that one of them may get wrong runs
+    on `exact` instead."""
 
-    def __init__(self, segments: Sequence[tuple[CompiledSegment, Compiled]], outputs: Sequence[str]) -> None:
-        self._segments = tuple(segments)
+    def __init__(
+        self,
+        segments: Sequence[tuple[CompiledSegment, Compiled]],
+        outputs: Sequence[str],
+        exact: Compiled | None = None,
+    ) -> None:
+        self._segments = tuple((segment, _guarded(segment, compiled)) for segment, compiled in segments)
         self._outputs = tuple(outputs)
+        self._exact = exact
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
@@ -53,6 +72,14 @@ class SegmentedModel:
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
     ) -> tuple[dict[str, np.ndarray], tuple[float, ...]]:
         """`run`, plus the time (`time.perf_counter`) at which each segment but the last one ended."""
+        try:
+            return self._run_timed(inputs, stop, into)
+        except NonFinite:
+            return (self._exact or unavailable()).run(inputs, stop, into), ()
+
+    def _run_timed(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None, into: Mapping[str, np.ndarray] | None
+    ) -> tuple[dict[str, np.ndarray], tuple[float, ...]]:
         values, marks = dict(inputs), []
         for segment, compiled in self._segments:
             if stop is not None:
@@ -68,12 +95,25 @@ def artifact_folder(folder: Path, number: int) -> Path:
     return folder / f"segment{number}"
 
 
-def join_segments(segments: Sequence[tuple[CompiledSegment, Compiled]], outputs: Sequence[str]) -> Compiled:
-    """One runnable model from its segments."""
-    return segments[0][1] if len(segments) == 1 else SegmentedModel(segments, outputs)
+def _guarded(segment: CompiledSegment, compiled: Compiled) -> Compiled:
+    return Guarded(compiled, segment.guard) if segment.guard else compiled
 
 
-def load_artifacts(folder: Path, segments: Sequence[CompiledSegment], outputs: Sequence[str]) -> Compiled:
+def join_segments(
+    segments: Sequence[tuple[CompiledSegment, Compiled]], outputs: Sequence[str], exact: Compiled | None = None
+) -> Compiled:
+    """One runnable model from its segments. `exact` runs what their engines may get wrong."""
+    if len(segments) > 1:
+        return SegmentedModel(segments, outputs, exact)
+    ((segment, compiled),) = segments
+    if not segment.guard or exact is None:
+        return compiled
+    return WithExact(_guarded(segment, compiled), exact)
+
+
+def load_artifacts(
+    folder: Path, segments: Sequence[CompiledSegment], outputs: Sequence[str], exact: Compiled | None = None
+) -> Compiled:
     """Load the segments of a cache entry. Raises CompilationError if an engine cannot read its artifact."""
     if any(segment.engine == PYTHON_ENGINE for segment in segments):
         from . import custom_model_operator as custom_model_operator  # registers its operator
@@ -83,7 +123,7 @@ def load_artifacts(folder: Path, segments: Sequence[CompiledSegment], outputs: S
         single = engine.load(at, segment.settings)
         load = partial(engine.load, at)
         loaded.append((segment, with_variants(single, segment.concurrent_settings, load)))
-    return join_segments(loaded, outputs)
+    return join_segments(loaded, outputs, exact)
 
 
 def with_variants(

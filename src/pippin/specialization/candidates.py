@@ -58,6 +58,10 @@ class Trial:
         )  # fmt: skip
 
 
+Verify = Callable[[Trial, list[Trial]], str]
+"""(candidate, all candidates) -> why it must not be chosen, or ""."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     best: Trial
@@ -86,10 +90,10 @@ def candidates(
 
 def choose(
     trials: list[Trial], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
-    stages: Stages, outputs: list[str], folder: Path | None = None,
+    stages: Stages, outputs: list[str], folder: Path | None = None, verify: Verify | None = None,
 ) -> Choice:  # fmt: skip
     """Compile and time the candidates, and choose the best. `sources` maps engine names to the model they read.
-    `wanted` is the requested precision; "auto" allows any that keeps 40 dB.
+    `wanted` is the requested precision; "auto" allows any that keeps 40 dB. `verify` says why one must not be chosen.
 
     Artifacts are written below `folder`, one folder per candidate. Raises UnsupportedOperationError with every
     engine's reason if no candidate compiles.
@@ -110,7 +114,26 @@ def choose(
                 for trial in usable:
                     trial.note = f"not measured: {error}"
                 usable = [trial for trial in usable if not _needs_check(trial) or trial.settings.precision == wanted]
+    if verify is not None and strategy != "fast_load":
+        usable = _verified(usable, trials, verify, strategy)
     return Choice(_best(usable, _TOLERANCE[strategy]), tuple(usable), tuple(trials))
+
+
+def _verified(usable: list[Trial], trials: list[Trial], verify: Verify, strategy: str) -> list[Trial]:
+    """Drop the best while it does not pass; with "fast_prediction" all, since another may be chosen for throughput."""
+    usable = list(usable)
+    passed: list[Trial] = []
+    while usable:
+        best = _best(usable, _TOLERANCE[strategy])
+        best.note = verify(best, trials)
+        usable.remove(best)
+        if not best.note:
+            passed.append(best)
+            if strategy != "fast_prediction":
+                return passed + usable
+    if not passed:
+        raise cannot_run({trial.engine.name: trial.note for trial in trials})
+    return passed
 
 
 def discard_losers(choice: Choice, best: Trial, strategy: str) -> None:

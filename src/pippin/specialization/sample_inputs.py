@@ -50,6 +50,16 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
     return arrays
 
 
+def image_tensors(function: FunctionDescription, lowered: Lowered) -> set[str]:
+    """The inputs that hold pixels, which are never NaN."""
+    images = {
+        feature.name
+        for feature in function.inputs
+        if isinstance(feature.type, Image) and feature.type.color is not ColorSpace.GRAYSCALE_FLOAT16
+    }
+    return {port.tensor for port in lowered.inputs if port.name in images}
+
+
 def example_features(function: FunctionDescription, seed: int = 0) -> dict[str, Any]:
     """A value per input, in the form `predict` takes; floats are normally distributed, images are noise.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from ..format.description import FunctionDescription
 from ..lowering.external_data import readable
 from ..lowering.lower_model import lower_model
 from ..lowering.lowered_model import PYTHON, Lowered
+from ..passes.nonfinite import exposure, find
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
 from . import custom_model_operator as custom_model_operator  # registers its operator
@@ -29,9 +30,12 @@ from .artifacts import CompiledSegment, artifact_folder, join_segments, with_var
 from .candidates import Choice, Trial, candidates, cannot_run, choose, discard_losers
 from .compute_plan import ComputePlan, PlannedSegment
 from .concurrency import ConcurrencyChoice, choose_concurrency
+from .degenerate import degenerate_inputs, difference
+from .exactness import compile_exact, guarded_model, refusals
+from .nonfinite import EXACT, Exact, Guard
 from .planned_operations import planned_operations
 from .progress import Stages
-from .sample_inputs import example_inputs
+from .sample_inputs import example_inputs, image_tensors
 
 _SEEDS = (0, 1)
 
@@ -68,13 +72,16 @@ class Specialized:
 
 
 @contextmanager
-def sources(model: onnx.ModelProto, engines: Sequence[Engine]) -> Iterator[dict[str, bytes | Path]]:
-    """The model as each engine reads it, by engine name, after the passes the engine needs."""
+def sources(
+    model: onnx.ModelProto, engines: Sequence[Engine], models: Mapping[str, onnx.ModelProto] | None = None
+) -> Iterator[dict[str, bytes | Path]]:
+    """The model as each engine reads it, by engine name, after the passes the engine needs. `models` has those of
+    engines that read another one."""
     with ExitStack() as stack:
         prepared_sources: list[tuple[onnx.ModelProto, bytes | Path]] = []
         by_engine = {}
         for engine in engines:
-            prepared = engine.prepared(model)
+            prepared = engine.prepared((models or {}).get(engine.name, model))
             known = next((source for other, source in prepared_sources if other is prepared), None)
             if known is None:
                 known = stack.enter_context(readable(prepared))
@@ -100,9 +107,11 @@ def specialize(
     stages: Stages,
     folder: Path | None = None,
     calibration: Path | None = None,
+    exact: Compiled | None = None,
 ) -> Specialized:
     """Specialize one function of a model. The artifacts are written to `folder`, for `load_artifacts`; the measured
-    speed of the devices is kept in the file `calibration`.
+    speed of the devices is kept in the file `calibration`. `exact` runs predictions that hold NaN or infinity, if the
+    engine is not exact itself; by default, it is made from the lowered model, which then stays in memory.
 
     Raises FormatError, UnsupportedError, ConfigurationError, CompilationError or SpecializationCancelled.
     """
@@ -113,29 +122,36 @@ def specialize(
     with stages.stage("segment"):
         devices = devices_of(configuration.compute_units)
         python = _python_code(lowered)
-        declined = {engine.name: {**engine.declined(lowered), **python} for engine in engines}
+        pixels = image_tensors(function, lowered)
+        declined = _declined(lowered, engines, pixels, python)
         if python:
             engines = [*engines, python_engine()]
             declined[python_engine().name] = dict(python_engine().declined(lowered))
         planned = _planned_segments(lowered, engines, devices, declined, calibration)
     results: list[tuple[CompiledSegment, Choice, ConcurrencyChoice]] = []
     unsaved = ""
+    models = []
     for number, segment in enumerate(planned):
         stages.report("compile", number, len(planned))
-        with sources(segment.model, segment.engines) as readable_by:
-            choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
+        guarded = _guarded_models(segment, pixels)
+        own = {name: model for name, (model, _) in guarded.items()}
+        guards = {name: guard for name, (_, guard) in guarded.items()}
+        with sources(segment.model, segment.engines, own) as readable_by:
+            choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder, guards)
             concurrency = _concurrency(segment, choice, readable_by, function, lowered, configuration, stages)
             best = concurrency.best
             discard_losers(choice, best, configuration.hints.specialization_strategy)
             if folder is not None and not unsaved:
                 with stages.stage("store"):
                     unsaved = _save(best, readable_by[best.engine.name], artifact_folder(folder, number))
-        results.append((_compiled_segment(segment, concurrency), choice, concurrency))
+        models.append(own[best.engine.name])
+        results.append((_compiled_segment(segment, concurrency, guards), choice, concurrency))
     compiled_segments = tuple(segment for segment, _, _ in results)
     outputs = [info.name for info in lowered.model.graph.output]
-    artifacts = SegmentArtifacts([segment.model for segment in planned])
+    exact = exact or (Exact(partial(compile_exact, lowered)) if any(part.guard for part in compiled_segments) else None)
+    artifacts = SegmentArtifacts(models)
     compiled = join_segments([(segment, _with_variants(n, segment, concurrency, artifacts))
-                              for n, (segment, _, concurrency) in enumerate(results)], outputs)  # fmt: skip
+                              for n, (segment, _, concurrency) in enumerate(results)], outputs, exact)  # fmt: skip
     plan = ComputePlan(
         function=function.name,
         segments=tuple(map(_planned_segment, compiled_segments, planned)),
@@ -259,6 +275,7 @@ def _choose(
     lowered: Lowered,
     stages: Stages,
     folder: Path | None,
+    guards: Mapping[str, Guard],
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = _sixteen_bit(configuration, lowered)
@@ -279,7 +296,43 @@ def _choose(
         stages,
         names,
         folder,
+        _verification(segment, readable_by, function, lowered, guards) if whole else None,
     )
+
+
+def _verification(
+    segment: UncompiledSegment, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
+    lowered: Lowered, guards: Mapping[str, Guard],
+) -> Callable[[Trial, Sequence[Trial]], str]:  # fmt: skip
+    """Compares a candidate with ONNX Runtime on degenerate inputs; returns how they differ."""
+    pixels = image_tensors(function, lowered)
+    names = [port.tensor for port in lowered.outputs]
+    known: list[tuple[Compiled, Guard]] = []
+
+    def reference(trials: Sequence[Trial]) -> tuple[Compiled, Guard] | None:
+        engine = engine_named(EXACT)
+        if not known and any(trial.engine is engine for trial in trials):
+            known.extend((t.compiled, guards[EXACT]) for t in trials if t.engine is engine and t.compiled is not None)
+        elif not known and engine.installed and not engine.declined(lowered):  # another one was asked for
+            model, guard = guarded_model(segment.model, find(segment.model, pixels), engine, pixels)
+            try:
+                with readable(engine.prepared(model)) as source:
+                    known.append((engine.compile(source), guard))
+            except EngineError:
+                return None
+        return known[0] if known else None
+
+    def verify(trial: Trial, trials: Sequence[Trial]) -> str:
+        if trial.engine.name == EXACT or trial.compiled is None or segment.device != "cpu":
+            return ""
+        try:
+            inputs = degenerate_inputs(example_inputs(function, lowered), pixels)
+        except PippinError:  # no sample inputs
+            return ""
+        right = reference(trials)
+        return difference((trial.compiled, guards[trial.engine.name]), right, inputs, names) if right else ""
+
+    return verify
 
 
 def _concurrency(
@@ -295,9 +348,40 @@ def _concurrency(
     )
 
 
-def _compiled_segment(planned: UncompiledSegment, concurrency: ConcurrencyChoice) -> CompiledSegment:
+def _compiled_segment(
+    planned: UncompiledSegment, concurrency: ConcurrencyChoice, guards: Mapping[str, Guard]
+) -> CompiledSegment:
     best = concurrency.best
-    return CompiledSegment(best.engine.name, best.settings, planned.inputs, planned.outputs, concurrency.settings)
+    guard = guards[best.engine.name]
+    return CompiledSegment(
+        best.engine.name,
+        best.settings,
+        planned.inputs,
+        planned.outputs,
+        concurrency.settings,
+        guard.inputs,
+        guard.probe,
+    )
+
+
+def _declined(
+    lowered: Lowered, engines: Sequence[Engine], pixels: set[str], python: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """What each engine must not run: {engine: {node name: reason}}."""
+    known = find(lowered.model, pixels)
+    graph = lowered.model.graph
+    return {
+        engine.name: {
+            **refusals(exposure(graph, known, engine.misjudges, pixels), engine), **engine.declined(lowered), **python
+        }
+        for engine in engines
+    }  # fmt: skip
+
+
+def _guarded_models(segment: UncompiledSegment, pixels: set[str]) -> dict[str, tuple[onnx.ModelProto, Guard]]:
+    """The model of a segment with what each of its engines needs for NaN and infinity."""
+    known = find(segment.model, pixels)
+    return {engine.name: guarded_model(segment.model, known, engine, pixels) for engine in segment.engines}
 
 
 def _with_variants(

@@ -1,0 +1,110 @@
+"""Non-finite: predictions with NaN or infinity run on an exact compilation if the chosen engine is not exact itself.
+
+Before a prediction, the float inputs that matter are checked for NaN, infinity and huge values, which overflow inside;
+after it, the probe tells whether a NaN arose in the graph (`passes/nonfinite.py`). The exact compilation is ONNX
+Runtime without fused operators, and is made when the first such prediction comes: few models ever see one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from ..engines import Compiled
+from ..errors import PredictionError
+from ..support.cancellation import Stop
+
+EXACT = "onnxruntime"
+"""The engine of the exact compilation."""
+_HUGE = 1e12  # sums and products of such values can overflow
+# Elements; the dot product is faster, but uses several threads for more.
+_FEW = 8192
+
+
+class NonFinite(Exception):
+    """A prediction holds a value that its engine may get wrong."""
+
+
+def moderate(array: np.ndarray) -> bool:
+    """Whether no value is NaN, infinite or huge."""
+    if array.size <= _FEW and array.itemsize > 2:
+        return bool(np.vdot(array, array) < _HUGE**2)  # unlike `dot`, it does not warn of an overflow
+    return not array.size or (float(array.max()) < _HUGE and float(array.min()) > -_HUGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What is checked on each prediction of a segment."""
+
+    inputs: tuple[str, ...] = ()
+    probe: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.inputs or self.probe)
+
+    def admits(self, inputs: Mapping[str, np.ndarray]) -> bool:
+        return all(moderate(inputs[name]) for name in self.inputs)
+
+    def trusts(self, outputs: Mapping[str, np.ndarray]) -> bool:
+        return not self.probe or not np.isnan(outputs[self.probe]).any()
+
+
+class Guarded:
+    """A compiled segment that raises NonFinite where its engine may be wrong."""
+
+    def __init__(self, compiled: Compiled, guard: Guard) -> None:
+        self._compiled, self._inputs, self._probe = compiled, guard.inputs, guard.probe
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        for name in self._inputs:
+            if not moderate(inputs[name]):
+                raise NonFinite
+        if not self._probe:
+            return self._compiled.run(inputs, stop, into)
+        # Not into the caller's arrays: one may be an input, which the exact run still reads.
+        outputs = self._compiled.run(inputs, stop)
+        probe = outputs.pop(self._probe)
+        if probe != probe:
+            raise NonFinite
+        return outputs
+
+
+class Exact:
+    """The exact compilation of a model, made on its first run."""
+
+    def __init__(self, make: Callable[[], Compiled]) -> None:
+        self._make, self._lock = make, Lock()
+        self._made: Compiled | None = None
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+        return self._made.run(inputs, stop, into)
+
+
+class WithExact:
+    """One guarded segment, and the exact compilation for what it does not run."""
+
+    def __init__(self, compiled: Compiled, exact: Compiled) -> None:
+        self._compiled, self._exact = compiled, exact
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        try:
+            return self._compiled.run(inputs, stop, into)
+        except NonFinite:
+            return self._exact.run(inputs, stop, into)
+
+
+def unavailable() -> Compiled:
+    """Stands for an exact compilation that cannot be made."""
+    raise PredictionError("the prediction holds NaN, infinite or huge values, which the loaded engine gets wrong")
