@@ -4,7 +4,7 @@ The engines disagree on an index outside: an error, 0, the first or last element
 index is one of four things:
 
     constant          checked at load
-    proven            its range follows from the graph (`value_ranges.py`): ArgMax, TopK, clip, remainder
+    proven            its range follows from the graph (`value_ranges.py`): ArgMax, TopK, NonZero, clip
     a graph input     checked before the prediction, which costs no node
     computed          clamped to the axis; the graph also returns it, and it is checked after the prediction
 
@@ -74,8 +74,8 @@ class CheckedGraph(Graph):
             return indices
         if not self.nested and self._checked_before(indices, check):
             return indices
-        low, high = -sizes if negative else 0 * sizes, sizes - 1
-        clamped = self.Max(self.Min(indices, high.astype(indices.dtype)), low.astype(indices.dtype))
+        sizes = sizes.astype(indices.dtype)[0] if len(sizes) == 1 else sizes.astype(indices.dtype)
+        clamped = self.Max(self.Min(indices, sizes - 1), -sizes if negative else 0 * sizes)
         if self.nested:
             self._codes.append((self._code(indices, clamped, sizes), check))
         else:
@@ -94,7 +94,9 @@ class CheckedGraph(Graph):
             self.index_outputs.setdefault(sizes.name, sizes)
             self.index_checks.append(replace(check, given=tuple(indices.reshape(-1).tolist())))
         indices = self.tensor(indices, sizes.dtype)
-        first = self.Neg(sizes) if negative else np.zeros(1, sizes.dtype)
+        if indices.shape == ():
+            sizes = self.Squeeze(sizes, [0])
+        first = self.Neg(sizes) if negative else np.zeros((), sizes.dtype)
         clamped = self.Max(self.Min(indices, self.Sub(sizes, 1)), first)
         if self.nested:
             self._codes.append((self._code(indices, clamped, sizes), replace(check, sizes_from="")))
@@ -161,7 +163,7 @@ class CheckedGraph(Graph):
     def _code(self, indices: Tensor, clamped: Tensor, sizes: Any) -> Tensor:
         """The first index outside, or 0 (int64, a scalar)."""
         same = self.Equal(indices, clamped)
-        if isinstance(sizes, Tensor) or not sizes.all():  # an axis of size 0 has no index 0: report -1
+        if isinstance(sizes, Tensor) or not np.all(sizes):  # an axis of size 0 has no index 0: report -1
             same = self.And(same, self.Greater(sizes, 0))
             indices = self.Where(self.Equal(indices, 0), -1, indices)
         code = self.cast(self.Where(same, 0, indices), np.int64)

@@ -105,9 +105,9 @@ class IndexCheck:
         array = np.asarray(self.given) if self.given is not None else arrays[self.tensor]
         if not array.size or (self.carried and not array.any()):
             return None
-        sizes = self.sizes or tuple(arrays[self.sizes_from].reshape(-1).tolist())
         if self.carried:
-            return self._outside(array.item(), sizes)
+            return self._outside(array.item(), self.sizes)
+        sizes = self.sizes or tuple(arrays[self.sizes_from].reshape(-1).tolist())
         if len(sizes) == 1:
             first, last = self._ends(sizes[0])
             # A float is cut to an integer. Comparisons with NaN are false.
@@ -140,7 +140,9 @@ class IndexCheck:
         (size,) = sizes
         first = -size if self.negative else 0
         allowed = f"{first} to {size - 1}" if size else "none"
-        return PredictionError(f"{self.where}: the index {index} is outside the axis of size {size} (allowed: {allowed})")
+        return PredictionError(
+            f"{self.where}: the index {index} is outside the axis of size {size} (allowed: {allowed})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

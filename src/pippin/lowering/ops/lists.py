@@ -91,7 +91,9 @@ def _growing(g: Builder, ls: Tensor, indices: Any, value: Tensor) -> Any:
     if (value_range(g, indices) or (-1,))[0] < 0:
         length = g.cast(g.Shape(ls, start=0, end=1), indices.dtype)
         indices = g.Where(g.GreaterOrEqual(indices, 0), indices, g.Add(indices, length))
-    return g.inside(indices, longest, negative=False)
+    found = g.inside(indices, longest, negative=False)
+    # An index beyond the longest list is not clamped: the list would grow that far before the error is found.
+    return found if found is indices else g.Where(g.Equal(found, indices), found, 0)
 
 
 def _length(g: Builder, ls: Tensor) -> Any:
