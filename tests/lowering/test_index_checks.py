@@ -11,7 +11,7 @@ from pippin.lowering.lower_program import lower
 from pippin.program.protobuf_reader import read_program
 
 X = f32(4, 3)
-I, J = (np.array(values, np.int32) for values in ([0, 2], [1, -3]))
+FIRST, SECOND = (np.array(values, np.int32) for values in ([0, 2], [1, -3]))
 
 
 def gathered(mb, x, i, axis=0):
@@ -70,9 +70,9 @@ def ints(*values):
 
 # (what is built, indices inside, the result, indices outside, the index that the error names)
 COMPUTED = {
-    "sum": (_computed, (I, J), lambda x, i, j: x[i + j], (I, J + 3), 4),
-    "negative": (_computed, (I, ints(-1, -6)), lambda x, i, j: x[i + j], (I, ints(-5, 0)), -5),
-    "branch": (_branch, (I, ints(2, 1)), lambda x, i, j: x[i + j], (I, ints(4, 1)), 4),
+    "sum": (_computed, (FIRST, SECOND), lambda x, i, j: x[i + j], (FIRST, SECOND + 3), 4),
+    "negative": (_computed, (FIRST, ints(-1, -6)), lambda x, i, j: x[i + j], (FIRST, ints(-5, 0)), -5),
+    "branch": (_branch, (FIRST, ints(2, 1)), lambda x, i, j: x[i + j], (FIRST, ints(4, 1)), 4),
     "branch not taken": (_branch, (ints(1, 1), ints(2, 3)), lambda x, i, j: x[i * j], (ints(1, 1), ints(2, -9)), -9),
     "loop": (_loop, (ints(1, 0), ints(4, 0)), lambda x, i, j: x[1:4].sum(0), (ints(2, 0), ints(7, 0)), 4),
     "loop without turns": (_loop, (ints(9, 0), ints(9, 0)), lambda x, i, j: 0 * x[0], (ints(9, 0), ints(10, 0)), 9),
@@ -175,8 +175,8 @@ PROVEN = [
     (_from(lambda mb, x: mb.argsort(x=x, axis=0)), {}),
     (_from(lambda mb, x: mb.sub(x=mb.reduce_argmax(x=x, axis=0), y=4)), {}),
     (_from(lambda mb, x: mb.range_1d(start=0, end=4, step=1)), {}),
-    (_from(lambda mb, x, i: mb.minimum(x=mb.maximum(x=i, y=-4), y=3)), {"i": I}),
-    (_from(lambda mb, x, i: mb.cast(x=mb.greater(x=i, y=0), dtype="int32")), {"i": I}),
+    (_from(lambda mb, x, i: mb.minimum(x=mb.maximum(x=i, y=-4), y=3)), {"i": FIRST}),
+    (_from(lambda mb, x, i: mb.cast(x=mb.greater(x=i, y=0), dtype="int32")), {"i": FIRST}),
     (_from(lambda mb, x: mb.squeeze(x=mb.slice_by_index(x=mb.non_zero(x=x), begin=[0, 1], end=[2, 2]), axes=[1])), {}),
     (_from(lambda mb, x: ints(3, -4)), {}),
     (
@@ -199,14 +199,14 @@ def _positive(mb, x, i):
 
 # Indices that are inputs, moved or cast: checked before the prediction, without a node.
 GIVEN = [
-    (lambda mb, x, i: gathered(mb, x, i), I, [I, ints(-4, 3)], [ints(0, 4), ints(-5, 0)]),
-    (lambda mb, x, i: gathered(mb, x, mb.expand_dims(x=i, axes=[0]), 0), I, [ints(3, 3)], [ints(4, 0)]),
-    (lambda mb, x, i: gathered(mb, x, _positive(mb, x, i)), I, [ints(-8, 3)], [ints(4, 0), ints(-9, 0)]),
+    (lambda mb, x, i: gathered(mb, x, i), FIRST, [FIRST, ints(-4, 3)], [ints(0, 4), ints(-5, 0)]),
+    (lambda mb, x, i: gathered(mb, x, mb.expand_dims(x=i, axes=[0]), 0), FIRST, [ints(3, 3)], [ints(4, 0)]),
+    (lambda mb, x, i: gathered(mb, x, _positive(mb, x, i)), FIRST, [ints(-8, 3)], [ints(4, 0), ints(-9, 0)]),
     (
         lambda mb, x, i: gathered(mb, x, mb.cast(x=i, dtype="int32")),
         np.array([0, 1], np.float32),
         [np.array(v, np.float32) for v in ([3.9, -0.9], [-4.9, 0])],
-        [np.array(v, np.float32) for v in ([4, 0], [-5, 0], [np.nan, 0], [np.inf, 0], [1e10, 0], [2**31, 0])],
+        [np.array(v, np.float32) for v in ([4, 0], [0, -5], [np.nan, 0], [np.inf, 0], [1e10, 0], [2**31, 0])],
     ),
 ]
 
@@ -220,6 +220,9 @@ def test_an_index_that_is_an_input_is_checked_before_the_prediction(build, given
     assert not {"Min", "Max"} & {node.op_type for node in lowered.model.graph.node}
     assert [found.error({"i": array}) for array in (*inside, given[:0])] == [None] * (len(inside) + 1)
     assert all(isinstance(found.error({"i": array}), PredictionError) for array in outside)
+    least, greatest = found.limits(given.dtype)
+    assert all(least <= v <= greatest for array in inside for v in array.flat)
+    assert not any(all(least <= v <= greatest for v in array.flat) for array in outside)
     assert all(found.error({"i": found.clipped(array)}) is None for array in outside)
 
 

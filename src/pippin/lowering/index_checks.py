@@ -85,13 +85,13 @@ class CheckedGraph(Graph):
     def _inside_computed(self, indices: Any, sizes: Tensor, negative: bool) -> Any:
         """`inside` for sizes that only the prediction knows."""
         check = IndexCheck("", self.where, (), negative, sizes_from=sizes.name)
-        constant = not isinstance(indices, Tensor)
+        known, constant = sizes, not isinstance(indices, Tensor)
         if not constant:
             sizes = self.cast(sizes, indices.dtype)
         elif not indices.size:
             return indices
         if constant and not self.nested:
-            self.index_outputs.setdefault(sizes.name, sizes)
+            self.index_outputs.setdefault(known.name, known)
             self.index_checks.append(replace(check, given=tuple(indices.reshape(-1).tolist())))
         indices = self.tensor(indices, sizes.dtype)
         if indices.shape == ():
@@ -101,7 +101,7 @@ class CheckedGraph(Graph):
         if self.nested:
             self._codes.append((self._code(indices, clamped, sizes), replace(check, sizes_from="")))
         elif not constant:
-            self.index_outputs.setdefault(check.sizes_from, Tensor(check.sizes_from, _INT64, sizes.shape))
+            self.index_outputs.setdefault(known.name, known)
             self._after(indices, check)
         return clamped
 
@@ -147,7 +147,7 @@ class CheckedGraph(Graph):
 
     def _counted_from_end(self, operands: Sequence[Tensor | None]) -> tuple[Tensor | None, int]:
         """i and n of Where(i >= 0, i, i + n): converters write it before operations that only count from 0."""
-        condition, chosen, other = (self.makers.get(t.name) if t is not None else None for t in operands)
+        condition, other = (self.makers.get(t.name) if t is not None else None for t in (operands[0], operands[2]))
         given = operands[1]
         if condition is None or other is None or given is None:
             return None, 0

@@ -27,7 +27,10 @@ from .onnx_builder import Tensor
 
 
 def lower_network(asset: Asset, function: FunctionDescription, joined: bool = False) -> Lowered:
-    """Lower a neural network; `joined` says that other models of a pipeline compute its inputs. Raises UnsupportedOperationError or ProgramError, naming the layer."""
+    """Lower a neural network; `joined` says that other models of a pipeline compute its inputs.
+
+    Raises UnsupportedOperationError or ProgramError, naming the layer.
+    """
     message = getattr(asset.specification, asset.description.kind)
     network = Network(message)
     inputs = [_input(network, feature) for feature in function.inputs]

@@ -110,10 +110,8 @@ class IndexCheck:
         sizes = self.sizes or tuple(arrays[self.sizes_from].reshape(-1).tolist())
         if len(sizes) == 1:
             first, last = self._ends(sizes[0])
-            # A float is cut to an integer. Comparisons with NaN are false.
-            cut = 1 if array.dtype.kind == "f" else 0
-            low, high = float(array.min()), float(array.max())
-            if (first - cut < low and high < last + cut) if cut else (first <= low and high <= last):
+            # Comparisons with NaN are false. Most floats are far enough inside to be seen without cutting them.
+            if first <= array.min() and array.max() <= last:
                 return None
         columns = array.reshape(-1, len(sizes))
         for column, size in enumerate(sizes):
@@ -123,6 +121,15 @@ class IndexCheck:
             if outside.any():
                 return self._outside(values[outside][0].item(), (size,))
         return None
+
+    def limits(self, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+        """The least and the greatest element with which no index of `tensor` is outside."""
+        first = max(self._ends(size)[0] for size in self.sizes)
+        last = min(self.sizes) - 1
+        if dtype.kind != "f":
+            return first, last
+        # A float is cut to an integer. In float64, which tells it from its neighbours.
+        return np.nextafter(np.float64(first - 1), np.inf), np.nextafter(np.float64(last + 1), -np.inf)
 
     def clipped(self, array: np.ndarray) -> np.ndarray:
         """The array with every index moved inside."""
@@ -161,8 +168,8 @@ class Source:
 class Lowered:
     """An ONNX model and its ports.
 
-    Graph inputs are `inputs`, then `states`; graph outputs are `outputs`, `written`, then those of the checks. The keys of a
-    dictionary follow its values.
+    Graph inputs are `inputs`, then `states`; graph outputs are `outputs`, `written`, then those of the checks. The
+    keys of a dictionary follow its values.
     """
 
     name: str

@@ -106,10 +106,9 @@ class _Pipeline:
             (replace(check, tensor=prefix + check.tensor), infos[prefix + check.tensor]) for check in part.checks
         ]
         for index in part.index_checks:
-            read = {"tensor": index.tensor, "sizes_from": index.sizes_from}
-            read = {field: prefix + name for field, name in read.items() if name}
-            self.index_checks.append(replace(index, **read))
-            self.index_outputs.update((name, infos[name]) for name in read.values())
+            values, sizes = (name and prefix + name for name in (index.tensor, index.sizes_from))
+            self.index_checks.append(replace(index, tensor=values, sizes_from=sizes))
+            self.index_outputs.update((name, infos[name]) for name in (values, sizes) if name)
         for value in _values(part.outputs, model.graph.output, prefix):
             self.values[value.port.name] = value
         if part.labels is not None:

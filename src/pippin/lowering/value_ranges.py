@@ -89,7 +89,7 @@ def _of_array(array: np.ndarray) -> Range | None:
     if not array.size or array.dtype.kind not in "iubf":
         return None
     low, high = array.min(), array.max()
-    if array.dtype.kind == "f" and not (-_EXACT <= low and high <= _EXACT):  # NaN, too
+    if array.dtype.kind == "f" and not (low >= -_EXACT and high <= _EXACT):  # NaN, too
         return None
     return int(np.floor(low)), int(np.ceil(high))
 

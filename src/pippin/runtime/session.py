@@ -28,6 +28,9 @@ from ..specialization.artifacts import CompiledSegment, SegmentedModel
 from ..support.cancellation import Stop
 from ..trace import recorder
 
+# An array's own methods take longer: 0.9 instead of 0.7 us.
+_min, _max = np.minimum.reduce, np.maximum.reduce
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -58,7 +61,10 @@ class Session:
         self._written = tuple((name, written_name(name)) for name in lowered.written)
         self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
         self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
-        self._checked_before = tuple(check for check in lowered.index_checks if check.before)
+        dtypes = {port.tensor: port.dtype for port in lowered.inputs}
+        self._checked_before = tuple(
+            (check, check.tensor, *check.limits(dtypes[check.tensor])) for check in lowered.index_checks if check.before
+        )
         self._checked_after = tuple(check for check in lowered.index_checks if not check.before)
         self._has_checks = bool(self._checks or self._checked_after)
         self._decode = make_decode(function.outputs, lowered.outputs, lowered.labels)
@@ -181,8 +187,10 @@ class Session:
                 arrays[name] = value
         if unused:
             self._refuse_unknown(features)
-        if self._checked_before:
-            refuse_outside(self._checked_before, arrays)
+        for check, tensor, least, greatest in self._checked_before:
+            array = arrays[tensor]
+            if array.size and not (least <= _min(array, axis=None) and _max(array, axis=None) <= greatest):
+                refuse_outside([check], arrays)
         return arrays
 
     def _refuse_unknown(self, features: Mapping[str, Any]) -> None:
