@@ -9,13 +9,13 @@ index is one of four things:
     computed          clamped to the axis; the graph also returns it, and it is checked after the prediction
 
 A branch or loop body may not run, or run many times. It returns one number for each check, the first index outside or
-0, and a loop carries it from one iteration to the next.
+0, and a loop ends there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,23 @@ from .lowered_model import IndexCheck
 from .onnx_builder import Graph, Tensor, value_info
 from .value_ranges import value_range
 
-_INT64 = np.dtype(np.int64)
 # Operators that only move elements.
 _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A check in a branch or loop body."""
+
+    first: Tensor
+    """The first index outside, or 0: a scalar."""
+    none: Tensor
+    """Whether it is 0."""
+    check: IndexCheck
+
+    @property
+    def zero(self) -> np.ndarray:
+        return np.zeros((), self.first.dtype)
 
 
 class CheckedGraph(Graph):
@@ -42,9 +56,9 @@ class CheckedGraph(Graph):
         self.index_checks: list[IndexCheck] = []
         self.index_outputs: dict[str, Tensor] = {}
         """The values that the checks read after a prediction."""
-        self._codes: list[tuple[Tensor, IndexCheck]] = []
-        """In a branch or loop body: the first index outside, or 0, of each check."""
-        self._returned: dict[str, list[IndexCheck]] = {}
+        self._codes: list[_Code] = []
+        """The checks of the branch or loop body that is being lowered."""
+        self._returned: dict[str, list[_Code]] = {}
         """The checks whose codes a finished body returns after its results."""
 
     @property
@@ -77,7 +91,7 @@ class CheckedGraph(Graph):
         sizes = sizes.astype(indices.dtype)[0] if len(sizes) == 1 else sizes.astype(indices.dtype)
         clamped = self.Max(self.Min(indices, sizes - 1), -sizes if negative else 0 * sizes)
         if self.nested:
-            self._codes.append((self._code(indices, clamped, sizes), check))
+            self._codes.append(self._code(indices, clamped, sizes, check))
         else:
             self._after(indices, check)
         return clamped
@@ -92,14 +106,16 @@ class CheckedGraph(Graph):
             return indices
         if constant and not self.nested:
             self.index_outputs.setdefault(known.name, known)
-            self.index_checks.append(replace(check, given=tuple(indices.reshape(-1).tolist())))
+            columns = indices.reshape(-1, sizes.static_size(0))
+            given = np.concatenate([columns.min(axis=0), columns.max(axis=0)])
+            self.index_checks.append(replace(check, given=tuple(given.tolist())))
         indices = self.tensor(indices, sizes.dtype)
         if indices.shape == ():
             sizes = self.Squeeze(sizes, [0])
         first = self.Neg(sizes) if negative else np.zeros((), sizes.dtype)
         clamped = self.Max(self.Min(indices, self.Sub(sizes, 1)), first)
         if self.nested:
-            self._codes.append((self._code(indices, clamped, sizes), replace(check, sizes_from="")))
+            self._codes.append(self._code(indices, clamped, sizes, replace(check, sizes_from="")))
         elif not constant:
             self.index_outputs.setdefault(known.name, known)
             self._after(indices, check)
@@ -160,18 +176,21 @@ class CheckedGraph(Graph):
         array = self.initializers.get(t.name) if t is not None else None
         return int(array.reshape(-1)[0]) if array is not None and array.size == 1 and array.dtype.kind == "i" else None
 
-    def _code(self, indices: Tensor, clamped: Tensor, sizes: Any) -> Tensor:
-        """The first index outside, or 0 (int64, a scalar)."""
+    def _code(self, indices: Tensor, clamped: Tensor, sizes: Any, check: IndexCheck) -> _Code:
         same = self.Equal(indices, clamped)
         if isinstance(sizes, Tensor) or not np.all(sizes):  # an axis of size 0 has no index 0: report -1
             same = self.And(same, self.Greater(sizes, 0))
             indices = self.Where(self.Equal(indices, 0), -1, indices)
-        code = self.cast(self.Where(same, 0, indices), np.int64)
-        if code.static_shape is not None and np.prod(code.static_shape) == 1:
-            return code if code.rank == 0 else self.Reshape(code, np.zeros(0, np.int64))
-        flat = self.Concat(self.Reshape(code, [-1]), np.zeros(1, np.int64), axis=0)
-        high = self.ReduceMax(flat, keepdims=0)
-        return self.Where(self.Greater(high, 0), high, self.ReduceMin(flat, keepdims=0))
+        first = self.Where(same, 0, indices)
+        if first.shape == () and same.shape == ():
+            return _Code(first, same, check)
+        if first.static_shape is not None and np.prod(first.static_shape) == 1:
+            first = self.Reshape(first, np.zeros(0, np.int64))
+        else:
+            flat = self.Concat(self.Reshape(first, [-1]), np.zeros(1, first.dtype), axis=0)
+            high = self.ReduceMax(flat, keepdims=0)
+            first = self.Where(self.Greater(high, 0), high, self.ReduceMin(flat, keepdims=0))
+        return _Code(first, self.Equal(first, 0), check)
 
     # Branches and loops
 
@@ -183,53 +202,51 @@ class CheckedGraph(Graph):
             self._codes = around
 
     def complete(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
-        """Return the codes after the results. A loop carries them, and ends at the first index outside."""
-        if not self._codes:
-            return
+        """Return the codes after the results. A loop ends at the first index outside."""
         loops = bool(arguments)
-        for code, _ in self._codes:
+        for code in self._codes:
             if loops:
-                earlier = Tensor(self.unique("in"), _INT64, ())
-                arguments.append(earlier)
-                code = self.Where(self.Equal(earlier, 0), code, earlier)
-                results[0] = self.And(results[0], self.Equal(code, 0))
-            results.append(self.Identity(code))
-        self._returned[name] = [check for _, check in self._codes]
+                arguments.append(Tensor(self.unique("in"), code.first.dtype, ()))
+                results[0] = self.And(results[0], code.none)
+            results.append(code.first)
+        self._returned |= {name: self._codes} if self._codes else {}
 
     def emit(self, kind: str, *inputs: Any, outputs: int | None = None, types: Any = None, **attributes: Any) -> Any:
         bodies = [value for value in attributes.values() if isinstance(value, onnx.GraphProto)]
-        checks = [self._returned.pop(body.name, []) for body in bodies]
-        total = sum(map(len, checks))
-        if not total:
+        returned = [self._returned.pop(body.name, []) for body in bodies]
+        codes = [code for each in returned for code in each]
+        if not codes:
             return super().emit(kind, *inputs, outputs=outputs, types=types, **attributes)
         if kind == "If":
-            self._balance(bodies, checks)
+            self._balance(bodies, returned)
         own = outputs or 1
-        zeros = [np.int64(0)] * total if kind == "Loop" else []
-        types = [*types, *[(_INT64, ())] * total]
-        results = super().emit(kind, *inputs, *zeros, outputs=own + total, types=types, **attributes)
-        for code, check in zip(results[own:], [check for each in checks for check in each], strict=True):
-            self._arrived(code, check)
+        zeros = [code.zero for code in codes] if kind == "Loop" else []
+        types = [*types, *((code.first.dtype, ()) for code in codes)]
+        results = super().emit(kind, *inputs, *zeros, outputs=own + len(codes), types=types, **attributes)
+        for first, code in zip(results[own:], codes, strict=True):
+            self._arrived(first, code.check)
         return results[:own] if own > 1 else results[0]
 
-    def _balance(self, branches: Sequence[onnx.GraphProto], checks: Sequence[Sequence[IndexCheck]]) -> None:
+    def _balance(self, branches: Sequence[onnx.GraphProto], returned: Sequence[Sequence[_Code]]) -> None:
         """Both branches return the codes of the first, then those of the second: 0 for those of the other one."""
-        zero = self.tensor(np.int64(0))
         for number, branch in enumerate(branches):
-            own = list(branch.output[len(branch.output) - len(checks[number]) :])
+            own = list(branch.output[len(branch.output) - len(returned[number]) :])
             del branch.output[len(branch.output) - len(own) :]
-            missing = [Tensor(self.unique("Identity"), _INT64, ()) for _ in checks[1 - number]]
-            branch.node.extend(helper.make_node("Identity", [zero.name], [t.name], name=t.name) for t in missing)
-            absent = [value_info(t) for t in missing]
+            absent = []
+            for code in returned[1 - number]:
+                missing = Tensor(self.unique("Identity"), code.first.dtype, ())
+                zero = self.tensor(code.zero).name
+                branch.node.append(helper.make_node("Identity", [zero], [missing.name], name=missing.name))
+                absent.append(value_info(missing))
             branch.output.extend([*absent, *own] if number else [*own, *absent])
 
-    def _arrived(self, code: Tensor, check: IndexCheck) -> None:
+    def _arrived(self, first: Tensor, check: IndexCheck) -> None:
         """A code that a branch or loop returned."""
         if self.nested:
-            self._codes.append((code, check))
+            self._codes.append(_Code(first, self.Equal(first, 0), check))
             return
-        self.index_outputs.setdefault(code.name, code)
-        self.index_checks.append(replace(check, tensor=code.name, carried=True))
+        self.index_outputs.setdefault(first.name, first)
+        self.index_checks.append(replace(check, tensor=first.name, carried=True))
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -96,7 +96,7 @@ class IndexCheck:
     added: int = 0
     """What the graph adds to a negative number of `tensor` to make it an index."""
     given: tuple[int, ...] | None = None
-    """Constant indices; there is no `tensor`."""
+    """The least and the greatest constant index, where only the sizes are computed; there is no `tensor`."""
     carried: bool = False
     """Whether `tensor`, from a branch or loop, is the first index outside, or 0."""
 

@@ -154,7 +154,12 @@ def _depth(g: Builder, indices: Any) -> int:
 def _sizes(g: Builder, x: Tensor, axes: Sequence[int]) -> Any:
     """Sizes of these axes: int64, of shape (axes)."""
     sizes = [(x.shape or ())[axis] for axis in axes]
-    return g.Gather(g.Shape(x), np.array(axes, np.int64)) if None in sizes else np.array(sizes, np.int64)
+    if None not in sizes:
+        return np.array(sizes, np.int64)
+    if len(sizes) == 1:
+        (axis,) = (axis % x.rank for axis in axes)
+        return g.Shape(x, start=axis, end=axis + 1)
+    return g.Gather(g.Shape(x), np.array(axes, np.int64))
 
 
 def _joined(g: Builder, *sizes: Any) -> Any:
