@@ -8,8 +8,8 @@ index is one of four things:
     a graph input     checked before the prediction, which costs no node
     computed          clamped to the axis; the graph also returns it, and it is checked after the prediction
 
-A branch or loop body may not run, or run many times. It returns one number for each check, the first index outside or
-0, and a loop ends there.
+A branch or loop body may not run, or run many times. It returns two scalars for each check, an index and whether all
+are inside, and a loop ends at the first one outside.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import onnx
 from onnx import helper
 
 from ..errors import ProgramError
+from ..types import Shape
 from .lowered_model import IndexCheck
 from .onnx_builder import Graph, Tensor, value_info
 from .value_ranges import value_range
@@ -33,17 +34,22 @@ _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "U
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """A check in a branch or loop body."""
+    """A check in a branch or loop body: two scalars."""
 
-    first: Tensor
-    """The first index outside, or 0: a scalar."""
-    none: Tensor
-    """Whether it is 0."""
+    index: Tensor
+    """An index that is outside, if there is one."""
+    inside: Tensor
+    """Whether there is none."""
     check: IndexCheck
 
     @property
-    def zero(self) -> np.ndarray:
-        return np.zeros((), self.first.dtype)
+    def types(self) -> tuple[tuple[np.dtype[Any], Shape], ...]:
+        return (self.index.dtype, ()), (self.inside.dtype, ())
+
+    @property
+    def nothing(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a body that does not run returns."""
+        return np.zeros((), self.index.dtype), np.ones((), np.bool_)
 
 
 class CheckedGraph(Graph):
@@ -91,7 +97,7 @@ class CheckedGraph(Graph):
         sizes = sizes.astype(indices.dtype)[0] if len(sizes) == 1 else sizes.astype(indices.dtype)
         clamped = self.Max(self.Min(indices, sizes - 1), -sizes if negative else 0 * sizes)
         if self.nested:
-            self._codes.append(self._code(indices, clamped, sizes, check))
+            self._codes.append(self._code(indices, self.Equal(indices, clamped), check))
         else:
             self._after(indices, check)
         return clamped
@@ -99,27 +105,42 @@ class CheckedGraph(Graph):
     def _inside_computed(self, indices: Any, sizes: Tensor, negative: bool) -> Any:
         """`inside` for sizes that only the prediction knows."""
         check = IndexCheck("", self.where, (), negative, sizes_from=sizes.name)
-        known, constant = sizes, not isinstance(indices, Tensor)
-        if not constant:
-            sizes = self.cast(sizes, indices.dtype)
-        elif not indices.size:
-            return indices
-        if constant and not self.nested:
-            self.index_outputs.setdefault(known.name, known)
-            columns = indices.reshape(-1, sizes.static_size(0))
-            given = np.concatenate([columns.min(axis=0), columns.max(axis=0)])
-            self.index_checks.append(replace(check, given=tuple(given.tolist())))
-        indices = self.tensor(indices, sizes.dtype)
+        if not isinstance(indices, Tensor):
+            return self._constant_inside(indices, sizes, check)
+        known, sizes = sizes, self.cast(sizes, indices.dtype)
         if indices.shape == ():
             sizes = self.Squeeze(sizes, [0])
         first = self.Neg(sizes) if negative else np.zeros((), sizes.dtype)
-        clamped = self.Max(self.Min(indices, self.Sub(sizes, 1)), first)
+        # In this order, index 0 of an empty axis becomes -1 and is seen to be outside.
+        clamped = self.Min(self.Max(indices, first), self.Sub(sizes, 1))
         if self.nested:
-            self._codes.append(self._code(indices, clamped, sizes, replace(check, sizes_from="")))
-        elif not constant:
+            self._codes.append(self._code(indices, self.Equal(indices, clamped), replace(check, sizes_from="")))
+        else:
             self.index_outputs.setdefault(known.name, known)
             self._after(indices, check)
         return clamped
+
+    def _constant_inside(self, indices: np.ndarray, sizes: Tensor, check: IndexCheck) -> Any:
+        """Constant indices are inside if the axis is long enough; 0 and -1 are, unless it is empty."""
+        if not indices.size:
+            return indices
+        columns = indices.reshape(-1, sizes.static_size(0)).astype(np.int64)
+        least, greatest = columns.min(axis=0), columns.max(axis=0)
+        if self.nested:
+            enough = self.GreaterOrEqual(sizes, np.maximum(greatest + 1, -least))
+            worst = np.where(greatest + 1 >= -least, greatest, least)
+            self._codes.append(self._code(self.tensor(worst), enough, replace(check, sizes_from="")))
+        else:
+            self.index_outputs.setdefault(sizes.name, sizes)
+            self.index_checks.append(replace(check, given=(*least.tolist(), *greatest.tolist())))
+        if check.negative and least.min() >= -1 and greatest.max() <= 0:
+            return indices
+        if indices.shape == ():
+            sizes = self.Squeeze(sizes, [0])
+        clamped = self.tensor(indices, np.int64)
+        if (greatest > 0).any():
+            clamped = self.Min(clamped, self.Sub(sizes, 1))
+        return self.Max(clamped, self.Neg(sizes)) if (least < 0).any() else clamped
 
     def _checked_before(self, indices: Tensor, check: IndexCheck) -> bool:
         """Check the graph input that these indices are, if they are one."""
@@ -176,21 +197,17 @@ class CheckedGraph(Graph):
         array = self.initializers.get(t.name) if t is not None else None
         return int(array.reshape(-1)[0]) if array is not None and array.size == 1 and array.dtype.kind == "i" else None
 
-    def _code(self, indices: Tensor, clamped: Tensor, sizes: Any, check: IndexCheck) -> _Code:
-        same = self.Equal(indices, clamped)
-        if isinstance(sizes, Tensor) or not np.all(sizes):  # an axis of size 0 has no index 0: report -1
-            same = self.And(same, self.Greater(sizes, 0))
-            indices = self.Where(self.Equal(indices, 0), -1, indices)
-        first = self.Where(same, 0, indices)
-        if first.shape == () and same.shape == ():
-            return _Code(first, same, check)
-        if first.static_shape is not None and np.prod(first.static_shape) == 1:
-            first = self.Reshape(first, np.zeros(0, np.int64))
-        else:
-            flat = self.Concat(self.Reshape(first, [-1]), np.zeros(1, first.dtype), axis=0)
-            high = self.ReduceMax(flat, keepdims=0)
-            first = self.Where(self.Greater(high, 0), high, self.ReduceMin(flat, keepdims=0))
-        return _Code(first, self.Equal(first, 0), check)
+    def _code(self, indices: Tensor, inside: Tensor, check: IndexCheck) -> _Code:
+        """The check of these indices, of which those are right where `inside` holds."""
+        if indices.shape == () and inside.shape == ():
+            return _Code(indices, inside, check)
+        if indices.static_shape is not None and np.prod(indices.static_shape) == 1:
+            scalar = np.zeros(0, np.int64)
+            return _Code(self.Reshape(indices, scalar), self.Reshape(inside, scalar), check)
+        wrong = self.Concat(self.Reshape(self.cast(self.Not(inside), np.int32), [-1]), np.zeros(1, np.int32), axis=0)
+        known = self.Concat(self.Reshape(indices, [-1]), np.zeros(1, indices.dtype), axis=0)
+        place = self.ArgMax(wrong, axis=0, keepdims=0)
+        return _Code(self.Gather(known, place), self.Equal(self.Gather(wrong, place), 0), check)
 
     # Branches and loops
 
@@ -203,13 +220,18 @@ class CheckedGraph(Graph):
 
     def complete(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
         """Return the codes after the results. A loop ends at the first index outside."""
-        loops = bool(arguments)
+        loops, made = bool(arguments), {output for node in self.nodes for output in node.output}
         for code in self._codes:
+            index, inside = (t if t.name in made else self.Identity(t) for t in (code.index, code.inside))
             if loops:
-                arguments.append(Tensor(self.unique("in"), code.first.dtype, ()))
-                results[0] = self.And(results[0], code.none)
-            results.append(code.first)
-        self._returned |= {name: self._codes} if self._codes else {}
+                before, was = (Tensor(self.unique("in"), dtype, ()) for dtype, _ in code.types)
+                arguments += [before, was]
+                # It was: else the loop had ended. But OpenVINO loses what goes into a body that does not use it.
+                inside = self.And(inside, was)
+                results[0] = self.And(results[0], inside)
+            results += [index, inside]
+        if self._codes:
+            self._returned[name] = self._codes
 
     def emit(self, kind: str, *inputs: Any, outputs: int | None = None, types: Any = None, **attributes: Any) -> Any:
         bodies = [value for value in attributes.values() if isinstance(value, onnx.GraphProto)]
@@ -220,33 +242,33 @@ class CheckedGraph(Graph):
         if kind == "If":
             self._balance(bodies, returned)
         own = outputs or 1
-        zeros = [code.zero for code in codes] if kind == "Loop" else []
-        types = [*types, *((code.first.dtype, ()) for code in codes)]
-        results = super().emit(kind, *inputs, *zeros, outputs=own + len(codes), types=types, **attributes)
-        for first, code in zip(results[own:], codes, strict=True):
-            self._arrived(first, code.check)
+        initial = [value for code in codes for value in code.nothing] if kind == "Loop" else []
+        types = [*types, *(each for code in codes for each in code.types)]
+        results = super().emit(kind, *inputs, *initial, outputs=len(types), types=types, **attributes)
+        for code, index, inside in zip(codes, results[own::2], results[own + 1 :: 2], strict=True):
+            self._arrived(_Code(index, inside, code.check))
         return results[:own] if own > 1 else results[0]
 
     def _balance(self, branches: Sequence[onnx.GraphProto], returned: Sequence[Sequence[_Code]]) -> None:
-        """Both branches return the codes of the first, then those of the second: 0 for those of the other one."""
+        """Both branches return the codes of the first, then those of the second, and nothing for those of the other."""
         for number, branch in enumerate(branches):
-            own = list(branch.output[len(branch.output) - len(returned[number]) :])
+            own = list(branch.output[len(branch.output) - 2 * len(returned[number]) :])
             del branch.output[len(branch.output) - len(own) :]
             absent = []
-            for code in returned[1 - number]:
-                missing = Tensor(self.unique("Identity"), code.first.dtype, ())
-                zero = self.tensor(code.zero).name
-                branch.node.append(helper.make_node("Identity", [zero], [missing.name], name=missing.name))
+            for value in (value for code in returned[1 - number] for value in code.nothing):
+                missing = Tensor(self.unique("Identity"), value.dtype, ())
+                node = helper.make_node("Identity", [self.tensor(value).name], [missing.name], name=missing.name)
+                branch.node.append(node)
                 absent.append(value_info(missing))
             branch.output.extend([*absent, *own] if number else [*own, *absent])
 
-    def _arrived(self, first: Tensor, check: IndexCheck) -> None:
-        """A code that a branch or loop returned."""
+    def _arrived(self, code: _Code) -> None:
+        """What a branch or loop returned."""
         if self.nested:
-            self._codes.append(_Code(first, self.Equal(first, 0), check))
+            self._codes.append(code)
             return
-        self.index_outputs.setdefault(first.name, first)
-        self.index_checks.append(replace(check, tensor=first.name, carried=True))
+        self.index_outputs |= {t.name: t for t in (code.index, code.inside)}
+        self.index_checks.append(replace(code.check, tensor=code.index.name, carried=code.inside.name))
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -97,16 +97,16 @@ class IndexCheck:
     """What the graph adds to a negative number of `tensor` to make it an index."""
     given: tuple[int, ...] | None = None
     """The least and the greatest constant index, where only the sizes are computed; there is no `tensor`."""
-    carried: bool = False
-    """Whether `tensor`, from a branch or loop, is the first index outside, or 0."""
+    carried: str = ""
+    """A graph output that says whether all indices in a branch or loop were inside; else one was `tensor`."""
 
     def error(self, arrays: Mapping[str, np.ndarray]) -> PredictionError | None:
         """The error for the first index outside; None if there is none."""
-        array = np.asarray(self.given) if self.given is not None else arrays[self.tensor]
-        if not array.size or (self.carried and not array.any()):
-            return None
         if self.carried:
-            return self._outside(array.item(), self.sizes)
+            return None if arrays[self.carried].all() else self._outside(arrays[self.tensor].item(), self.sizes)
+        array = np.asarray(self.given) if self.given is not None else arrays[self.tensor]
+        if not array.size:
+            return None
         sizes = self.sizes or tuple(arrays[self.sizes_from].reshape(-1).tolist())
         if len(sizes) == 1:
             first, last = self._ends(sizes[0])

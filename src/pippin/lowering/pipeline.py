@@ -106,9 +106,9 @@ class _Pipeline:
             (replace(check, tensor=prefix + check.tensor), infos[prefix + check.tensor]) for check in part.checks
         ]
         for index in part.index_checks:
-            values, sizes = (name and prefix + name for name in (index.tensor, index.sizes_from))
-            self.index_checks.append(replace(index, tensor=values, sizes_from=sizes))
-            self.index_outputs.update((name, infos[name]) for name in (values, sizes) if name)
+            names = [name and prefix + name for name in (index.tensor, index.sizes_from, index.carried)]
+            self.index_checks.append(replace(index, tensor=names[0], sizes_from=names[1], carried=names[2]))
+            self.index_outputs.update((name, infos[name]) for name in names if name)
         for value in _values(part.outputs, model.graph.output, prefix):
             self.values[value.port.name] = value
         if part.labels is not None:
