@@ -33,6 +33,7 @@ _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 _CONVERT_TIMEOUT = 300  # seconds
 # MNN infers shapes for one input shape only; its support for subgraphs and 64-bit types is incomplete.
 _SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
+_NOT_FROM_THE_END = frozenset({"GatherElements", "GatherND", "ScatterElements"})
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _CUT_TO_ZERO = frozenset({"Softplus"})  # below -17
 _stdout_lock = RLock()
@@ -76,6 +77,11 @@ class MNN:
             n.name: f"{n.op_type}: MNN's support for subgraphs is incomplete"
             for n in graph.node
             if n.op_type in _SUBGRAPHS
+        }
+        declined |= {
+            n.name: f"{n.op_type}: MNN takes other elements for a negative index, and ignores a reduction"
+            for n in graph.node
+            if n.op_type in _NOT_FROM_THE_END
         }
         return declined | {
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain

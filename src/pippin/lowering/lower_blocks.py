@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import PippinError, ProgramError, UnsupportedOperationError
 from ..program.ir import Argument, Block, Function, Literal, Operation, Value
 from ..types import DataType, Shape, StateType, TensorType
-from .onnx_builder import Graph, Tensor
+from .index_checks import CheckedGraph
+from .onnx_builder import Tensor
 from .op_registry import LOWERINGS, Entry
 
 
@@ -34,8 +35,8 @@ class Classification:
     """MIL names of the class label and the probability dictionary."""
 
 
-class Builder(Graph):
-    """A Graph built from a MIL function. `op` is the operation being lowered."""
+class Builder(CheckedGraph):
+    """A graph built from a MIL function. `op` is the operation being lowered."""
 
     def __init__(self, function: Function, float16: np.dtype[Any] | type = np.float32) -> None:
         super().__init__(float16)
@@ -44,9 +45,15 @@ class Builder(Graph):
         self.states: dict[str, Tensor] = {}
         self.written: set[str] = set()
         self.classification: Classification | None = None
+        self.fixed_lists: set[str] = set()
+        """Names of Tensors that are lists of a fixed length."""
         self.computed: dict[str, Callable[[], np.ndarray]] = {}
         """Values, by name, of Tensors computed from constants only, for operations that need them now."""
         self._scope: dict[str, Any] = {}
+
+    @property
+    def where(self) -> str:
+        return str(self.op)
 
     @property
     def opset(self) -> int:

@@ -37,6 +37,10 @@ class Network(Builder):
         self.values: dict[str, Any] = {}
         """Tensors and constants by the names that layers give them."""
 
+    @property
+    def where(self) -> str:
+        return f"[{self.op.kind}] '{self.layer.name if self.layer is not None else self.label}'"
+
     def mil(self, kind: str, **arguments: Any) -> Any:
         """Call a MIL lowering with these arguments: Tensors, numpy constants, plain numbers and strings."""
         return LOWERINGS[kind].function(self, **arguments)

@@ -47,11 +47,15 @@ def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[A
     return closed(lowered, {feature.name for feature in function.inputs})
 
 
-def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
-    """`trees` is the number of tree ensembles in the whole model."""
+def _lower(
+    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int, joined: bool = False
+) -> Lowered:
+    """`trees` is the number of tree ensembles in the whole model; `joined` is set for a part of a pipeline."""
     kind = asset.description.kind
     if kind == "mlProgram":
-        return lower(read_program(asset), function.name, float16)
+        return lower(read_program(asset), function.name, float16, joined)
+    if kind.startswith("neuralNetwork"):
+        return lower_network(asset, function, joined)
     if kind in _PIPELINES:
         parts = [
             (part.description.function(), _part(part, part.description.function(), float16, trees))
@@ -60,7 +64,7 @@ def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] |
         return join(function, parts)
     if kind == "linkedModel":
         linked = asset.linked()
-        return replace(_lower(linked, linked.description.function(), float16, trees), name=function.name)
+        return replace(_lower(linked, linked.description.function(), float16, trees, joined), name=function.name)
     if kind == "treeEnsembleClassifier":
         return lower_tree_ensemble_classifier(asset, function, only=trees == 1)
     if kind not in _KINDS:
@@ -78,7 +82,7 @@ def _tree_ensembles(asset: Asset) -> int:
 
 def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
     try:
-        return _lower(asset, function, float16, trees)
+        return _lower(asset, function, float16, trees, joined=True)
     except PippinError as error:
         error.add_note(f"in {asset.name} ({asset.description.kind})")
         raise
@@ -86,9 +90,6 @@ def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | 
 
 _PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 _KINDS: Mapping[str, Callable[[Asset, FunctionDescription], Lowered]] = {
-    "neuralNetwork": lower_network,
-    "neuralNetworkClassifier": lower_network,
-    "neuralNetworkRegressor": lower_network,
     "glmRegressor": lower_glm_regressor,
     "glmClassifier": lower_glm_classifier,
     "supportVectorRegressor": lower_svm_regressor,

@@ -26,17 +26,26 @@ from .lowered_model import Labels, Lowered, Port, Source, output_name
 from .onnx_builder import Tensor
 
 
-def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
-    """Lower a neural network. Raises UnsupportedOperationError or ProgramError, naming the layer."""
+def lower_network(asset: Asset, function: FunctionDescription, joined: bool = False) -> Lowered:
+    """Lower a neural network; `joined` says that other models of a pipeline compute its inputs.
+
+    Raises UnsupportedOperationError or ProgramError, naming the layer.
+    """
     message = getattr(asset.specification, asset.description.kind)
     network = Network(message)
     inputs = [_input(network, feature) for feature in function.inputs]
+    if not joined:
+        network.first.update(tensor.name for _, tensor in inputs)
     network.layers(message.layers)
     labels, outputs = _outputs(network, asset, function, [port for port, _ in inputs])
-    model = network.model(function.name, [tensor for _, tensor in inputs], [tensor for _, tensor in outputs])
+    results = [*(tensor for _, tensor in outputs), *network.index_outputs.values()]
+    model = network.model(function.name, [tensor for _, tensor in inputs], results)
     ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
     sources = tuple(Source(layer.name, layer.WhichOneof("layer") or "") for layer in message.layers)
-    return Lowered(function.name, model, *ports, states=(), written=(), labels=labels, sources=sources)
+    return Lowered(
+        function.name, model, *ports, states=(), written=(), labels=labels, sources=sources,
+        index_checks=tuple(network.index_checks),
+    )  # fmt: skip
 
 
 def _input(network: Network, feature: FeatureDescription) -> tuple[Port, Tensor]:

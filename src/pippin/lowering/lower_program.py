@@ -16,8 +16,11 @@ from .lowered_model import Labels, Lowered, Port, Source, written_name
 from .onnx_builder import Tensor
 
 
-def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32) -> Lowered:
-    """Lower one function. `float16` is the type used to compute float16 values.
+def lower(
+    program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32, joined: bool = False
+) -> Lowered:
+    """Lower one function. `float16` is the type used to compute float16 values; `joined` says that other models of a
+    pipeline compute its inputs.
 
     Raises UnsupportedOperationError before anything is compiled, naming the operation, its output, the function and
     the reason.
@@ -28,6 +31,8 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
     builder = Builder(function, float16)
     try:
         inputs = [builder.input(value) for value in function.inputs]
+        if not joined:
+            builder.first.update(t.name for t in inputs if t.name not in builder.states)
         results = builder.block(function.block)
     except PippinError as error:
         error.add_note(f"in function '{function_name}'")
@@ -42,7 +47,9 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
     ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
     return Lowered(
         name=function_name,
-        model=builder.model(function_name, [inputs[i] for i in ordered], onnx_outputs),
+        model=builder.model(
+            function_name, [inputs[i] for i in ordered], [*onnx_outputs, *builder.index_outputs.values()]
+        ),
         inputs=tuple(port for port, state in zip(ports, is_state, strict=True) if not state),
         outputs=tuple(outputs),
         states=tuple(port for port, state in zip(ports, is_state, strict=True) if state),
@@ -50,6 +57,7 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
         labels=_labels(builder),
         computes=_computes(function),
         sources=_sources(function),
+        index_checks=tuple(builder.index_checks),
     )
 
 

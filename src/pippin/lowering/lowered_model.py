@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import math
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import PredictionError
 from ..types import DataType, TensorType
 
 if TYPE_CHECKING:  # a cached model needs its ports but not ONNX
@@ -74,6 +76,83 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexCheck:
+    """A check on each prediction: every index that an operation computes lies on its axis.
+
+    `tensor` is a graph input, checked before the prediction, or a graph output, checked after it: the operation then
+    got indices clamped to the axis.
+    """
+
+    tensor: str
+    where: str
+    """The operation or layer, for the message."""
+    sizes: tuple[int, ...] = ()
+    """The size of the axis or, if an index has several numbers, of each axis; empty if `sizes_from` has them."""
+    negative: bool = True
+    """Whether -1 is the last element."""
+    before: bool = False
+    sizes_from: str = ""
+    """A graph output with the sizes, which only the prediction knows."""
+    added: int = 0
+    """What the graph adds to a negative number of `tensor` to make it an index."""
+    given: tuple[int, ...] | None = None
+    """The least and the greatest constant index, where only the sizes are computed; there is no `tensor`."""
+    carried: str = ""
+    """A graph output that says whether all indices in a branch or loop were inside; else one was `tensor`."""
+
+    def error(self, arrays: Mapping[str, np.ndarray]) -> PredictionError | None:
+        """The error for the first index outside; None if there is none."""
+        if self.carried:
+            return None if arrays[self.carried].all() else self._outside(arrays[self.tensor].item(), self.sizes)
+        array = np.asarray(self.given) if self.given is not None else arrays[self.tensor]
+        if not array.size:
+            return None
+        sizes = self.sizes or tuple(arrays[self.sizes_from].reshape(-1).tolist())
+        if len(sizes) == 1:
+            first, last = self._ends(sizes[0])
+            # Comparisons with NaN are false. Most floats are far enough inside to be seen without cutting them.
+            if first <= array.min() and array.max() <= last:
+                return None
+        columns = array.reshape(-1, len(sizes))
+        for column, size in enumerate(sizes):
+            first, last = self._ends(size)
+            values = np.trunc(columns[:, column]) if array.dtype.kind == "f" else columns[:, column]
+            outside = ~((first <= values) & (values <= last))
+            if outside.any():
+                return self._outside(values[outside][0].item(), (size,))
+        return None
+
+    def limits(self, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+        """The least and the greatest element with which no index of `tensor` is outside."""
+        first = max(self._ends(size)[0] for size in self.sizes)
+        last = min(self.sizes) - 1
+        if dtype.kind != "f":
+            return first, last
+        # A float is cut to an integer. In float64, which tells it from its neighbours.
+        return np.nextafter(np.float64(first - 1), np.inf), np.nextafter(np.float64(last + 1), -np.inf)
+
+    def clipped(self, array: np.ndarray) -> np.ndarray:
+        """The array with every index moved inside."""
+        columns = array.reshape(-1, len(self.sizes))
+        last = np.array(self.sizes, array.dtype) - 1
+        return np.clip(np.nan_to_num(columns), 0, last).astype(array.dtype).reshape(array.shape)
+
+    def _ends(self, size: int) -> tuple[int, int]:
+        return (-size - self.added if self.negative else -self.added), size - 1
+
+    def _outside(self, index: float, sizes: tuple[int, ...]) -> PredictionError:
+        index = int(index) if math.isfinite(index) else index
+        if len(sizes) != 1:
+            return PredictionError(f"{self.where}: the index {index} is outside its axis")
+        (size,) = sizes
+        first = -size if self.negative else 0
+        allowed = f"{first} to {size - 1}" if size else "none"
+        return PredictionError(
+            f"{self.where}: the index {index} is outside the axis of size {size} (allowed: {allowed})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A lowered operation of the program or layer of the network."""
 
@@ -87,8 +166,8 @@ class Source:
 class Lowered:
     """An ONNX model and its ports.
 
-    Graph inputs are `inputs`, then `states`; graph outputs are `outputs`, `written`, then `checks`. The keys of a
-    dictionary follow its values.
+    Graph inputs are `inputs`, then `states`; graph outputs are `outputs`, `written`, then those of the checks. The
+    keys of a dictionary follow its values.
     """
 
     name: str
@@ -108,6 +187,16 @@ class Lowered:
     """Threads its operations can keep busy; more would only wait for each other. None: no limit."""
     checks: tuple[Check, ...] = ()
     """Extra graph outputs, checked after each prediction."""
+    index_checks: tuple[IndexCheck, ...] = ()
+    """Checks of indices, before or after each prediction; their graph outputs are the last ones."""
+
+
+def refuse_outside(checks: Iterable[IndexCheck], arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise the PredictionError of the first check that fails."""
+    for check in checks:
+        error = check.error(arrays)
+        if error is not None:
+            raise error
 
 
 def output_name(name: str, inputs: Iterable[Port]) -> str:

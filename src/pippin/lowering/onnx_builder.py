@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
@@ -66,6 +66,13 @@ class Tensor:
         return tuple(d for d in self.shape if d is not None)
 
 
+class Made(NamedTuple):
+    """How a value is computed."""
+
+    node: onnx.NodeProto
+    operands: list[Tensor | None]
+
+
 Operand: TypeAlias = "Tensor | np.ndarray | np.generic | int | float | bool | Sequence[int] | Sequence[float] | None"
 
 
@@ -101,6 +108,8 @@ class Graph:
         self.float16 = np.dtype(float16)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, np.ndarray] = {}
+        self.makers: dict[str, Made] = {}
+        """The node that computes each value, also those in branches and loops."""
         self.label = "value"
         self._constants: dict[Any, Tensor] = {}
         self._values: dict[str, np.ndarray] = {}  # small constants, for shape inference
@@ -110,6 +119,11 @@ class Graph:
         self._foreign: list[Tensor] = []  # results of Python nodes, whose types ONNX cannot infer
         self._depth = 0
         self._domains: dict[str, int] = {}
+
+    @property
+    def nested(self) -> bool:
+        """Whether a branch or loop body is being lowered, which may not run."""
+        return self._depth > 0
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
         if kind.startswith("_") or not defs.has(kind, OPSET, ""):
@@ -137,6 +151,7 @@ class Graph:
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
         self.nodes.append(node)
+        self.makers.update(dict.fromkeys(names, Made(node, tensors)))
         results = tuple(Tensor(name, *kind_of) for name, kind_of in zip(names, found, strict=True))
         return results if len(results) > 1 else results[0]
 
@@ -221,15 +236,20 @@ class Graph:
                 # Engines reject an outer value or an input as an output: produce each result inside.
                 result = self.Identity(self.tensor(value))
                 results.append(result)
+            name = self.unique("body")
+            self.complete(name, arguments, results)
             return helper.make_graph(
                 self.nodes,
-                self.unique("body"),
+                name,
                 [value_info(t) for t in arguments],
                 [value_info(t) for t in results],
             )
         finally:
             self.nodes = outer
             self._depth -= 1
+
+    def complete(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
+        """Called before the body of a branch or loop is finished, to add to its inputs and outputs."""
 
     def model(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.ModelProto:
         """The finished model."""

@@ -14,7 +14,7 @@ from ..errors import SpecificationError, UnsupportedModelError
 from ..format.description import Dictionary, FeatureDescription, FunctionDescription, Image, MultiArray
 from ..types import DataType, Shape, TensorType
 from .classical.feature_graph import feature_port
-from .lowered_model import Check, Labels, Lowered, Port, Source, output_name
+from .lowered_model import Check, IndexCheck, Labels, Lowered, Port, Source, output_name
 from .onnx_builder import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
 
 
@@ -43,7 +43,14 @@ def closed(lowered: Lowered, described: Iterable[str]) -> Lowered:
     del graph.input[:]
     graph.input.extend(shown)
     graph.initializer.extend(_constant(name, port) for name, port in hidden.items())
-    return replace(lowered, inputs=tuple(port for port in lowered.inputs if port.tensor not in hidden))
+    checks = tuple(check for check in lowered.index_checks if not (check.before and check.tensor in hidden))
+    for check in set(lowered.index_checks) - set(checks):
+        port = hidden[check.tensor]
+        wrong = check.error({check.tensor: np.full(1, port.default, port.dtype)})
+        if wrong is not None:
+            raise SpecificationError(f"{wrong}, and it is the default of '{port.name}'")
+    inputs = tuple(port for port in lowered.inputs if port.tensor not in hidden)
+    return replace(lowered, inputs=inputs, index_checks=checks)
 
 
 def _constant(name: str, port: Port) -> onnx.TensorProto:
@@ -70,6 +77,8 @@ class _Pipeline:
         self.computes: frozenset[DataType] = frozenset()
         self.sources: list[Source] = []
         self.checks: list[tuple[Check, onnx.ValueInfoProto]] = []
+        self.index_checks: list[IndexCheck] = []
+        self.index_outputs: dict[str, onnx.ValueInfoProto] = {}
         self.parts = 0
         self.threads: int | None = 1
         self._domains: dict[str, int] = {}
@@ -96,6 +105,10 @@ class _Pipeline:
         self.checks += [
             (replace(check, tensor=prefix + check.tensor), infos[prefix + check.tensor]) for check in part.checks
         ]
+        for index in part.index_checks:
+            names = [name and prefix + name for name in (index.tensor, index.sizes_from, index.carried)]
+            self.index_checks.append(replace(index, tensor=names[0], sizes_from=names[1], carried=names[2]))
+            self.index_outputs.update((name, infos[name]) for name in names if name)
         for value in _values(part.outputs, model.graph.output, prefix):
             self.values[value.port.name] = value
         if part.labels is not None:
@@ -122,6 +135,7 @@ class _Pipeline:
                 self.graph.output.append(value_info(replace(tensor, name=name)))
             ports.append(port)
         self.graph.output.extend(info for _, info in self.checks)
+        self.graph.output.extend(self.index_outputs.values())
         self.graph.input.extend(value_info(tensor) for value in self.inputs.values() for tensor in value.tensors)
         model = onnx.ModelProto(
             ir_version=IR_VERSION,
@@ -141,6 +155,7 @@ class _Pipeline:
             sources=tuple(self.sources),
             threads=self.threads,
             checks=tuple(check for check, _ in self.checks),
+            index_checks=tuple(self.index_checks),
         )
 
     def _value(self, wanted: _Value, optional: set[str], prefix: str) -> _Value:

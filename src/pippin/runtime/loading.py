@@ -311,6 +311,7 @@ def _from_entry(entry: Entry, name: str, exact: Compiled | None) -> Loaded:
     lowered = Lowered(
         stored["name"], _NOTHING, tuple(stored["inputs"]), tuple(stored["outputs"]), tuple(stored["states"]),
         tuple(stored["written"]), stored["labels"], checks=tuple(stored["checks"]),
+        index_checks=tuple(stored["index_checks"]),
     )  # fmt: skip
     segments = tuple(CompiledSegment.from_dict(segment) for segment in stored["segments"])
     compiled: Compiled = load_artifacts(entry.folder, segments, stored["arrays"], exact)
@@ -330,6 +331,7 @@ def _session_json(made: _Made) -> str:
         "written": lowered.written,
         "labels": lowered.labels,
         "checks": lowered.checks,
+        "index_checks": lowered.index_checks,
         "segments": [segment.to_dict() for segment in made.specialized.segments],
         "arrays": [info.name for info in lowered.model.graph.output],
     }

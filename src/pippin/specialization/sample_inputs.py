@@ -23,8 +23,8 @@ from ..format.description import (
 from ..lowering.lowered_model import Lowered
 from ..types import Shape
 
-# Integers are often indices, so draw small ones, which are in range everywhere.
-_INDICES = 4
+# Integers are often indices, so draw small ones, which are in range everywhere: token types are 0 or 1.
+_INDICES = 2
 # Size used for an axis of unknown size.
 _UNKNOWN = 8
 # String value; the model may or may not know it.
@@ -45,6 +45,9 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
         port = ports[feature.name]
         encoded = make_encoder(feature, port)(_value(feature, random, port.type.shape or ()))
         arrays |= dict(zip(port.tensors, encoded if port.keys is not None else (encoded,), strict=True))
+    for check in lowered.index_checks:
+        if check.before:
+            arrays[check.tensor] = check.clipped(arrays[check.tensor])
     for port in lowered.states:
         arrays[port.name] = np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype)
     return arrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,10 +32,12 @@ def cond(g: Builder, pred: Tensor) -> Any:
     states = _written_states(g, g.op.blocks)
     before = dict(g.states)
     branches = []
+    fixed: list[list[bool]] = []
     kinds: list[list[tuple[np.dtype[Any], Shape | None]]] = []
 
     def build(block: Block) -> list[Tensor]:
         found = [*_tensors(g, g.op.outputs, g.block(block)), *(g.states[name] for name in states)]
+        fixed.append([t.name in g.fixed_lists for t in found])
         kinds.append([(t.dtype, t.shape) for t in found])
         return found
 
@@ -45,7 +48,9 @@ def cond(g: Builder, pred: Tensor) -> Any:
     results = g.If(
         g.Reshape(pred, []), then_branch=branches[0], else_branch=branches[1], outputs=len(types), types=types
     )
-    return _without_states(g, states, results if isinstance(results, tuple) else (results,))
+    results = results if isinstance(results, tuple) else (results,)
+    g.fixed_lists.update(t.name for t, both in zip(results, zip(*fixed, strict=True), strict=True) if all(both))
+    return _without_states(g, states, results)
 
 
 @lowers("while_loop")
@@ -53,11 +58,12 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
     condition, body = g.op.blocks
     states = _written_states(g, [body])
     initial = [*_tensors(g, body.inputs, loop_vars), *(g.states[name] for name in states)]
-    carried = [(t.dtype, _carried_shape(v, t)) for v, t in zip(body.inputs, initial, strict=False)]
+    carried = [(t.dtype, _carried_shape(g, v, t)) for v, t in zip(body.inputs, initial, strict=False)]
     carried += [(g.states[name].dtype, g.states[name].shape) for name in states]
     before = dict(g.states)
 
     def step(_iteration: Tensor, _condition: Tensor, *values: Tensor) -> tuple[Any, ...]:
+        _keep_fixed(g, initial, values)
         variables, current = values[: len(values) - len(states)], values[len(values) - len(states) :]
         g.states.update(zip(states, current, strict=True))
         results = _tensors(g, body.inputs, g.block(body, *variables))
@@ -68,7 +74,9 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
     loop = g.subgraph(step, [count, (np.dtype(np.bool_), ()), *carried])
     g.states = before
     results = g.Loop(None, first, *initial, body=loop, outputs=len(carried), types=carried)
-    return _without_states(g, states, results if isinstance(results, tuple) else (results,))
+    results = results if isinstance(results, tuple) else (results,)
+    _keep_fixed(g, initial, results)
+    return _without_states(g, states, results)
 
 
 def _flag(g: Builder, value: Any) -> Tensor:
@@ -86,10 +94,18 @@ def _tensors(g: Builder, declared: tuple[Value, ...], values: tuple[Any, ...]) -
     return tensors
 
 
-def _carried_shape(value: Value, initial: Tensor) -> Shape | None:
+def _keep_fixed(g: Builder, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+    """Lists of a fixed length keep it from one iteration to the next."""
+    g.fixed_lists.update(b.name for a, b in zip(before, after, strict=True) if a.name in g.fixed_lists)
+
+
+def _carried_shape(g: Builder, value: Value, initial: Tensor) -> Shape | None:
     """The shape of a loop variable: sizes may change unless the block's input fixes them; a list may grow."""
     if isinstance(value.type, ListType):
-        return None if initial.shape is None else tuple([None] * len(initial.shape))
+        if not initial.shape:
+            return initial.shape
+        length = initial.shape[0] if initial.name in g.fixed_lists else None
+        return (length, *[None] * (len(initial.shape) - 1))
     return value.type.shape if isinstance(value.type, TensorType) else initial.shape
 
 

@@ -116,7 +116,11 @@ def crop_resize(
         images = g.Reshape(x, g.Concat([1, -1], g.Slice(batch_size, [2], [4]), axis=0))
         images = g.Expand(images, g.Concat(count, [1, 1, 1], axis=0))
     else:
-        which = g.Range(0, g.Squeeze(count, [0]), 1) if box_indices is None else g.cast(box_indices, np.int64)
+        if box_indices is None:  # one box per image
+            box_indices = g.Range(0, g.Squeeze(count, [0]), 1) if isinstance(count, Tensor) else np.arange(count[0])
+        size = (x.shape or ())[0]
+        images_given = g.Shape(x, start=0, end=1) if size is None else np.array([size], np.int64)
+        which = g.inside(box_indices, images_given)
         images = g.Gather(x, which, axis=0)
     rows, columns = _box_points(
         g, x, boxes, target, box_coordinate_mode, sampling_mode, normalized_coordinates, spatial_scale

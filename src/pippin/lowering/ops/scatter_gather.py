@@ -1,8 +1,7 @@
 """Scatter and gather: lowers reads and writes of elements by index.
 
-The result of an out-of-range index is undefined in MIL, but it must be safe. OpenVINO checks only the indices of
-`Gather`; its other operators read and write out of bounds, so their indices are clamped here. With `validate_indices`
-they are not clamped: `OpenVINO.supports` rejects the operation, and ONNX Runtime raises an error.
+The result of an index outside the axis is undefined in MIL; here it is an error of the prediction (`index_checks.py`).
+A negative index counts from the end, except with `validate_indices`, which came with iOS 17: there it is outside.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ProgramError, UnsupportedOperationError
+from ...errors import UnsupportedOperationError
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -27,9 +26,8 @@ def gather(
 ) -> Tensor:
     x, batch = g.tensor(x), int(batch_dims)
     axis = int(axis) % x.rank
-    found = _indices(g, indices, _sizes(g, x, [axis]), validate_indices) if batch or validate_indices else indices
-    # OpenVINO's Gather takes any index and returns 0 for one out of range.
-    if batch == 0 and not (validate_indices and isinstance(found, Tensor)):
+    found = g.inside(indices, _sizes(g, x, [axis]), not validate_indices)
+    if batch == 0:
         return g.Gather(x, found, axis=axis)
     order = [*range(batch), axis, *(i for i in range(batch, x.rank) if i != axis)]
     taken = g.GatherND(_transposed(g, x, order), _unsqueezed(g, found), batch_dims=batch)
@@ -44,14 +42,14 @@ def gather(
 @lowers("gather_along_axis")
 def gather_along_axis(g: Builder, x: Tensor, indices: Any, axis: int = 0, validate_indices: bool = False) -> Tensor:
     x = g.tensor(x)
-    return g.GatherElements(x, _indices(g, indices, _sizes(g, x, [axis]), validate_indices), axis=axis)
+    return g.GatherElements(x, g.inside(indices, _sizes(g, x, [axis]), not validate_indices), axis=axis)
 
 
 @lowers("gather_nd")
 def gather_nd(g: Builder, x: Tensor, indices: Any, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
     x, batch = g.tensor(x), int(batch_dims)
     sizes = _sizes(g, x, range(batch, batch + _depth(g, indices)))
-    return g.GatherND(x, _indices(g, indices, sizes, validate_indices), batch_dims=batch)
+    return g.GatherND(x, g.inside(indices, sizes, not validate_indices), batch_dims=batch)
 
 
 @lowers("scatter")
@@ -66,7 +64,7 @@ def scatter(
 ) -> Tensor:
     data = g.tensor(data)
     axis = int(axis) % data.rank
-    spots = _indices(g, indices, _sizes(g, data, [axis]), validate_indices)
+    spots = g.inside(indices, _sizes(g, data, [axis]), not validate_indices)
     if mode == "update" and axis == 0:
         return g.ScatterND(data, _unsqueezed(g, spots), updates)
     aligned = _reshaped(g, spots, [-1 if i == axis else 1 for i in range(data.rank)])
@@ -84,7 +82,7 @@ def scatter_along_axis(
     validate_indices: bool = False,
 ) -> Tensor:
     data = g.tensor(data)
-    spots = _indices(g, indices, _sizes(g, data, [axis]), validate_indices)
+    spots = g.inside(indices, _sizes(g, data, [axis]), not validate_indices)
     return _scatter(g, data, spots, updates, int(axis), mode)
 
 
@@ -95,12 +93,13 @@ def scatter_nd(
     data, updates = g.tensor(data), g.tensor(updates)
     depth = _depth(g, indices)
     sizes = _sizes(g, data, range(depth))
+    found = g.inside(indices, sizes, not validate_indices)
     if mode == "update":
-        return g.ScatterND(data, _indices(g, indices, sizes, validate_indices), updates)
+        return g.ScatterND(data, found, updates)
     # ONNX Runtime's ScatterND loses updates if several threads update one element; its ScatterElements does not.
     rest = _sizes(g, data, range(depth, data.rank))
     flat, values = (g.Reshape(t, _joined(g, np.array([-1]), rest)) for t in (data, updates))
-    rows = _rows(g, indices, sizes, validate_indices)
+    rows = _rows(g, found, sizes)
     spots = _expanded(g, _reshaped(g, rows, [-1] + [1] * (data.rank - depth)), g.shape_of(values))
     return g.Reshape(_scatter(g, flat, spots, values, 0, mode), g.shape_of(data))
 
@@ -113,42 +112,18 @@ def bounded(g: Builder, indices: Any, sizes: Any) -> Any:
             return np.clip(indices, first, last)
     else:
         first, last = g.Neg(sizes), g.Sub(sizes, 1)
-    # `OpenVINO.supports` recognizes clamped indices by these two nodes.
     return g.Max(g.Min(indices, last), first)
 
 
-def _indices(g: Builder, indices: Any, sizes: Any, validate: bool) -> Any:
-    """Indices that are safe or, with `validate`, that ONNX Runtime rejects if one is out of range.
-
-    `validate_indices` came with iOS 17, where a negative index is out of range.
-    """
-    indices = g.cast(indices, np.int64)
-    if not validate:
-        return bounded(g, indices, sizes)
-    if isinstance(indices, Tensor) or isinstance(sizes, Tensor):
-        return g.Where(g.Less(indices, 0), sizes, indices)
-    outside = (indices < 0) | (indices >= sizes)
-    if outside.any():
-        found = np.asarray(indices)[outside].flat[0]
-        raise ProgramError(f"index {found} is out of range for size {sizes.tolist()}")
-    return indices
-
-
-def _rows(g: Builder, indices: Any, sizes: Any, validate: bool) -> Any:
+def _rows(g: Builder, indices: Any, sizes: Any) -> Any:
     """Positions, in the flattened first axes, of the elements that indices (..., axes) select."""
     if _depth(g, indices) == 1:
-        return _indices(g, indices, sizes, validate)
+        return indices
     indices = g.cast(indices, np.int64)
     if not _any_tensor(indices, sizes):
-        inside = _indices(g, indices, sizes, validate) % sizes
-        return np.ravel_multi_index(tuple(np.moveaxis(inside, -1, 0)), tuple(sizes))
+        return np.ravel_multi_index(tuple(np.moveaxis(indices % sizes, -1, 0)), tuple(sizes))
     ends = g.Max(sizes, 1) if isinstance(sizes, Tensor) else np.maximum(sizes, 1)
-    rows = _row_major(g, indices if validate else g.Mod(indices, ends), sizes)
-    total = g.ReduceProd(sizes, keepdims=1) if isinstance(sizes, Tensor) else np.prod(sizes, keepdims=True)
-    if not validate:
-        return bounded(g, rows, total)
-    outside = g.Or(g.Less(indices, 0), g.GreaterOrEqual(indices, sizes))
-    return g.Where(g.Equal(g.ReduceMax(g.cast(outside, np.int32), [-1], keepdims=0), 1), total, rows)
+    return _row_major(g, g.Mod(indices, ends), sizes)
 
 
 def _row_major(g: Builder, indices: Any, sizes: Any) -> Any:
@@ -179,7 +154,12 @@ def _depth(g: Builder, indices: Any) -> int:
 def _sizes(g: Builder, x: Tensor, axes: Sequence[int]) -> Any:
     """Sizes of these axes: int64, of shape (axes)."""
     sizes = [(x.shape or ())[axis] for axis in axes]
-    return g.Gather(g.Shape(x), np.array(axes, np.int64)) if None in sizes else np.array(sizes, np.int64)
+    if None not in sizes:
+        return np.array(sizes, np.int64)
+    if len(sizes) == 1:
+        (axis,) = (axis % x.rank for axis in axes)
+        return g.Shape(x, start=axis, end=axis + 1)
+    return g.Gather(g.Shape(x), np.array(axes, np.int64))
 
 
 def _joined(g: Builder, *sizes: Any) -> Any:
