@@ -9,17 +9,20 @@ values, indices = g.TopK(x, k)   as many results as the operator requires (`outp
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from numbers import Number
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
-from ..errors import UnsupportedOperationError
+from ..errors import ProgramError, UnsupportedOperationError
 from ..types import Shape
+from . import limits
 from .lowered_model import PYTHON
 
 OPSET = 21
@@ -33,6 +36,15 @@ _OPSET_IMPORTS = [helper.make_opsetid("", OPSET)]
 _KEEP_FLOAT16_ABOVE = 1024
 # Bytes; constants up to this size are passed to shape inference and shared if equal.
 _SMALL = 512
+_INT64 = np.iinfo(np.int64).max
+# Attributes with which engines compute in 32 bits.
+_GEOMETRY = frozenset({"kernel_shape", "strides", "dilations", "pads", "output_padding", "blocksize", "size"})
+# Operators sized by numbers: the place of the input that holds them.
+_SIZED_BY = {"Expand": 1, "Tile": 1, "ConstantOfShape": 0, "Pad": 1, "Reshape": 1, "Resize": 3}
+# Operators whose result may be much larger than their inputs.
+_GROWING = frozenset({"Expand", "Tile", "ConstantOfShape", "Pad", "Resize", "Range"})
+# Operators whose results are never constants, whatever their inputs.
+_UNFOLDED = frozenset({"Bernoulli", "Multinomial", "Loop", "If"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,8 @@ class Graph:
         self._foreign: list[Tensor] = []  # results of Python nodes, whose types ONNX cannot infer
         self._depth = 0
         self._domains: dict[str, int] = {}
+        self.computed_elements = 0
+        self._fixed: set[str] = set()  # results computed from constants only
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
         if kind.startswith("_") or not defs.has(kind, OPSET, ""):
@@ -135,7 +149,9 @@ class Graph:
         names = [self.unique(kind) for _ in range(outputs or max(1, schema.min_output))]
         plain = {name: _attribute(value) for name, value in attributes.items() if value is not None}
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
+        self._check_sizes(kind, tensors, plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
+        self._check_results(kind, tensors, names, [shape for _, shape in found])
         self.nodes.append(node)
         results = tuple(Tensor(name, *kind_of) for name, kind_of in zip(names, found, strict=True))
         return results if len(results) > 1 else results[0]
@@ -151,6 +167,8 @@ class Graph:
         """
         if self._depth:
             raise UnsupportedOperationError("Python code cannot be called inside a branch or loop")
+        for _, shape in types:
+            limits.tensor(shape)
         operands = [*(self.tensor(x) for x in inputs), *map(self._initializer, weights)]
         unique = [self.unique(operator) for _ in types]
         names = names or unique
@@ -178,6 +196,8 @@ class Graph:
 
         `last` is the last version of the domain that has the operator, if older than the one in `DOMAINS`.
         """
+        for _, shape in types:
+            limits.tensor(shape)
         self._domains[domain] = min(last or DOMAINS[domain], self._domains.get(domain, DOMAINS[domain]))
         names = [self.unique(kind) for _ in types]
         node = helper.make_node(kind, [t.name for t in inputs], names, name=names[0], domain=domain, **attributes)
@@ -189,7 +209,10 @@ class Graph:
         dtype = np.dtype(dtype)
         if isinstance(x, Tensor):
             return x if x.dtype == dtype else self.Cast(x, to=element_type(dtype))
-        return np.asarray(x).astype(dtype, copy=False)
+        array = np.asarray(x)
+        if array.dtype == np.uint64 and dtype == np.int64 and array.size and array.max() > _INT64:
+            raise ProgramError(f"the number {array.max()} does not fit int64")  # numpy would make it negative
+        return array.astype(dtype, copy=False)
 
     def shape_of(self, x: Tensor | np.ndarray) -> Any:
         """The shape as int64: a numpy array if known, else a Tensor."""
@@ -276,7 +299,7 @@ class Graph:
             return self.cast(x, dtype)
         if isinstance(x, np.ndarray | np.generic) and x.dtype == np.float16 and dtype == self.float16:
             return self.tensor(x)
-        array = np.asarray(x, dtype)
+        array = np.asarray(x if isinstance(x, Number) else self.cast(x, dtype), dtype)
         if dtype.kind in "iu" and np.asarray(x).dtype.kind == "f" and not np.array_equal(array, np.asarray(x)):
             raise UnsupportedOperationError(
                 f"the constant {x} cannot be converted to {dtype}, the type of the other operand"
@@ -301,6 +324,29 @@ class Graph:
                 if np.dtype(wider) in allowed:
                     return np.dtype(wider)
         raise UnsupportedOperationError(f"ONNX {kind} does not accept {dtype} for {type_name}")
+
+    def _check_sizes(self, kind: str, tensors: Sequence[Tensor | None], attributes: Mapping[str, Any]) -> None:
+        """Check numbers of the file that size a result whose shape is not known, and those that no shape shows."""
+        for name in attributes.keys() & _GEOMETRY:
+            limits.geometry(name, attributes[name])
+        place = _SIZED_BY.get(kind)
+        given = tensors[place] if place is not None and place < len(tensors) else None
+        sizes = self._values.get(given.name) if given is not None else None
+        if sizes is not None:
+            numbers = [abs(size) or 1 for size in sizes.reshape(-1).tolist()]
+            limits.tensor([max(numbers, default=1)] if kind == "Pad" else numbers)
+
+    def _check_results(
+        self, kind: str, tensors: Sequence[Tensor | None], names: Sequence[str], shapes: Sequence[Shape | None]
+    ) -> None:
+        for shape in shapes:
+            limits.tensor(shape)
+            self.computed_elements += math.prod(d or 1 for d in shape or ())
+        known = (t is None or t.name in self._fixed or t.name in self.initializers for t in tensors)
+        if kind not in _UNFOLDED and not kind.startswith("Random") and all(known):
+            self._fixed.update(names)
+            if kind in _GROWING:  # the engine computes it at load
+                limits.constant(math.prod(d or 1 for d in shapes[0] or ()), 4)
 
     def _infer(
         self, schema: defs.OpSchema, node: onnx.NodeProto, operands: Sequence[Tensor]

@@ -16,13 +16,23 @@ from ..cache.store import Cache, Entry, warn
 from ..configuration import Configuration
 from ..devices import devices_of
 from ..engines import Compiled, all_engines, engine_named
-from ..errors import CacheError, ConfigurationError, EngineError, PackageError, UnsupportedError
+from ..errors import (
+    CacheError,
+    CompilationError,
+    ConfigurationError,
+    EngineError,
+    PackageError,
+    SpecificationError,
+    UnsupportedError,
+)
 from ..format.description import FunctionDescription, ModelDescription
 from ..lowering.lowered_model import Lowered
 from ..specialization.artifacts import CompiledSegment, load_artifacts
 from ..specialization.progress import Stages
 from ..specialization.serialization import from_json, to_json
 from ..support.atomic_write import atomic_write
+from ..support.boundary import boundary
+from ..support.regular_files import exists
 from .session import Session
 
 if TYPE_CHECKING:
@@ -84,8 +94,8 @@ class Source:
         if path is not None and not isinstance(self.weights, Mapping):
             weights = None if self.weights is None else Path(self.weights)
             try:
-                return content_of(path, weights, index) if path.exists() else None
-            except PackageError:
+                return content_of(path, weights, index) if exists(path) else None
+            except (PackageError, OSError, ValueError):
                 return None
         if isinstance(self.given, bytes) and (self.weights is None or isinstance(self.weights, Mapping)):
             return content_of_bytes([("model", self.given), *dict(self.weights or {}).items()])
@@ -242,7 +252,8 @@ def _specialized(
     with stages.stage("read"):
         asset = source.open()
         description = asset.description
-    made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None)
+    with boundary(CompilationError, f"{asset.name} cannot be specialized", stages.reported):
+        made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None)
     if made.unsaved:
         warn("not cached: %s", made.unsaved)
     return _Made(description, made, asset.opened() if source.path is not None else [])
@@ -250,7 +261,8 @@ def _specialized(
 
 def _fresh(made: _Made, name: str) -> Loaded:
     lowered, compiled, segments = made.specialized.lowered, made.specialized.compiled, made.specialized.segments
-    session = Session(made.description.function(lowered.name), lowered, compiled, name, segments)
+    with boundary(SpecificationError, f"{name}: its description does not fit what it computes"):
+        session = Session(made.description.function(lowered.name), lowered, compiled, name, segments)
     return Loaded(made.description, session, segments, "prepare and cache", made.specialized.plan, None)
 
 
@@ -271,7 +283,7 @@ def _cached(cache: Cache, key: str, source: Source, stages: Stages, note: bool =
 
 
 def _has_bundled(source: Source) -> bool:
-    return source.path is not None and (source.path / SPECIALIZATIONS).is_dir()
+    return source.path is not None and os.path.isdir(source.path / SPECIALIZATIONS)  # noqa: PTH112 (a name too long)
 
 
 def _bundled(source: Source, key: str, stages: Stages) -> Loaded | None:

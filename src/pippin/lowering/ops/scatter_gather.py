@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProgramError, UnsupportedOperationError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -26,7 +27,7 @@ def gather(
     g: Builder, x: Tensor, indices: Any, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False
 ) -> Tensor:
     x, batch = g.tensor(x), int(batch_dims)
-    axis = int(axis) % x.rank
+    axis = limits.axis(axis, x.rank)
     found = _indices(g, indices, _sizes(g, x, [axis]), validate_indices) if batch or validate_indices else indices
     # OpenVINO's Gather takes any index and returns 0 for one out of range.
     if batch == 0 and not (validate_indices and isinstance(found, Tensor)):
@@ -65,7 +66,7 @@ def scatter(
     validate_indices: bool = False,
 ) -> Tensor:
     data = g.tensor(data)
-    axis = int(axis) % data.rank
+    axis = limits.axis(axis, data.rank)
     spots = _indices(g, indices, _sizes(g, data, [axis]), validate_indices)
     if mode == "update" and axis == 0:
         return g.ScatterND(data, _unsqueezed(g, spots), updates)
