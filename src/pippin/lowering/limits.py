@@ -9,7 +9,7 @@ weights are no such constants; they are as large as the file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import ProgramError, SpecificationError, UnsupportedModelError
 from ..format.description import FeatureDescription, FunctionDescription, Image, MultiArray, State
 from ..format.description import Sequence as SequenceType
+from ..types import Shape
 
 TENSOR = 1 << 27
 """Elements of one tensor, and of all inputs and states together."""
@@ -28,6 +29,14 @@ CONSTANTS = 1 << 28
 TENSOR_PER_BYTE, CONSTANTS_PER_BYTE = 64, 8
 """The same for each byte of the file."""
 _INT32 = (1 << 31) - 1
+# Attributes with which engines compute in 32 bits.
+_GEOMETRY = frozenset({"kernel_shape", "strides", "dilations", "pads", "output_padding", "blocksize", "size"})
+# Operators sized by numbers: the place of the input that holds them.
+_SIZED_BY = {"Expand": 1, "Tile": 1, "ConstantOfShape": 0, "Pad": 1, "Reshape": 1, "Resize": 3}
+# Operators whose result may be much larger than their inputs.
+_GROWING = frozenset({"Expand", "Tile", "ConstantOfShape", "Pad", "Resize", "Range"})
+# Operators whose results are never constants, whatever their inputs.
+_UNFOLDED = frozenset({"Bernoulli", "Multinomial", "Loop", "If"})
 
 
 class Allowance:
@@ -119,7 +128,30 @@ def axes(numbers: Iterable[Any], rank: int) -> list[int]:
     return [axis(number, rank) for number in numbers]
 
 
-def geometry(name: str, value: Any) -> None:
+def numbers(kind: str, given: Sequence[np.ndarray | None], attributes: Mapping[str, Any]) -> None:
+    """Check the numbers of a node that no shape shows: its attributes, and what sizes a result of unknown shape.
+    `given` are the inputs that are small constants."""
+    for name in attributes.keys() & _GEOMETRY:
+        _geometry(name, attributes[name])
+    place = _SIZED_BY.get(kind, len(given))
+    sizes = given[place] if place < len(given) else None
+    if sizes is not None:
+        found = [abs(size) or 1 for size in sizes.reshape(-1).tolist()]
+        tensor([max(found, default=1)] if kind == "Pad" else found)
+
+
+def results(kind: str, shapes: Sequence[Shape | None], known: bool) -> bool:
+    """Check the results of a node; `known` is whether all its inputs are constants. Returns whether its results are."""
+    for shape in shapes:
+        tensor(shape)
+    if not known or kind in _UNFOLDED or kind.startswith("Random"):
+        return False
+    if kind in _GROWING:  # the engine computes it at load
+        constant(math.prod(d or 1 for d in shapes[0] or ()), 4)
+    return True
+
+
+def _geometry(name: str, value: Any) -> None:
     """Check a kernel, stride, padding or block size: engines compute with 32 bits. Raises ProgramError."""
     for number in value if isinstance(value, list | tuple) else (value,):
         if isinstance(number, int) and not -_INT32 <= number <= _INT32:

@@ -131,7 +131,7 @@ class Network(Builder):
         if not any(isinstance(value, Tensor) for value in results):
             return [np.asarray(value, np.float32) for value in results]
         named = [scratch.named(scratch.tensor(value), f"{i}") for i, value in enumerate(results)]
-        limits.constant(scratch.computed_elements)
+        limits.constant(scratch.elements)
         with np.errstate(all="ignore"):
             values = ReferenceEvaluator(scratch.model("constants", [], named)).run(None, {})
         return [np.asarray(value, np.float32) for value in values]

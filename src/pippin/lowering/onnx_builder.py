@@ -37,14 +37,6 @@ _KEEP_FLOAT16_ABOVE = 1024
 # Bytes; constants up to this size are passed to shape inference and shared if equal.
 _SMALL = 512
 _INT64 = np.iinfo(np.int64).max
-# Attributes with which engines compute in 32 bits.
-_GEOMETRY = frozenset({"kernel_shape", "strides", "dilations", "pads", "output_padding", "blocksize", "size"})
-# Operators sized by numbers: the place of the input that holds them.
-_SIZED_BY = {"Expand": 1, "Tile": 1, "ConstantOfShape": 0, "Pad": 1, "Reshape": 1, "Resize": 3}
-# Operators whose result may be much larger than their inputs.
-_GROWING = frozenset({"Expand", "Tile", "ConstantOfShape", "Pad", "Resize", "Range"})
-# Operators whose results are never constants, whatever their inputs.
-_UNFOLDED = frozenset({"Bernoulli", "Multinomial", "Loop", "If"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +114,8 @@ class Graph:
         self._foreign: list[Tensor] = []  # results of Python nodes, whose types ONNX cannot infer
         self._depth = 0
         self._domains: dict[str, int] = {}
-        self.computed_elements = 0
+        self.elements = 0
+        """Elements of all results so far; an unknown size counts as 1."""
         self._fixed: set[str] = set()  # results computed from constants only
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
@@ -149,9 +142,12 @@ class Graph:
         names = [self.unique(kind) for _ in range(outputs or max(1, schema.min_output))]
         plain = {name: _attribute(value) for name, value in attributes.items() if value is not None}
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
-        self._check_sizes(kind, tensors, plain)
+        limits.numbers(kind, [self._values.get(t.name) if t else None for t in tensors], plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
-        self._check_results(kind, tensors, names, [shape for _, shape in found])
+        known = all(t is None or t.name in self._fixed or t.name in self.initializers for t in tensors)
+        if limits.results(kind, [shape for _, shape in found], known):
+            self._fixed.update(names)
+        self.elements += sum(math.prod(d or 1 for d in shape or ()) for _, shape in found)
         self.nodes.append(node)
         results = tuple(Tensor(name, *kind_of) for name, kind_of in zip(names, found, strict=True))
         return results if len(results) > 1 else results[0]
@@ -324,29 +320,6 @@ class Graph:
                 if np.dtype(wider) in allowed:
                     return np.dtype(wider)
         raise UnsupportedOperationError(f"ONNX {kind} does not accept {dtype} for {type_name}")
-
-    def _check_sizes(self, kind: str, tensors: Sequence[Tensor | None], attributes: Mapping[str, Any]) -> None:
-        """Check numbers of the file that size a result whose shape is not known, and those that no shape shows."""
-        for name in attributes.keys() & _GEOMETRY:
-            limits.geometry(name, attributes[name])
-        place = _SIZED_BY.get(kind)
-        given = tensors[place] if place is not None and place < len(tensors) else None
-        sizes = self._values.get(given.name) if given is not None else None
-        if sizes is not None:
-            numbers = [abs(size) or 1 for size in sizes.reshape(-1).tolist()]
-            limits.tensor([max(numbers, default=1)] if kind == "Pad" else numbers)
-
-    def _check_results(
-        self, kind: str, tensors: Sequence[Tensor | None], names: Sequence[str], shapes: Sequence[Shape | None]
-    ) -> None:
-        for shape in shapes:
-            limits.tensor(shape)
-            self.computed_elements += math.prod(d or 1 for d in shape or ())
-        known = (t is None or t.name in self._fixed or t.name in self.initializers for t in tensors)
-        if kind not in _UNFOLDED and not kind.startswith("Random") and all(known):
-            self._fixed.update(names)
-            if kind in _GROWING:  # the engine computes it at load
-                limits.constant(math.prod(d or 1 for d in shapes[0] or ()), 4)
 
     def _infer(
         self, schema: defs.OpSchema, node: onnx.NodeProto, operands: Sequence[Tensor]

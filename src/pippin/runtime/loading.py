@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import trace
 from ..cache.content import SPECIALIZATIONS, Content, content_of, content_of_bytes
 from ..cache.key import Ingredients, ingredients
-from ..cache.store import Cache, Entry, warn
+from ..cache.store import Cache, Entry, warn, warn_unusable
 from ..configuration import Configuration
 from ..devices import devices_of
 from ..engines import Compiled, all_engines, engine_named
@@ -188,7 +188,7 @@ def _still_holds(path: Path, entry: Entry, cache: Cache) -> bool:
 
 
 def _load(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
-    if cache is not None and not cache.prepare() and not cache.folder.is_dir():
+    if cache is not None and not cache.prepare() and not cache.is_readable():
         cache = None
     for _ in range(_ATTEMPTS):
         keyed = key_of(source, configuration, cache.index if cache else None) if cache or _has_bundled(source) else None
@@ -221,7 +221,7 @@ def _prepared(
                 folder = cache.begin(wanted.key) if held else None
                 stack.callback(cache.abandon, wanted.key) if held else None
             except OSError as error:
-                warn("%s: not cached: %s", cache.folder, error.strerror)
+                warn_unusable(cache.folder, "cannot be used as a cache: %s", error.strerror)
             made = _specialized(source, configuration, stages, folder, cache)
             if not content.unchanged():
                 return None
@@ -231,7 +231,9 @@ def _prepared(
                         plan = to_json(made.specialized.plan)
                         entry = cache.commit(wanted, _session_json(made), plan, source.path)
                     made.specialized.artifacts.stored(entry.folder)
-                except (OSError, CacheError) as error:
+                except OSError as error:
+                    warn_unusable(cache.folder, "cannot be used as a cache: %s", error.strerror)
+                except CacheError as error:
                     warn("%s: not cached: %s", cache.folder, error)
             return _fresh(made, source.name)
 
