@@ -133,6 +133,15 @@ ROWS = {
     "axis 99": (layer("reduceSum { axes: 99 }", "x"), "reduceSum.*axis 99 does not exist"),
     "axis -2 of a vector": (layer("stack { axis: -4 }", "x"), "stack.*axis -4 does not exist"),
     "size 2^64 - 1": (layer(f"tile {{ reps: {2**64 - 1} }}", "x"), "tile"),
+    "padding 2^64 - 1": (
+        layer(
+            "convolution { outputChannels: 1 kernelChannels: 1 nGroups: 1 kernelSize: 1 kernelSize: 1 stride: 1 stride: 1"
+            f" valid {{ paddingAmounts {{ borderAmounts {{ startEdgeSize: {2**64 - 1} }} borderAmounts {{ }} }} }}"
+            " weights { floatValue: 1 } }",
+            "x",
+        ).replace("shape: 3", "shape: 1 shape: 1 shape: 2 shape: 2"),
+        "convolution",
+    ),
     "slice of stride 0": (layer("sliceStatic { beginIds: 0 endIds: 3 strides: 0 }", "x"), "sliceStatic"),
     # what is missing, or does not fit
     "no labels": (classifier("stringClassLabels { }"), "no class labels"),
@@ -329,7 +338,7 @@ def test_names_too_long(tmp_path):
     package = tmp_path / "m.mlpackage"
     package.mkdir()
     (package / "Manifest.json").write_text(
-        '{"fileFormatVersion":"1.0.0","itemInfoEntries":{"A":{"path":"%s"}},"rootModelIdentifier":"A"}' % LONG
+        '{"fileFormatVersion":"1.0.0","itemInfoEntries":{"A":{"path":"' + LONG + '"}},"rootModelIdentifier":"A"}'
     )
     for source in (package, tmp_path / LONG, tmp_path / "a\0b", LONG):
         for cache in (False, tmp_path / "cache"):
