@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tarfile
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -97,7 +98,40 @@ def test_files_are_private_to_the_user(package, cache):
 def test_a_folder_that_cannot_be_written(package, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    assert label(package, Cache(blocked / "cache")) == "prepare and cache"
+    with pytest.warns(UserWarning, match="cannot be used as a cache: Not a directory"):
+        assert label(package, Cache(blocked / "cache")) == "prepare and cache"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a second load says nothing
+        assert label(package, Cache(blocked / "cache")) == "prepare and cache"
+
+
+@pytest.mark.parametrize("name", ["entries", "aside", "locks", "index"])
+def test_a_folder_of_the_cache_is_removed(package, cache, name):
+    label(package, cache)
+    shutil.rmtree(cache.folder / name)
+    label(package, cache)
+    assert label(package, cache) == "cached"
+
+
+PLANTED = {
+    "a world-writable folder": (lambda folder: folder.chmod(0o777), "every user may write to it"),
+    "a folder of entries": (lambda folder: os.chown(folder / "entries", 65534, 65534), "'entries' belongs to user 65534"),
+    "a folder of digests": (lambda folder: os.chown(folder / "index", 65534, 65534), "'index' belongs to user 65534"),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_another_user_may_have_planted_is_not_trusted(package, cache, name):
+    plant, message = PLANTED[name]
+    label(package, cache)
+    if name == "a world-writable folder":
+        os.chown(cache.folder, 65534, 65534)
+        assert label(package, cache) == "cached"  # another user's, but only that user's
+    plant(cache.folder)
+    with pytest.warns(UserWarning, match=message):
+        assert label(package, cache) == "prepare and cache"
+    assert label(package, cache) == "prepare and cache"
 
 
 # The seven staged cases: what changed, and the ingredient that is named.

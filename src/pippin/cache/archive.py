@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import CacheError
 from ..support.atomic_write import atomic_write
+from ..support.regular_files import open_regular
 from .key import Ingredients
 from .store import Cache, Entry, _read_manifest
 
@@ -39,7 +40,7 @@ def import_entries(cache: Cache, path: Path) -> list[str]:
     if not cache.prepare():
         raise CacheError(f"{cache.folder} is not writable")
     try:
-        with tarfile.open(path) as archive:
+        with open_regular(path) as file, tarfile.open(fileobj=file) as archive:
             members: dict[str, list[tarfile.TarInfo]] = {}
             for member in archive:
                 parts = PurePosixPath(member.name).parts

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import PackageError
 from ..format.mlpackage import SPECIFICATION, open_package
 from ..support.atomic_write import atomic_write
+from ..support.regular_files import is_regular, open_regular
 
 _MIN_AGE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"
@@ -80,7 +81,7 @@ def content_of_bytes(parts: Iterable[tuple[str, bytes | memoryview]]) -> Content
 
 
 def _files(path: Path, weights: Path | None) -> Iterable[tuple[str, Path]]:
-    if (path / _MANIFEST).is_file():
+    if is_regular(path / _MANIFEST):
         package = open_package(path)
         yield "model", package.specification
         for item in package.items:
@@ -95,12 +96,12 @@ def _files(path: Path, weights: Path | None) -> Iterable[tuple[str, Path]]:
             yield from _below(folder, "weights")
         if weights is None:
             yield from ((f"beside/{file.name}", file) for file in path.parent.glob("*.bin"))
-        if path.suffix == ".mil" and (path.parent / SPECIFICATION).is_file():
+        if path.suffix == ".mil" and is_regular(path.parent / SPECIFICATION):
             yield f"beside/{SPECIFICATION}", path.parent / SPECIFICATION
 
 
 def _below(folder: Path, name: str) -> Iterable[tuple[str, Path]]:
-    if folder.is_file():
+    if is_regular(folder):
         yield name, folder
     for root, _, files in os.walk(folder):
         for file in files:
@@ -126,14 +127,14 @@ def _watched(path: Path, weights: Path | None) -> Iterator[Path]:
             folders.remove(SPECIALIZATIONS)  # adding it does not change the model
         elif Path(root) != path or not (path / SPECIALIZATIONS).exists():
             yield Path(root)
-    if (path / _MANIFEST).is_file():
+    if is_regular(path / _MANIFEST):
         yield path / _MANIFEST
 
 
 def _hash(path: Path) -> str:
     """SHA-256 over the SHA-256 digests of 2 MiB chunks, which are hashed in parallel."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size <= _CHUNK:
                 return hashlib.sha256(hashlib.sha256(file.read()).digest()).hexdigest()

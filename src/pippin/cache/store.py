@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ _ENTRY = "entry.json"
 _SOURCES = "sources"
 _POLL = 0.02  # seconds between attempts to get a lock
 _MIN_MAPPED = 1 << 17  # bytes; smaller files are read instead of memory-mapped
+_FOLDERS = ("entries", "aside", "locks", "index")
 _RESERVE = 0.02  # fraction of the disk to keep free
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of Pippin; it may be deleted at any time.\n"
 DEFAULT_LIMIT = 8 * 2**30
@@ -49,6 +51,21 @@ def warn(message: str, *arguments: object) -> None:
     if not log.handlers:
         log.addHandler(logging.NullHandler())
     log.warning(message, *arguments)
+
+
+_warned: set[Path] = set()
+
+
+def warn_unusable(folder: Path, message: str, *arguments: object) -> None:
+    """Log that a cache cannot be used and, once per folder, issue a UserWarning: without a cache each load is slow, and
+    nobody would know why."""
+    warn(f"%s {message}", folder, *arguments)
+    if folder in _warned:
+        return
+    import warnings
+
+    _warned.add(folder)
+    warnings.warn(f"{folder} {message % arguments}; models are not cached there", UserWarning, stacklevel=2)
 
 
 @dataclass(frozen=True)
@@ -124,17 +141,43 @@ class Cache:
         return self.folder / "calibration.json"
 
     def prepare(self) -> bool:
-        """Create the folders. Returns False if they cannot be created or written to."""
+        """Create the folders that are missing. Returns False, and warns, if they cannot be created or are not to be
+        trusted; False also for a folder that can only be read."""
         try:
-            if not self.index.is_dir():
+            if not all((self.folder / name).is_dir() for name in _FOLDERS):
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                for name in ("entries", "aside", "locks", "index"):
+                self._check_owner()
+                for name in _FOLDERS:
                     (self.folder / name).mkdir(mode=0o700, exist_ok=True)
                 (self.folder / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
+            self._check_owner()
             return os.access(self.folder, os.W_OK)
         except OSError as error:
-            warn("%s cannot be used as a cache: %s", self.folder, error.strerror)
+            warn_unusable(self.folder, "cannot be used as a cache: %s", error.strerror)
+        except CacheError as error:
+            warn_unusable(self.folder, "is not used as a cache: %s", error)
+        return False
+
+    def is_readable(self) -> bool:
+        """Whether entries may be read, though perhaps not written."""
+        try:
+            self._check_owner()
+            return self.folder.is_dir()
+        except (OSError, CacheError):
             return False
+
+    def _check_owner(self) -> None:
+        """Raise CacheError if another user may have planted entries: they would be loaded as this user's models."""
+        if not hasattr(os, "geteuid"):
+            return
+        owner, user = self.folder.stat(), os.geteuid()
+        if owner.st_uid != user and owner.st_mode & stat.S_IWOTH:
+            raise CacheError(f"it belongs to user {owner.st_uid}, and every user may write to it")
+        for name in ("entries", "index"):
+            with suppress(FileNotFoundError):
+                found = (self.folder / name).stat().st_uid
+                if found not in (user, owner.st_uid):
+                    raise CacheError(f"its folder '{name}' belongs to user {found}")
 
     def get(self, key: str) -> Entry | None:
         """The entry, now the most recently used; None for a miss. A damaged entry is removed and counts as a miss."""
@@ -185,7 +228,7 @@ class Cache:
                     return
                 time.sleep(_POLL)
             except OSError as error:
-                warn("%s: cannot lock: %s", self.folder, error)
+                warn_unusable(self.folder, "cannot be used as a cache: cannot lock: %s", error)
                 yield False
                 return
         try:
@@ -248,8 +291,9 @@ class Cache:
         except OSError:
             return 0
         count = sum(1 for folder in folders if self._remove(folder))
-        for file in self.index.iterdir():
-            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            for file in self.index.iterdir():
+                file.unlink(missing_ok=True)
         self._sweep()
         return count
 
@@ -302,7 +346,8 @@ class Cache:
 
         from filelock import FileLock, Timeout
 
-        for temporary in (self.folder / "aside").iterdir():
+        aside = self.folder / "aside"
+        for temporary in aside.iterdir() if aside.is_dir() else ():
             lock = FileLock(self.folder / "locks" / f"{temporary.name[:2]}.lock", mode=0o600, thread_local=False)
             try:
                 with lock.acquire(timeout=0):

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import PredictionError, SpecificationError
-from ..format.description import Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, String
+from ..errors import PippinError, PredictionError, SpecificationError
+from ..format.description import ColorSpace, Dictionary, Double, FeatureDescription, Image, Int64, MultiArray, String
 from ..format.description import Sequence as SequenceType
 from ..lowering.lowered_model import Labels, Port
+from ..support.boundary import described
 from .images import decode_image
 
 # Number of classes up to which Python finds the most probable one faster than numpy.
@@ -45,8 +46,12 @@ def make_decode(features: Many[FeatureDescription], ports: Many[Port], labels: L
     def decode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         outputs: dict[str, Any] = empty.copy()
         fill(arrays, outputs)
-        for name, one in decoders:
-            outputs[name] = one(arrays)
+        name = ""
+        try:
+            for name, one in decoders:
+                outputs[name] = one(arrays)
+        except Exception as error:
+            raise _failed(name, error) from error
         return outputs
 
     return decode
@@ -54,9 +59,12 @@ def make_decode(features: Many[FeatureDescription], ports: Many[Port], labels: L
 
 def _each(decoders: Many[tuple[str, _Decoder]]) -> Decode:
     def decode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        outputs = {}
-        for name, one in decoders:  # a comprehension costs one more call
-            outputs[name] = one(arrays)
+        outputs, name = {}, ""
+        try:
+            for name, one in decoders:  # a comprehension costs one more call
+                outputs[name] = one(arrays)
+        except Exception as error:
+            raise _failed(name, error) from error
         return outputs
 
     return decode
@@ -66,15 +74,22 @@ def _decoder(feature: FeatureDescription, port: Port) -> _Decoder:
     name, tensor = feature.name, port.tensor
     match feature.type:
         case Image(color=color):
+            _check_image(name, port, color)
             return lambda arrays: decode_image(name, arrays[tensor], color)
         case Int64() | Double():
-            number = int if isinstance(feature.type, Int64) else float
-            return lambda arrays: number(arrays[tensor].item(0))
+            _check_not_empty(name, port)
+            if isinstance(feature.type, Int64):
+                return lambda arrays: _integer(name, arrays[tensor])
+            return lambda arrays: float(arrays[tensor].item(0))
         case String():
             return lambda arrays: str(arrays[tensor].reshape(-1)[0])
         case SequenceType():
             return lambda arrays: arrays[tensor].reshape(-1).tolist()
         case Dictionary():
+            if port.keys is None:
+                raise SpecificationError(
+                    f"the output '{name}' is described as a {feature.type}, but the model computes an array"
+                )
             keys = port.key_tensor
             return lambda arrays: dict(zip(arrays[keys].tolist(), arrays[tensor].tolist(), strict=True))
         case MultiArray(dtype=dtype, shape=shape):
@@ -84,6 +99,37 @@ def _decoder(feature: FeatureDescription, port: Port) -> _Decoder:
                 return _sequence_decoder(tensor, dtype.numpy, shape)
             return _array_decoder(tensor, dtype.numpy, (1,) if one else None)
     return lambda arrays: arrays[tensor]
+
+
+def _failed(name: str, error: Exception) -> PippinError:
+    """The error to raise for an output that could not be decoded."""
+    if isinstance(error, PippinError):
+        return error
+    return PredictionError(f"the output '{name}' cannot be returned as it is described: {described(error)}")
+
+
+def _integer(name: str, array: np.ndarray) -> int:
+    value = array.item(0)
+    if value != value or value in (np.inf, -np.inf):
+        raise PredictionError(f"the output '{name}' is an integer, but the model computed {value}")
+    return int(value)
+
+
+def _check_not_empty(name: str, port: Port) -> None:
+    if 0 in (port.type.shape or ()):
+        raise SpecificationError(f"the output '{name}' is one number, but the model computes none: {port.type}")
+
+
+def _check_image(name: str, port: Port, color: ColorSpace) -> None:
+    """Raise SpecificationError for a shape that is known not to be that of an image."""
+    shape, channels = port.type.shape, 3 if color in (ColorSpace.RGB, ColorSpace.BGR) else 1
+    if shape is None:
+        return
+    if len(shape) < 3 or shape[-3] not in (None, channels) or any(size not in (None, 1) for size in shape[:-3]):
+        raise SpecificationError(
+            f"the output '{name}' is described as an image of {channels} channels, but the model computes {port.type};"
+            f" expected {channels} x height x width"
+        )
 
 
 def _array_decoder(tensor: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> _Decoder:

@@ -7,11 +7,13 @@ import math
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import FeatureValueError
 from ..format.description import MultiArray
+from ..support.regular_files import open_regular
 
 _PCM = {1: np.uint8, 2: np.int16, 4: np.int32}
 _INTEGERS = 10  # bound of random integers: they are often indices
@@ -29,8 +31,9 @@ def read_array(path: Path, name: str, key: str = "") -> np.ndarray:
     Raises FeatureValueError with the name of the feature if the file cannot be read.
     """
     try:
-        return _READERS[path.suffix.lower()](path, key or name)
-    except (OSError, ValueError, EOFError, wave.Error, KeyError) as error:
+        with open_regular(path) as file:
+            return _READERS[path.suffix.lower()](file, key or name)
+    except Exception as error:  # what the readers raise for a damaged file has no common base
         raise FeatureValueError(f"'{name}': {path} cannot be read: {error}") from None
 
 
@@ -56,17 +59,17 @@ def filled(word: str, name: str, kind: MultiArray, seed: int = 0) -> np.ndarray:
     return generator.standard_normal(kind.shape).astype(kind.dtype.numpy)
 
 
-def _npz(path: Path, key: str) -> np.ndarray:
-    with np.load(path) as arrays:
+def _npz(file: BinaryIO, key: str) -> np.ndarray:
+    with np.load(file) as arrays:
         names = arrays.files
         if key not in names and len(names) != 1:
             raise ValueError(f"no array '{key}' in the file (it has: {', '.join(names)})")
         return np.asarray(arrays[key if key in names else names[0]])
 
 
-def _wav(path: Path, _key: str) -> np.ndarray:
+def _wav(opened: BinaryIO, _key: str) -> np.ndarray:
     """Samples from -1 to 1; channels are averaged. PCM of 8, 16 and 32 bits."""
-    with wave.open(str(path), "rb") as file:
+    with wave.open(opened, "rb") as file:
         width, channels = file.getsampwidth(), file.getnchannels()
         frames = file.readframes(file.getnframes())
     if width not in _PCM:
@@ -77,19 +80,19 @@ def _wav(path: Path, _key: str) -> np.ndarray:
     return mono
 
 
-def _picture(path: Path, _key: str) -> np.ndarray:
+def _picture(file: BinaryIO, _key: str) -> np.ndarray:
     """(1, 3, height, width), values 0 to 255."""
     import PIL.Image
 
-    with PIL.Image.open(path) as picture:
+    with PIL.Image.open(file) as picture:
         return np.asarray(picture.convert("RGB"), np.float32).transpose(2, 0, 1)[None]
 
 
-_READERS: dict[str, Callable[[Path, str], np.ndarray]] = {
-    ".npy": lambda path, key: np.load(path),
+_READERS: dict[str, Callable[[BinaryIO, str], np.ndarray]] = {
+    ".npy": lambda file, key: np.load(file),
     ".npz": _npz,
-    ".json": lambda path, key: np.asarray(json.loads(path.read_text())),
-    ".csv": lambda path, key: np.loadtxt(path, delimiter=",", ndmin=1),
+    ".json": lambda file, key: np.asarray(json.loads(file.read())),
+    ".csv": lambda file, key: np.loadtxt(file, delimiter=",", ndmin=1),
     ".wav": _wav,
     ".png": _picture,
     ".jpg": _picture,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import FeatureShapeError, FeatureTypeError, FeatureValueError
 from ..format.description import ColorSpace, Image
+from ..support.regular_files import open_regular
 from .image_input import ImageInput, Resize
 
 # Pillow's mode for each color space, and the channel order in the tensor.
@@ -62,9 +63,9 @@ def _picture(name: str, value: Any, kind: Image) -> Any:
     mode = _MODES[kind.color][0]
     if isinstance(value, str | os.PathLike):
         try:
-            with PIL.Image.open(value) as opened:
+            with open_regular(value) as file, PIL.Image.open(file) as opened:
                 return _converted(opened, mode).copy()  # the file closes here
-        except (OSError, PIL.Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's readers raise anything for a damaged file
             raise FeatureValueError(f"'{name}': {os.fspath(value)!r} cannot be read as an image: {error}") from None
     if not isinstance(value, PIL.Image.Image):
         value = _from_pixels(name, value, kind)

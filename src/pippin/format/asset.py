@@ -17,6 +17,8 @@ from ..errors import (
     UnsupportedVersionError,
     WeightError,
 )
+from ..support.boundary import boundary
+from ..support.regular_files import exists, is_regular, read_regular
 from .coremldata import FILE, read_coremldata
 from .description import ModelDescription, read_description
 from .git_lfs_pointer import POINTER, is_pointer
@@ -31,6 +33,7 @@ NEWEST_SPECIFICATION = 10
 Weights: TypeAlias = Mapping[str, bytes] | os.PathLike[str] | str | None
 _LINKS = 64  # a longer chain of linked models is a cycle
 _MODEL_PATH = "@model_path/"
+_BLOCK = 512  # the unit of st_blocks
 
 # Models of other tools, by file extension.
 _OTHER_KINDS = {
@@ -66,7 +69,8 @@ class Asset:
 
     @cached_property
     def description(self) -> ModelDescription:
-        return read_description(self.specification)
+        with boundary(SpecificationError, f"{self.name}: invalid model description"):
+            return read_description(self.specification)
 
     def weights(self, file_name: str) -> BlobFile:
         """The weight file that programs refer to as `file_name`, e.g. "@model_path/weights/weight.bin".
@@ -77,31 +81,52 @@ class Asset:
             self._opened[file_name] = self._open(weight_path(file_name))
         return self._opened[file_name]
 
+    def size(self) -> int:
+        """Bytes that the model takes on disk, without holes of sparse files; in memory, those of the parts opened."""
+        if self.path is None:
+            return int(self.specification.ByteSize()) + sum(len(blob) for blob in list(self._opened.values()))
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        stats = [file.stat() for file in files if is_regular(file)]
+        return sum(min(stat.st_size, _BLOCK * getattr(stat, "st_blocks", stat.st_size)) for stat in stats)
+
     def opened(self) -> list[str]:
         """Names of the weight files and linked models opened so far; paths for those on disk."""
         own = [*(blob.name for blob in list(self._opened.values())), *self._linked]
         return own + [name for part in self.submodels for name in part.opened()]
 
     def linked(self) -> Asset:
-        """The target of a linked model. Raises PackageError with the searched folders if it is not found."""
+        """The target of a linked model, which must lie in the folder of this one. Raises PackageError with the searched
+        folders if it is not found."""
         link = self.specification.linkedModel.linkedModelFile
         name, where = link.linkedModelFileName.defaultValue, link.linkedModelSearchPath.defaultValue
-        if not name or self.path is None:
+        if not Path(name).name or self.path is None:
             raise PackageError(
                 f"{self.name}: cannot resolve the linked model '{name}': the link needs a file name, and this"
                 " model must be opened from a path"
             )
-        looked = [self.path.parent / folder for folder in (where or ".").split(":")]
+        looked = [self.path.parent / self._within(folder) for folder in (where or ".").split(":")]
+        self._within(name)
         for folder in looked:
             # The link names the compiled model; the package or file it was compiled from works too.
             for path in [folder / name, *((folder / name).with_suffix(s) for s in (".mlpackage", ".mlmodel"))]:
-                if path.exists():
+                if exists(path):
+                    if not path.resolve().is_relative_to(self.path.parent.resolve()):
+                        raise PackageError(f"{self.name}: the linked model '{path}' leads out of {self.path.parent}")
                     self._linked.append(str(path))
                     if len(self._linked) > _LINKS:
                         raise PackageError(f"{self.name}: cyclic link to the model '{name}'")
                     return replace(open_asset(path), _linked=self._linked)
         folders = ", ".join(map(str, looked))
         raise PackageError(f"{self.name}: the linked model '{name}' was not found in {folders}")
+
+    def _within(self, relative: str) -> str:
+        """A name or search path of a link, as written. Raises PackageError if it could lead out of the folder."""
+        if Path(relative).is_absolute() or ".." in Path(relative).parts or "\0" in relative:
+            raise PackageError(
+                f"{self.name}: the path {relative!r} of the linked model leads out of the folder of this model;"
+                " it must be relative, without '..'"
+            )
+        return relative
 
     def parts(self) -> list[Asset]:
         """The models of a pipeline, in order. They share its weight files."""
@@ -121,7 +146,7 @@ class Asset:
         elif self._weights is not None:
             folder = Path(self._weights)
             for candidate in (folder / relative, folder / Path(relative).name):
-                if inside(folder, candidate).is_file():
+                if is_regular(inside(folder, candidate)):
                     return BlobFile.open(candidate)
         raise WeightError(f"{self.name}: weight file '{relative}' is missing{self._where()}")
 
@@ -155,7 +180,8 @@ def open_asset(source: Any, weights: Weights = None) -> Asset:
     if isinstance(source, bytes | bytearray | memoryview):
         return Asset("model in memory", None, _parse(bytes(source), "model in memory"), None, weights)
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source), weights)
+        with boundary(PackageError, f"{os.fspath(source)!r} cannot be opened"):
+            return _open_path(Path(source), weights)
     if hasattr(source, "SerializeToString") and hasattr(source, "specificationVersion"):
         return Asset("model in memory", None, _checked(source, "model in memory"), None, weights)
     raise PackageError(f"a model must be a path, bytes or a Model message, got {type(source).__name__}")
@@ -224,9 +250,9 @@ def _open_text(path: Path, weights: Weights) -> Asset:
     """Open MIL text, with the description from the same folder if there is one."""
     folder = path.parent
     beside = path.parent if weights is None else weights
-    if (folder / FILE).is_file():
+    if is_regular(folder / FILE):
         specification = _checked(read_coremldata(folder / FILE), str(folder / FILE))
-    elif (folder / SPECIFICATION).is_file():
+    elif is_regular(folder / SPECIFICATION):
         specification = _parse(_read(folder / SPECIFICATION), str(folder / SPECIFICATION))
     else:
         return Asset(path.name, path, _empty_program(), None, beside, path)
@@ -246,7 +272,7 @@ def _empty_program() -> Any:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import PackageError, SpecificationError
+from ..support.regular_files import read_regular
 from .git_lfs_pointer import POINTER, is_pointer
 from .schema import messages
 
@@ -55,7 +56,7 @@ def read_coremldata(path: Path) -> Any:
     Raises PackageError if the file cannot be read, SpecificationError with the offset if it is damaged.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}") from None
     if is_pointer(data):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SpecificationError, UnsupportedModelError
+from ..support.regular_files import is_regular, read_regular
 from .coremldata import FILE, read_coremldata
 from .espresso_files import Network, open_network
 from .git_lfs_pointer import is_pointer
@@ -108,7 +109,7 @@ def read_espresso(folder: Path) -> Any:
 def _described(folder: Path, network: Network) -> Any:
     """The description in coremldata.bin; inferred from the layers if that file is a Git LFS pointer."""
     path = folder / FILE
-    if not path.is_file() or not is_pointer(path.read_bytes()):
+    if not is_regular(path) or not is_pointer(read_regular(path)):
         model = read_coremldata(path)
         if not (model.WhichOneof("Type") or "").startswith("neuralNetwork"):
             raise SpecificationError(f"{path} describes a {model.WhichOneof('Type')} model, but its folder has layers")

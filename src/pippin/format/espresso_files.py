@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PackageError, SpecificationError, WeightError
+from ..support.regular_files import read_regular
 from .git_lfs_pointer import POINTER, is_pointer
 
 NETWORK, SHAPES, WEIGHTS = "model.espresso.net", "model.espresso.shape", "model.espresso.weights"
@@ -112,7 +113,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _bytes(path: Path, error_class: type[PackageError] | type[SpecificationError] | type[WeightError]) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}") from None
     if is_pointer(data):

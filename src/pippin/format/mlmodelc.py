@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PackageError
 from ..support.atomic_write import atomic_write
+from ..support.regular_files import is_regular
 from .coremldata import FILE, read_coremldata
 from .espresso import read_espresso
 from .espresso_files import NETWORK
@@ -46,27 +47,27 @@ class Compiled:
 def own_specification(path: Path) -> Path | None:
     """The specification file in a folder written by `write_compiled`; None for any other folder."""
     file = path / SPECIFICATION
-    return file if path.suffix == ".mlmodelc" and file.is_file() else None
+    return file if path.suffix == ".mlmodelc" and is_regular(file) else None
 
 
 def is_compiled(path: Path) -> bool:
     """Whether a folder was, or claims to be, written by Apple's compiler."""
-    return path.suffix == ".mlmodelc" or (path / FILE).is_file()
+    return path.suffix == ".mlmodelc" or is_regular(path / FILE)
 
 
 def open_compiled(path: Path, depth: int = 0) -> Compiled:
     """Read a folder written by Apple's compiler. Raises PackageError if a file is missing, SpecificationError if one
     is damaged, UnsupportedModelError for an unknown neural network layer."""
-    if not (path / FILE).is_file():
-        if (path / NETWORK).is_file() or not (path / PROGRAM).is_file():
+    if not is_regular(path / FILE):
+        if is_regular(path / NETWORK) or not is_regular(path / PROGRAM):
             raise PackageError(f"{path} is not a compiled model: {FILE} is missing")
         return Compiled(path, None, path / PROGRAM)
     network = path / NETWORK
-    specification = read_espresso(path) if network.is_file() else read_coremldata(path / FILE)
+    specification = read_espresso(path) if is_regular(network) else read_coremldata(path / FILE)
     kind = specification.WhichOneof("Type")
     if kind == "mlProgram":
         text = path / PROGRAM
-        if not text.is_file():
+        if not is_regular(text):
             raise PackageError(f"{path}: program {PROGRAM} is missing")
         return Compiled(path, specification, text)
     if kind.startswith("neuralNetwork") and not getattr(specification, kind).layers:
@@ -91,7 +92,7 @@ def pipeline_models(specification: Any) -> Any:
 
 
 def _part(path: Path, depth: int) -> Compiled:
-    if not (path / FILE).is_file():
+    if not is_regular(path / FILE):
         raise PackageError(f"{path.parent}: pipeline model {path.name} is missing")
     return open_compiled(path, depth + 1)
 

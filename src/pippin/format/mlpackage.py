@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from ..errors import PackageError
 from ..support.atomic_write import atomic_write
+from ..support.regular_files import is_regular, read_regular
 
 if TYPE_CHECKING:
     from .weight_blob import BlobFile
@@ -58,7 +59,7 @@ class Package:
             candidates.extend(item.path.joinpath(*parts[parts.index(name) + 1 :]) for name in sorted(names))
         for candidate in candidates:
             inside(self.path, candidate)
-            if candidate.is_file():
+            if is_regular(candidate):
                 return candidate
         return None
 
@@ -77,7 +78,7 @@ def open_package(path: Path) -> Package:
         raise PackageError(f"{path}: 'rootModelIdentifier' {root!r} is not among the manifest's items")
     items = {identifier: _item(path, identifier, entry) for identifier, entry in entries.items()}
     specification = items[root].path
-    if not specification.is_file():
+    if not is_regular(specification):
         raise PackageError(f"{path}: model specification {specification.relative_to(path)} is missing")
     return Package(path, specification, tuple(item for key, item in items.items() if key != root))
 
@@ -85,7 +86,7 @@ def open_package(path: Path) -> Package:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / _MANIFEST
     try:
-        manifest = json.loads(file.read_bytes())
+        manifest = json.loads(read_regular(file))
     except FileNotFoundError:
         raise PackageError(f"{path} is not a model package: {_MANIFEST} is missing") from None
     except (ValueError, RecursionError) as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import WeightError
+from ..support.regular_files import open_regular
 from ..types import DataType
 from .git_lfs_pointer import POINTER, is_pointer
 
@@ -69,7 +70,7 @@ class BlobFile:
         """Map a file. Raises WeightError if it is missing, too short or not a weight file."""
         path = Path(path)
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     raise WeightError(f"{path}: weight file is empty")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

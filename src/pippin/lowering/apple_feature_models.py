@@ -8,6 +8,7 @@ classification", 2017, and the parameters published with AudioSet. File formats:
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,14 @@ def lower_sound_preprocessing(asset: Asset, function: FunctionDescription) -> Lo
     kind = message.WhichOneof("SoundAnalysisPreprocessingType")
     if kind != "vggish":
         raise UnsupportedModelError(f"{asset.name}: sound preprocessing '{kind}' is not supported")
+    if len(function.inputs) != 1 or len(function.outputs) != 1:
+        raise SpecificationError(
+            f"{asset.name}: sound preprocessing must have 1 input and 1 output,"
+            f" got {len(function.inputs)} and {len(function.outputs)}"
+        )
     (audio,), (output,) = function.inputs, function.outputs
     shape = audio.type.shape if isinstance(audio.type, MultiArray) else None
-    if shape is None or int(np.prod(shape)) < _WINDOW:
+    if shape is None or prod(shape) < _WINDOW:
         raise SpecificationError(
             f"the input '{audio.name}' must hold at least {_WINDOW} sound samples, got {audio.type}"
         )

@@ -11,7 +11,9 @@ import numpy as np
 
 from ..errors import PippinError, ProgramError, UnsupportedOperationError
 from ..program.ir import Argument, Block, Function, Literal, Operation, Value
+from ..support.boundary import described
 from ..types import DataType, Shape, StateType, TensorType
+from . import limits
 from .index_checks import CheckedGraph
 from .onnx_builder import Tensor
 from .op_registry import LOWERINGS, Entry
@@ -72,6 +74,7 @@ class Builder(CheckedGraph):
         kind = value.type.wrapped if isinstance(value.type, StateType) else value.type
         if not isinstance(kind, TensorType):
             raise UnsupportedOperationError(f"the input '{value.name}' must be a tensor, got {value.type}")
+        limits.tensor(kind.shape)
         tensor = Tensor(value.name, self.dtype(kind.dtype), kind.shape)
         if isinstance(value.type, StateType):
             self.states[value.name] = tensor
@@ -89,7 +92,7 @@ class Builder(CheckedGraph):
         try:
             for operation in block.operations:
                 self.lower(operation)
-            return tuple(self._scope[value.name] for value in block.outputs)
+            return tuple(self.value_of(value) for value in block.outputs)
         finally:
             self._scope = outer
             self.op, self.label = around
@@ -108,9 +111,9 @@ class Builder(CheckedGraph):
             located = type(error)(f"{operation}: {error}")
             located.__notes__ = getattr(error, "__notes__", [])
             raise located from None
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:
             # Lowerings do not check that arguments have the kinds the operation declares.
-            raise ProgramError(f"{operation}: invalid arguments: {error}") from error
+            raise ProgramError(f"{operation}: invalid arguments: {described(error)}") from error
         self.op, self.label = operation, operation.name
         self._bind(operation, results)
 

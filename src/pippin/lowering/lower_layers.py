@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from ..errors import PippinError, ProgramError, UnsupportedOperationError
 from ..program.ir import Block, Function, Operation, Value
+from ..support.boundary import described
 from ..types import DataType, Shape, TensorType
+from . import limits
 from .layer_registry import LAYERS
 from .lower_blocks import Builder
 from .onnx_builder import Tensor, common_shape
@@ -107,8 +110,8 @@ class Network(Builder):
             if str(error).startswith("["):
                 raise
             raise type(error)(f"{where}: {error}") from None
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ProgramError(f"{where}: parameters do not match the inputs: {error}") from error
+        except Exception as error:
+            raise ProgramError(f"{where}: parameters do not match the inputs: {described(error)}") from error
         finally:
             self.layer, self.label = around
         if len(results) < len(message.output) and results:
@@ -133,6 +136,7 @@ class Network(Builder):
         if not any(isinstance(value, Tensor) for value in results):
             return [np.asarray(value, np.float32) for value in results]
         named = [scratch.named(scratch.tensor(value), f"{i}") for i, value in enumerate(results)]
+        limits.constant(scratch.elements)
         with np.errstate(all="ignore"):
             values = ReferenceEvaluator(scratch.model("constants", [], named)).run(None, {})
         return [np.asarray(value, np.float32) for value in values]
@@ -147,8 +151,8 @@ class Network(Builder):
 
     def filled(self, shape: Any, value: float) -> Any:
         """A tensor filled with one number; a constant if the shape is known and small."""
-        if isinstance(shape, np.ndarray) and np.prod(shape, initial=1) <= _SMALL:
-            return np.full(tuple(shape), value, np.float32)
+        if isinstance(shape, np.ndarray) and math.prod(shape.tolist()) <= _SMALL:
+            return limits.full(shape, value, np.float32)
         return self.Expand(np.float32(value), shape)
 
     def sizes(self, x: Tensor) -> list[Any]:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PippinError, UnsupportedModelError
+from ..errors import PippinError, SpecificationError, UnsupportedModelError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
 from ..program import read_program
+from ..support.boundary import boundary
+from . import limits
 from .apple_feature_models import REPLACEABLE, lower_feature_model, lower_sound_preprocessing
 from .classical.bayesian_probit import lower_bayesian_probit_regressor
 from .classical.category_encoders import lower_categorical_mapping, lower_one_hot_encoder
@@ -43,8 +45,9 @@ def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[A
 
     Raises UnsupportedModelError for an unsupported kind of model, and the errors of its lowering.
     """
-    lowered = _lower(asset, function, float16, _tree_ensembles(asset))
-    return closed(lowered, {feature.name for feature in function.inputs})
+    with limits.allowing(asset.size), boundary(SpecificationError, f"{asset.name} cannot be lowered"):
+        lowered = _lower(asset, function, float16, _tree_ensembles(asset))
+        return closed(lowered, {feature.name for feature in function.inputs})
 
 
 def _lower(
@@ -52,6 +55,7 @@ def _lower(
 ) -> Lowered:
     """`trees` is the number of tree ensembles in the whole model; `joined` is set for a part of a pipeline."""
     kind = asset.description.kind
+    limits.described(function)
     if kind == "mlProgram":
         return lower(read_program(asset), function.name, float16, joined)
     if kind.startswith("neuralNetwork"):
@@ -82,7 +86,8 @@ def _tree_ensembles(asset: Asset) -> int:
 
 def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
     try:
-        return _lower(asset, function, float16, trees, joined=True)
+        with boundary(SpecificationError, f"the {asset.description.kind} cannot be lowered"):
+            return _lower(asset, function, float16, trees, joined=True)
     except PippinError as error:
         error.add_note(f"in {asset.name} ({asset.description.kind})")
         raise

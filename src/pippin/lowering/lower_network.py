@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from ..errors import ProgramError, UnsupportedModelError
+from ..errors import ProgramError, SpecificationError, UnsupportedModelError
 from ..format.asset import Asset
 from ..format.description import (
     ColorSpace,
@@ -22,7 +23,7 @@ from ..format.description import (
 from ..types import DataType, Shape, TensorType
 from . import layers as layers  # registers every layer
 from .lower_layers import EXACT_MAPPING, Network
-from .lowered_model import Labels, Lowered, Port, Source, output_name
+from .lowered_model import Labels, Lowered, Port, Source, check_labels, check_scores, output_name
 from .onnx_builder import Tensor
 
 
@@ -124,19 +125,31 @@ def _preprocessed(network: Network, feature: FeatureDescription, x: Tensor) -> T
             scale = scaler.channelScale or 1.0  # unset in files that only have a bias
             x = network.Add(network.Mul(x, scale), np.array(bias, np.float32).reshape(-1, 1, 1))
         else:
-            mean = np.array(message.meanImage.meanImage, np.float32)
-            sizes = [1 if d is None else d for d in (x.shape or ())[1:]]
-            x = network.Sub(x, mean.reshape(sizes))
+            x = network.Sub(x, _mean_image(feature, message.meanImage, x))
     return x
+
+
+def _mean_image(feature: FeatureDescription, message: Any, x: Tensor) -> np.ndarray:
+    mean = np.array(message.meanImage, np.float32)
+    sizes = [1 if d is None else d for d in (x.shape or ())[1:]]
+    if mean.size != prod(sizes):
+        raise ProgramError(
+            f"the mean image of '{feature.name}' has {mean.size} numbers, but the image has {prod(sizes)}"
+            f" ({' x '.join(map(str, sizes))})"
+        )
+    return mean.reshape(sizes)
 
 
 def _outputs(
     network: Network, asset: Asset, function: FunctionDescription, inputs: list[Port]
 ) -> tuple[Labels | None, list[tuple[Port, Tensor]]]:
     labels, found = None, []
+    if not function.outputs:
+        raise SpecificationError("the network describes no output")
     if asset.description.kind == "neuralNetworkClassifier":
         labels = _labels(network, asset, function)
         raw = network.tensor(network.values[_probabilities(network)])
+        check_scores(raw.static_shape, labels.classes)
         found.append(_output(network, raw, labels.probabilities, inputs))
     for feature in function.outputs:
         if labels and feature.name in (labels.label_output, labels.probabilities_output):
@@ -185,17 +198,21 @@ def _without_image_axes(network: Network, value: Tensor, feature: FeatureDescrip
 def _probabilities(network: Network) -> str:
     """Name of the value with a classifier's probabilities: the one the file names, else the last layer's output."""
     named = network.message.labelProbabilityLayerName
+    if not network.message.layers:
+        raise ProgramError("the network has no layers")
     if named in network.values:
         return str(named)
-    for layer in network.message.layers:
-        if named and layer.name == named:
-            return str(layer.output[0])
-    return str(network.message.layers[-1].output[0])
+    layers = [layer for layer in network.message.layers if named and layer.name == named]
+    last = layers[0] if layers else network.message.layers[-1]
+    if not last.output:
+        raise ProgramError(f"the layer '{last.name}' has no output, but should compute the probabilities")
+    return str(last.output[0])
 
 
 def _labels(network: Network, asset: Asset, function: FunctionDescription) -> Labels:
     label = function.predicted_feature_name or function.outputs[0].name
     classes = asset.description.class_labels or ()
+    check_labels(classes, asset.description.kind)
     described = {feature.name for feature in function.outputs}
     probabilities = function.predicted_probabilities_name
     return Labels(f"{label}/probabilities", classes, label, probabilities if probabilities in described else None)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import PredictionError
+from ..errors import PredictionError, SpecificationError
 from ..types import DataType, TensorType
 
 if TYPE_CHECKING:  # a cached model needs its ports but not ONNX
     import onnx
 
 
+_SHOWN = 5
 PYTHON = "pippin"
 """Domain of nodes that are not ONNX operators; they run in Python, between two segments."""
 
@@ -197,6 +200,33 @@ def refuse_outside(checks: Iterable[IndexCheck], arrays: Mapping[str, np.ndarray
         error = check.error(arrays)
         if error is not None:
             raise error
+
+
+def check_labels(classes: Sequence[Any], kind: str, few: bool = False) -> None:
+    """Raise SpecificationError for a classifier without labels, or with two equal ones.
+
+    Published networks have lists of a thousand labels with a few equal ones ("crane" is a bird and a machine), so
+    unless the classes are `few`, one repeated label in a hundred is only warned of.
+    """
+    repeated = sorted({str(label) for label, count in Counter(classes).items() if count > 1})
+    if not classes:
+        raise SpecificationError(f"the {kind} has no class labels")
+    if not repeated:
+        return
+    several = f"several classes of the {kind} have the label {', '.join(map(repr, repeated[:_SHOWN]))}"
+    if few or (len(classes) - len(set(classes))) * 100 > len(classes):
+        raise SpecificationError(f"{several}; labels must differ")
+    import logging
+
+    log = logging.getLogger("pippin.lowering")
+    log.addHandler(logging.NullHandler())
+    log.warning("%s; the dictionary of probabilities has the last one's", several)
+
+
+def check_scores(shape: Sequence[int] | None, classes: Sequence[Any]) -> None:
+    """Raise SpecificationError if a classifier has fewer scores than labels; `shape` is None if it is not known."""
+    if shape is not None and prod(shape) < len(classes):
+        raise SpecificationError(f"the model has {len(classes)} class labels for {prod(shape)} scores")
 
 
 def output_name(name: str, inputs: Iterable[Port]) -> str:

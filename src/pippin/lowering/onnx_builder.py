@@ -9,17 +9,20 @@ values, indices = g.TopK(x, k)   as many results as the operator requires (`outp
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from numbers import Number
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
-from ..errors import UnsupportedOperationError
+from ..errors import ProgramError, UnsupportedOperationError
 from ..types import Shape
+from . import limits
 from .lowered_model import PYTHON
 
 OPSET = 21
@@ -33,6 +36,7 @@ _OPSET_IMPORTS = [helper.make_opsetid("", OPSET)]
 _KEEP_FLOAT16_ABOVE = 1024
 # Bytes; constants up to this size are passed to shape inference and shared if equal.
 _SMALL = 512
+_INT64 = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,9 @@ class Graph:
         self._foreign: list[Tensor] = []  # results of Python nodes, whose types ONNX cannot infer
         self._depth = 0
         self._domains: dict[str, int] = {}
+        self.elements = 0
+        """Elements of all results so far; an unknown size counts as 1."""
+        self._fixed: set[str] = set()  # results computed from constants only
 
     @property
     def nested(self) -> bool:
@@ -149,7 +156,12 @@ class Graph:
         names = [self.unique(kind) for _ in range(outputs or max(1, schema.min_output))]
         plain = {name: _attribute(value) for name, value in attributes.items() if value is not None}
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
+        limits.numbers(kind, [self._values.get(t.name) if t else None for t in tensors], plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
+        known = all(t is None or t.name in self._fixed or t.name in self.initializers for t in tensors)
+        if limits.results(kind, [shape for _, shape in found], known):
+            self._fixed.update(names)
+        self.elements += sum(math.prod(d or 1 for d in shape or ()) for _, shape in found)
         self.nodes.append(node)
         self.makers.update(dict.fromkeys(names, Made(node, tensors)))
         results = tuple(Tensor(name, *kind_of) for name, kind_of in zip(names, found, strict=True))
@@ -166,6 +178,8 @@ class Graph:
         """
         if self._depth:
             raise UnsupportedOperationError("Python code cannot be called inside a branch or loop")
+        for _, shape in types:
+            limits.tensor(shape)
         operands = [*(self.tensor(x) for x in inputs), *map(self._initializer, weights)]
         unique = [self.unique(operator) for _ in types]
         names = names or unique
@@ -193,6 +207,8 @@ class Graph:
 
         `last` is the last version of the domain that has the operator, if older than the one in `DOMAINS`.
         """
+        for _, shape in types:
+            limits.tensor(shape)
         self._domains[domain] = min(last or DOMAINS[domain], self._domains.get(domain, DOMAINS[domain]))
         names = [self.unique(kind) for _ in types]
         node = helper.make_node(kind, [t.name for t in inputs], names, name=names[0], domain=domain, **attributes)
@@ -204,7 +220,10 @@ class Graph:
         dtype = np.dtype(dtype)
         if isinstance(x, Tensor):
             return x if x.dtype == dtype else self.Cast(x, to=element_type(dtype))
-        return np.asarray(x).astype(dtype, copy=False)
+        array = np.asarray(x)
+        if array.dtype == np.uint64 and dtype == np.int64 and array.size and array.max() > _INT64:
+            raise ProgramError(f"the number {array.max()} does not fit int64")  # numpy would make it negative
+        return array.astype(dtype, copy=False)
 
     def shape_of(self, x: Tensor | np.ndarray) -> Any:
         """The shape as int64: a numpy array if known, else a Tensor."""
@@ -296,7 +315,7 @@ class Graph:
             return self.cast(x, dtype)
         if isinstance(x, np.ndarray | np.generic) and x.dtype == np.float16 and dtype == self.float16:
             return self.tensor(x)
-        array = np.asarray(x, dtype)
+        array = np.asarray(x if isinstance(x, Number) else self.cast(x, dtype), dtype)
         if dtype.kind in "iu" and np.asarray(x).dtype.kind == "f" and not np.array_equal(array, np.asarray(x)):
             raise UnsupportedOperationError(
                 f"the constant {x} cannot be converted to {dtype}, the type of the other operand"

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from ..errors import SpecificationError, UnsupportedModelError
 from ..format.description import Dictionary, FeatureDescription, FunctionDescription, Image, MultiArray
 from ..types import DataType, Shape, TensorType
+from . import limits
 from .classical.feature_graph import feature_port
 from .lowered_model import Check, IndexCheck, Labels, Lowered, Port, Source, output_name
 from .onnx_builder import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
@@ -55,7 +56,7 @@ def closed(lowered: Lowered, described: Iterable[str]) -> Lowered:
 
 def _constant(name: str, port: Port) -> onnx.TensorProto:
     shape = tuple(size or 1 for size in port.type.shape or (1,))
-    return numpy_helper.from_array(np.full(shape, port.default, port.dtype), name)
+    return numpy_helper.from_array(limits.full(shape, port.default, port.dtype), name)
 
 
 @dataclass(frozen=True, slots=True)

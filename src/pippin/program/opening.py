@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import PackageError, SpecificationError, UnsupportedModelError
+from ..errors import PackageError, ProgramError, SpecificationError, UnsupportedModelError
 from ..format.asset import Asset, Weights, open_asset
 from ..format.mlmodelc import pipeline_models
+from ..support.boundary import boundary
+from ..support.regular_files import read_regular
 from .infer_description import describe
 from .ir import Function, Program
 from .parser import parse_program
@@ -26,7 +28,9 @@ def open_model(source: Any, weights: Weights = None) -> Asset:
     one, the description is inferred from the program. Raises the errors of `open_asset`, and ProgramError with line and
     column if the text is not a valid program.
     """
-    return completed(open_asset(source, weights))
+    asset = open_asset(source, weights)
+    with boundary(ProgramError, f"{asset.name}: the program cannot be read"):
+        return completed(asset)
 
 
 def edited(text: Path, like: Asset) -> Asset:
@@ -63,7 +67,7 @@ def _copy(message: Any) -> Any:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}") from None
 

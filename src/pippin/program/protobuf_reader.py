@@ -13,6 +13,7 @@ from ..errors import ProgramError
 from ..format.asset import Asset
 from ..format.schema import messages
 from ..format.weight_blob import unpack_elements
+from ..support.boundary import boundary
 from ..types import DataType, DictionaryType, ListType, Shape, StateType, TensorType, TupleType, ValueType
 from .blob_constants import is_fixed, read_record
 from .ir import Argument, Block, Function, Literal, Operation, Program, Value
@@ -37,9 +38,10 @@ def read_program(asset: Asset) -> Program:
     if not proto.functions:
         raise ProgramError(f"{asset.name}: the ML Program has no functions")
     reader = _Reader(asset)
-    functions = {name: reader.function(name, proto.functions[name]) for name in sorted(proto.functions)}
-    attributes = {name: reader.literal(value) for name, value in proto.attributes.items()}
-    return Program(functions, int(proto.version), attributes)
+    with boundary(ProgramError, f"{asset.name}: invalid ML Program"):
+        functions = {name: reader.function(name, proto.functions[name]) for name in sorted(proto.functions)}
+        attributes = {name: reader.literal(value) for name, value in proto.attributes.items()}
+        return Program(functions, int(proto.version), attributes)
 
 
 class _Reader:

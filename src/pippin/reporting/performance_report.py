@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ReportError
 from ..support.atomic_write import atomic_write
+from ..support.regular_files import read_regular
 from .results import Memory, Numerics, Operation, Result, Statistics
 
 FORMAT = 1
@@ -54,13 +55,13 @@ def read_report(path: str | os.PathLike[str]) -> Report:
     """Read what `write_json` wrote. Raises ReportError."""
     name = os.fspath(path)
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(read_regular(path).decode())
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ReportError(f"{name} is not a report of this version (format {FORMAT})")
         return Report(tuple(_result(one) for one in found["results"]), found["machine"])
     except OSError as error:
         raise ReportError(f"{name}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReportError(f"{name} is not a report: {type(error).__name__}: {error}") from None
 
 

@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 from .. import trace
 from ..cache.content import SPECIALIZATIONS, Content, content_of, content_of_bytes, stamps_of
 from ..cache.key import Ingredients, ingredients
-from ..cache.store import Cache, Entry, warn
+from ..cache.store import Cache, Entry, warn, warn_unusable
 from ..configuration import Configuration
 from ..devices import devices_of
 from ..engines import Compiled, all_engines, engine_named
-from ..errors import CacheError, ConfigurationError, EngineError, PackageError, PredictionError, UnsupportedError
+from ..errors import (
+    CacheError,
+    CompilationError,
+    ConfigurationError,
+    EngineError,
+    PackageError,
+    PredictionError,
+    SpecificationError,
+    UnsupportedError,
+)
 from ..format.description import FunctionDescription, ModelDescription
 from ..lowering.lowered_model import Lowered
 from ..specialization.artifacts import CompiledSegment, load_artifacts
@@ -24,6 +33,8 @@ from ..specialization.nonfinite import Exact
 from ..specialization.progress import Stages
 from ..specialization.serialization import from_json, to_json
 from ..support.atomic_write import atomic_write
+from ..support.boundary import boundary
+from ..support.regular_files import exists
 from .session import Session
 
 if TYPE_CHECKING:
@@ -85,8 +96,8 @@ class Source:
         if path is not None and not isinstance(self.weights, Mapping):
             weights = None if self.weights is None else Path(self.weights)
             try:
-                return content_of(path, weights, index) if path.exists() else None
-            except PackageError:
+                return content_of(path, weights, index) if exists(path) else None
+            except (PackageError, OSError, ValueError):
                 return None
         if isinstance(self.given, bytes) and (self.weights is None or isinstance(self.weights, Mapping)):
             return content_of_bytes([("model", self.given), *dict(self.weights or {}).items()])
@@ -173,7 +184,7 @@ def _still_holds(path: Path, entry: Entry, cache: Cache) -> bool:
 
 
 def _load(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
-    if cache is not None and not cache.prepare() and not cache.folder.is_dir():
+    if cache is not None and not cache.prepare() and not cache.is_readable():
         cache = None
     for _ in range(_ATTEMPTS):
         keyed = key_of(source, configuration, cache.index if cache else None) if cache or _has_bundled(source) else None
@@ -211,7 +222,7 @@ def _prepared(
                 folder = cache.begin(wanted.key) if held else None
                 stack.callback(cache.abandon, wanted.key) if held else None
             except OSError as error:
-                warn("%s: not cached: %s", cache.folder, error.strerror)
+                warn_unusable(cache.folder, "cannot be used as a cache: %s", error.strerror)
             made = _specialized(source, configuration, stages, folder, cache)
             if not content.unchanged():
                 return None
@@ -221,7 +232,9 @@ def _prepared(
                         plan = to_json(made.specialized.plan)
                         entry = cache.commit(wanted, _session_json(made), plan, source.path)
                     made.specialized.artifacts.stored(entry.folder)
-                except (OSError, CacheError) as error:
+                except OSError as error:
+                    warn_unusable(cache.folder, "cannot be used as a cache: %s", error.strerror)
+                except CacheError as error:
                     warn("%s: not cached: %s", cache.folder, error)
             return _fresh(made, source.name)
 
@@ -243,7 +256,8 @@ def _specialized(
         asset = source.open()
         description = asset.description
     exact = _exact(source, configuration)
-    made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None, exact)
+    with boundary(CompilationError, f"{asset.name} cannot be specialized", stages.reported):
+        made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None, exact)
     if made.unsaved:
         warn("not cached: %s", made.unsaved)
     return _Made(description, made, asset.opened() if source.path is not None else [])
@@ -251,7 +265,8 @@ def _specialized(
 
 def _fresh(made: _Made, name: str) -> Loaded:
     lowered, compiled, segments = made.specialized.lowered, made.specialized.compiled, made.specialized.segments
-    session = Session(made.description.function(lowered.name), lowered, compiled, name, segments)
+    with boundary(SpecificationError, f"{name}: its description does not fit what it computes"):
+        session = Session(made.description.function(lowered.name), lowered, compiled, name, segments)
     return Loaded(made.description, session, segments, "prepare and cache", made.specialized.plan, None)
 
 
@@ -296,7 +311,7 @@ def _cached(
 
 
 def _has_bundled(source: Source) -> bool:
-    return source.path is not None and (source.path / SPECIALIZATIONS).is_dir()
+    return source.path is not None and os.path.isdir(source.path / SPECIALIZATIONS)  # noqa: PTH112 (a name too long)
 
 
 def _bundled(source: Source, key: str, stages: Stages, exact: Compiled | None) -> Loaded | None:

@@ -17,6 +17,8 @@ from ..errors import (
     FeatureTypeError,
     FeatureValueError,
     MissingFeatureError,
+    PippinError,
+    PredictionError,
     SpecificationError,
     UnexpectedFeatureError,
 )
@@ -25,6 +27,7 @@ from ..features.encode import Encoder, default_value, make_encoder
 from ..format.description import FunctionDescription, MultiArray
 from ..lowering.lowered_model import Lowered, Port, refuse_outside, written_name
 from ..specialization.artifacts import CompiledSegment, SegmentedModel
+from ..support.boundary import described
 from ..support.cancellation import Stop
 from ..trace import recorder
 
@@ -88,14 +91,19 @@ class Session:
     ) -> dict[str, Any]:
         """Run one prediction. `state` holds the state arrays and is updated; `backings` are the caller's arrays for
         some outputs. Raises PredictionCancelled if `stop` was asked."""
-        sink = recorder.sink
-        if sink is not None:
-            return self._run_traced(sink, features, state, stop, backings)
-        if state is None and not backings and not self._has_checks:
-            return self._decode(self._compiled.run(self._encode(features), stop))
-        into = self._direct_backings(backings) if backings else None
-        arrays = self._compiled.run(self._encode(features) | (state or {}), stop, into)
-        return self._outputs(arrays, state, backings)
+        try:
+            sink = recorder.sink
+            if sink is not None:
+                return self._run_traced(sink, features, state, stop, backings)
+            if state is None and not backings and not self._has_checks:
+                return self._decode(self._compiled.run(self._encode(features), stop))
+            into = self._direct_backings(backings) if backings else None
+            arrays = self._compiled.run(self._encode(features) | (state or {}), stop, into)
+            return self._outputs(arrays, state, backings)
+        except PippinError:
+            raise
+        except Exception as error:
+            raise PredictionError(f"the prediction failed: {described(error)}") from error
 
     def _outputs(
         self, arrays: Mapping[str, np.ndarray], state: dict[str, np.ndarray] | None, backings: Mapping[str, Any] | None
@@ -174,7 +182,12 @@ class Session:
         unused = len(features)
         for name, entry in self._entries:
             if name in features:
-                value: Any = entry.encode(features[name])
+                try:
+                    value: Any = entry.encode(features[name])
+                except PippinError:
+                    raise
+                except Exception as error:
+                    raise FeatureValueError(f"'{name}' cannot be used: {described(error)}") from error
                 unused -= 1
             elif entry.default is not None:
                 value = entry.default

@@ -40,6 +40,7 @@ class Stages:
         self._cancellation = cancellation
         self._started = time.perf_counter()
         self._done = 0.0
+        self._raised: BaseException | None = None
 
     @contextmanager
     def stage(self, name: str, segments: int = 1) -> Iterator[None]:
@@ -61,4 +62,12 @@ class Stages:
         done = 1.0 if stage == "done" else self._done + share * _SHARES.get(stage, 0.0)
         spent = time.perf_counter() - self._started
         left = 0.0 if stage == "done" else spent * (1 - done) / done if done > 0 else None
-        self._report(Progress(stage, done, left, segment, segments, detail))
+        try:
+            self._report(Progress(stage, done, left, segment, segments, detail))
+        except BaseException as error:
+            self._raised = error
+            raise
+
+    def reported(self, error: BaseException) -> bool:
+        """Whether the caller's report raised this exception."""
+        return error is self._raised

@@ -7,10 +7,10 @@ import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import TraceError
+from ..support.regular_files import read_regular
 
 _SECOND = 1e-6
 """Seconds per microsecond; the file has microseconds."""
@@ -76,10 +76,10 @@ class Gaps:
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the events of a trace file (an object with `traceEvents`, or a bare list). Raises TraceError."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(read_regular(path).decode())
     except OSError as error:
         raise TraceError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"{os.fspath(path)} is not a trace: invalid JSON: {error}") from None
     entries = found.get("traceEvents") if isinstance(found, dict) else found
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "ph" in entry for entry in entries):
@@ -91,7 +91,7 @@ def summarize(path: str | os.PathLike[str]) -> Summary:
     """Summarize a file written by `pippin trace` or `Recording.write`. Raises TraceError."""
     try:
         return _summary(read(path))
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise TraceError(f"{os.fspath(path)} is not a Pippin trace: {type(error).__name__}: {error}") from None
 
 

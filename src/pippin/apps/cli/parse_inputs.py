@@ -23,6 +23,7 @@ from ...format.description import (
     Sequence,
     String,
 )
+from ...support.regular_files import exists, is_regular, open_regular, read_regular
 from ...types import DataType
 
 
@@ -48,8 +49,7 @@ def read_inputs(given: list[str], function: FunctionDescription, resize: Any = N
 def _all_of(path: Path) -> Iterator[tuple[str, Any]]:
     _existing(path, str(path))
     if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            yield from dict(arrays).items()
+        yield from _arrays(path).items()
     elif path.suffix == ".json":
         values = _json(path, str(path))
         if not isinstance(values, dict):
@@ -115,7 +115,7 @@ def _generated(text: str, name: str, kind: MultiArray) -> np.ndarray | None:
 def _literal(text: str, name: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FeatureTypeError(
             f"'{name}': '{text}' is neither a known file type nor a value; a value is a number, a list such as [1, 2.5]"
             ' or a dictionary such as {"a": 1}'
@@ -123,12 +123,21 @@ def _literal(text: str, name: str) -> Any:
 
 
 def _existing(path: Path, name: str) -> None:
-    if not path.is_file():
-        raise FeatureValueError(f"'{name}': file not found: {path}")
+    if not is_regular(path):
+        what = "not a regular file" if exists(path) else "file not found"
+        raise FeatureValueError(f"'{name}': {what}: {path}")
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with open_regular(path) as file, np.load(file) as arrays:
+            return dict(arrays)
+    except Exception as error:  # what numpy raises for a damaged file has no common base
+        raise FeatureValueError(f"{path} cannot be read: {error}") from None
 
 
 def _json(path: Path, name: str) -> Any:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        return json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise FeatureValueError(f"'{name}': {path} cannot be read: {error}") from None

@@ -14,6 +14,7 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
+from .. import limits
 from ..lowered_model import Lowered
 from ..onnx_builder import Tensor
 from .feature_graph import FLOAT, INT, STRING, Classical, Pairs
@@ -30,6 +31,7 @@ def lower_bayesian_probit_regressor(asset: Asset, function: FunctionDescription)
     ]
     ids, values, means, variances = np.array(rows, FLOAT).reshape(-1, 4).T.copy()
     count = int(g.message.numberOfFeatures)
+    limits.tensor([count])
     if len(ids) and ids.max() >= count:
         raise SpecificationError(
             f"the {g.kind} has weights for feature {int(ids.max())}, but only {count} features, counted from 0"
@@ -73,7 +75,7 @@ def _values(g: Classical, count: int) -> Tensor:
     inside = g.And(g.GreaterOrEqual(value.keys, np.int64(0)), g.Less(value.keys, np.int64(count)))
     g.refuse(g.Not(inside), value.keys, f"the keys of '{name}' must be at least 0 and below {count}, got")
     keys, values = (g.Compress(t, inside, axis=0) for t in (value.keys, value.values))
-    return g.ScatterElements(np.full(count, np.nan), keys, values, axis=0)
+    return g.ScatterElements(limits.full([count], np.nan), keys, values, axis=0)
 
 
 def _parameter(g: Classical, name: str, default: float) -> Tensor:

@@ -30,6 +30,8 @@ def lower_one_hot_encoder(asset: Asset, function: FunctionDescription) -> Lowere
     if kind is None:
         raise SpecificationError(f"the {g.kind} has no categories")
     categories: list[Any] = list(getattr(g.message, kind).vector)
+    if len(set(categories)) != len(categories):
+        raise SpecificationError(f"the {g.kind} has a duplicate category")
     category = _category(g, feature, value, kind == "stringCategories")
     place = g.lookup(category, categories, range(len(categories)), -1)
     known = g.GreaterOrEqual(place, np.int64(0))

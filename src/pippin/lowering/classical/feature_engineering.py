@@ -14,6 +14,7 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import Dictionary, FunctionDescription
+from .. import limits
 from ..lowered_model import Lowered
 from ..onnx_builder import Tensor
 from .feature_graph import FLOAT, INT, STRING, Classical, Pairs
@@ -115,6 +116,7 @@ def lower_feature_vectorizer(asset: Asset, function: FunctionDescription) -> Low
     rows = []
     for column in g.message.inputList:
         name, count = column.inputColumn, int(column.inputDimensions)
+        limits.tensor([count])
         value = g.input(name)
         if isinstance(value, Pairs):
             rows.append(_dense(g, name, value, count))
@@ -140,7 +142,7 @@ def _dense(g: Classical, name: str, pairs: Pairs, count: int) -> Tensor:
     inside = g.And(g.GreaterOrEqual(pairs.keys, np.int64(0)), g.Less(pairs.keys, np.int64(count)))
     g.refuse(g.Not(inside), pairs.keys, f"the keys of '{name}' must be at least 0 and below {count}, got")
     keys, values = (g.Compress(t, inside, axis=0) for t in (pairs.keys, pairs.values))
-    return g.ScatterElements(np.zeros(count, FLOAT), keys, values, axis=0)
+    return g.ScatterElements(limits.full([count], 0, FLOAT), keys, values, axis=0)
 
 
 def lower_dict_vectorizer(asset: Asset, function: FunctionDescription) -> Lowered:

@@ -27,7 +27,7 @@ from ...format.description import (
 )
 from ...format.description import Sequence as SequenceType
 from ...types import DataType, TensorType
-from ..lowered_model import Check, Labels, Lowered, Port, Source, output_name
+from ..lowered_model import Check, Labels, Lowered, Port, Source, check_labels, output_name
 from ..onnx_builder import Graph, Tensor
 
 FLOAT = np.dtype(np.float64)
@@ -136,6 +136,8 @@ class Classical(Graph):
 
     @property
     def only_output(self) -> FeatureDescription:
+        if not self.function.outputs:
+            raise SpecificationError(f"the {self.kind} describes no output")
         return self.function.outputs[0]
 
     def number(self, value: Tensor | Pairs, name: str) -> Tensor:
@@ -223,7 +225,8 @@ class Classical(Graph):
         if not classes or scores.shape is None or size not in (None, len(classes) + padding):
             count = "?" if size is None else size - padding
             raise SpecificationError(f"the {self.kind} has {len(classes)} class labels for {count} scores")
-        label = self.function.predicted_feature_name or self.function.outputs[0].name
+        check_labels(classes, self.kind, few=True)
+        label = self.function.predicted_feature_name or self.only_output.name
         described = {feature.name for feature in self.function.outputs}
         name = self.function.predicted_probabilities_name
         if not name:  # files from 2017 do not name the probabilities output

@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
+from .. import limits
 from ..lowered_model import Lowered
 from .feature_graph import FLOAT, INT, Classical
 
@@ -32,6 +33,7 @@ def lower_nearest_neighbors(asset: Asset, function: FunctionDescription) -> Lowe
         return g.finished(g.classify(g.Identity(np.ones((1, 1), FLOAT)), [_default_label(g)]))
     classes = sorted(set(labels))
     number = {label: i for i, label in enumerate(classes)}
+    limits.constant(len(classes) * (len(classes) + len(labels)))
     votes_of = np.eye(len(classes))[[number[label] for label in labels]]
     distance = g.Sub(samples.astype(FLOAT), x)
     squared = g.ReduceSum(g.Mul(distance, distance), [1], keepdims=0)

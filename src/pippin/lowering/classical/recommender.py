@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import SpecificationError, UnsupportedModelError
 from ...format.asset import Asset
 from ...format.description import Dictionary, FunctionDescription
+from .. import limits
 from ..lowered_model import Lowered
 from ..onnx_builder import Tensor
 from .feature_graph import FLOAT, INT, Classical, Pairs
@@ -62,7 +63,9 @@ def _table(g: Classical) -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray,
             numbers.add(other.itemId)
     names: list[Any] = list(g.message.itemStringIds.vector) or list(g.message.itemInt64Ids.vector)
     highest = max(numbers, default=-1)
-    names = names or list(range(highest + 1))
+    if not names:
+        limits.constant(4 * (highest + 1))  # a list of numbers and three tables
+        names = list(range(highest + 1))
     if not names or highest >= len(names) or len(set(names)) != len(names):
         raise SpecificationError(
             f"the {g.kind} has {len(names)} item names and similarities for item {highest};"

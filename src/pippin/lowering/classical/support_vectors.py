@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import SpecificationError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
+from .. import limits
 from ..lowered_model import Lowered
 from ..onnx_builder import Tensor
 from .feature_graph import FLOAT, INT, Classical
@@ -37,13 +38,13 @@ def lower_svm_classifier(asset: Asset, function: FunctionDescription) -> Lowered
     """Classify by probability if the model has probA and probB, else by the votes of all pairs of classes."""
     g = Classical(asset, function)
     classes = asset.description.class_labels or ()
-    count, pairs = len(classes), list(combinations(range(len(classes)), 2))
-    weights = _pair_weights(g, count)
-    if count < 2 or len(g.message.rho) != len(pairs):
+    count = len(classes)
+    if count < 2 or len(g.message.rho) != count * (count - 1) // 2:
         raise SpecificationError(
             f"the {g.kind} needs at least two classes and one rho per pair,"
             f" got {count} classes and {len(g.message.rho)} values of rho"
         )
+    pairs, weights = list(combinations(range(count), 2)), _pair_weights(g, count)
     decisions = g.Sub(g.MatMul(_kernel_values(g, weights.shape[0]), weights), np.array(g.message.rho, FLOAT))
     a, b = np.array(g.message.probA, FLOAT), np.array(g.message.probB, FLOAT)
     if not len(a) and not len(b):
@@ -103,7 +104,7 @@ def _vectors(g: Classical, count: int) -> np.ndarray:
         sparse = g.message.sparseSupportVectors.vectors
         width = max((node.index for vector in sparse for node in vector.nodes), default=0)
         width = max(width, g.row().shape[1] or 0)  # type: ignore[index]
-        found = np.zeros((len(sparse), width), FLOAT)
+        found = limits.full((len(sparse), width), 0, FLOAT)
         for row, vector in zip(found, sparse, strict=True):
             for node in vector.nodes:
                 if node.index < 1:
@@ -141,6 +142,7 @@ def _pair_weights(g: Classical, count: int) -> np.ndarray:
         raise SpecificationError(
             f"the {g.kind} has a class with {min(sizes)} support vectors; the number must not be negative"
         )
+    limits.constant(total * count * count)
     starts = np.cumsum([0, *sizes])
     columns = []
     for i, j in combinations(range(count), 2):
@@ -152,7 +154,7 @@ def _pair_weights(g: Classical, count: int) -> np.ndarray:
 
 
 def _votes(g: Classical, decisions: Tensor, count: int, pairs: list[tuple[int, int]]) -> Tensor:
-    won, lost = (np.zeros((len(pairs), count), FLOAT) for _ in range(2))
+    won, lost = (limits.full((len(pairs), count), 0, FLOAT) for _ in range(2))
     for row, (i, j) in enumerate(pairs):
         won[row, i] = lost[row, j] = 1
     first = g.cast(g.Greater(decisions, 0.0), FLOAT)

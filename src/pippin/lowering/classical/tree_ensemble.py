@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import SpecificationError
 from ...format.asset import Asset
 from ...format.description import FunctionDescription
+from .. import limits
 from ..lowered_model import Lowered
 from ..onnx_builder import Tensor
 from .feature_graph import FLOAT, INT, Classical
@@ -88,8 +89,10 @@ def _base(g: Classical) -> np.ndarray:
     """The base prediction (dimensions)."""
     parameters = g.message.treeEnsemble
     base = np.array(parameters.basePredictionValue, FLOAT)
-    dimensions = parameters.numPredictionDimensions or len(base) or 1
-    base = base if len(base) else np.zeros(dimensions, FLOAT)
+    dimensions = int(parameters.numPredictionDimensions)
+    if dimensions < 1:
+        raise SpecificationError(f"the {g.kind} has {dimensions} prediction dimensions; it needs at least 1")
+    base = base if len(base) else limits.full([dimensions], 0, FLOAT)
     if len(base) != dimensions:
         raise SpecificationError(
             f"the {g.kind} needs one base prediction per dimension,"
@@ -103,7 +106,7 @@ def _features(g: Classical, width: int) -> Tensor:
     x = g.row()
     known = x.shape[1] if x.shape else None
     if known is None:
-        return g.Gather(x, np.arange(width), axis=1)
+        return g.Gather(x, limits.arange(0, width, dtype=INT), axis=1)
     if known < width:
         raise SpecificationError(
             f"the trees use feature {width - 1}, but the inputs provide {known} numbers, counted from 0"
@@ -137,7 +140,7 @@ def _evaluated(g: Classical, x: Tensor, forest: Forest, exact: bool) -> Tensor:
         return g.Add(sums, forest.base) if forest.base.any() else sums
     if not exact and len(forest.roots) >= _PARALLEL_TREES and forest.bound < _FLOAT32_MAX:
         return _regressor(g, x, forest)
-    table = np.zeros((len(forest.leaves), forest.dimensions), FLOAT)
+    table = limits.full((len(forest.leaves), forest.dimensions), 0, FLOAT)
     for row, values in zip(table, forest.leaves, strict=True):
         row[list(values)] = list(values.values())
     numbers = np.arange(len(forest.leaves), dtype=FLOAT)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import limits
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -30,7 +31,7 @@ def fill_like(n: Network, p: Any, x: Any) -> Any:
 
 @layer("fillStatic")
 def fill_static(n: Network, p: Any) -> Any:
-    return np.full(tuple(p.targetShape), p.value, np.float32)
+    return limits.full(p.targetShape, p.value, np.float32)
 
 
 @layer("fillDynamic")
@@ -65,7 +66,7 @@ def _broadcast(n: Network, x: Any, shape: Any) -> Any:
 
 @layer("rangeStatic")
 def range_static(n: Network, p: Any) -> Any:
-    return np.arange(p.startValue, p.endValue, p.stepSizeValue, dtype=np.float32)
+    return limits.arange(p.startValue, p.endValue, p.stepSizeValue, np.float32)
 
 
 @layer("rangeDynamic")
@@ -74,7 +75,7 @@ def range_dynamic(n: Network, p: Any, end: Any, start: Any = None, step: Any = N
     given = (np.float32(p.startValue) if start is None else start, end)
     begin, last, by = (_number(n, v) for v in (*given, np.float32(p.stepSizeValue) if step is None else step))
     if not any(isinstance(v, Tensor) for v in (begin, last, by)):
-        return np.arange(begin, last, by, dtype=np.float32)
+        return limits.arange(begin, last, by, np.float32)
     return n.Range(begin, last, by)
 
 

@@ -55,7 +55,8 @@ def image_padding(p: Any, kind: str | None) -> dict[str, Any]:
     edges = p.valid.paddingAmounts.borderAmounts
     if not edges:
         return {"pad_type": "valid"}
-    return {"pad_type": "custom", "pad": np.array([v for e in edges for v in (e.startEdgeSize, e.endEdgeSize)])}
+    sizes = [v for e in edges for v in (e.startEdgeSize, e.endEdgeSize)]
+    return {"pad_type": "custom", "pad": np.array(sizes, np.int64)}
 
 
 @layer("convolution3d")
@@ -86,4 +87,5 @@ def volume_padding(p: Any, kind: str) -> dict[str, Any]:
     """MIL's `pad_type` and `pad` for a volume layer's padding."""
     if kind != "CUSTOM":
         return {"pad_type": kind.lower()}
-    return {"pad_type": "custom", "pad": np.array([int(getattr(p, f"customPadding{side}")) for side in _SIDES])}
+    sizes = [int(getattr(p, f"customPadding{side}")) for side in _SIDES]
+    return {"pad_type": "custom", "pad": np.array(sizes, np.int64)}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -54,7 +55,7 @@ def _scattered(n: Network, kind: str, p: Any, data: Any, indices: Any, updates: 
 
 def _flattened(n: Network, data: Tensor, where: Any, updates: Tensor, axis: int) -> tuple[Tensor, Any]:
     """Updates and indices with the axes of the indices merged into one."""
-    axis %= data.rank
+    axis = limits.axis(axis, data.rank)
     sizes = n.sizes(data)
     rows = n.Reshape(updates, n.shape(*sizes[:axis], -1, *sizes[axis + 1 :]))
     return rows, n.Reshape(where, [-1]) if isinstance(where, Tensor) else np.reshape(where, -1)

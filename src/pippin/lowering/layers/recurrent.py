@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -105,7 +106,7 @@ def _lstm_weights(p: Any, w: Any, suffix: str) -> dict[str, Any]:
     inputs, hidden = int(p.inputVectorSize), int(p.outputVectorSize)
     bias = _stacked(w, _LSTM_GATES, "BiasVector", (hidden,)) if p.params.hasBiasVectors else None
     if p.params.forgetBias:
-        bias = np.zeros(4 * hidden, np.float32) if bias is None else bias
+        bias = limits.full([4 * hidden], 0, np.float32) if bias is None else bias
         bias[hidden : 2 * hidden] += 1
     peepholes = _stacked(w, _PEEPHOLES, "PeepholeVector", (hidden,)) if p.params.hasPeepholeVectors else None
     return {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import limits
 from ..layer_registry import layer, layer_table
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -28,7 +29,7 @@ _REDUCTIONS = {
 def _reduction(kind: str) -> Callable[..., Any]:
     def lowering(n: Network, p: Any, x: Tensor) -> Any:
         x = n.tensor(x)
-        axes = range(x.rank) if p.reduceAll or not p.axes else [int(a) % x.rank for a in p.axes]
+        axes = range(x.rank) if p.reduceAll or not p.axes else limits.axes(p.axes, x.rank)
         return n.emit(kind, x, np.array(list(axes), np.int64), keepdims=int(p.keepDims))
 
     return lowering

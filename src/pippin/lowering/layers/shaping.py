@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -58,7 +59,7 @@ def transpose(n: Network, p: Any, x: Tensor) -> Any:
     """Permute axes. A rank-4 image is accepted as rank 3, for networks converted to image inputs."""
     x, order = n.tensor(x), [int(axis) for axis in p.axes]
     if len(order) == x.rank - 1 and (x.shape or ())[0] == 1:
-        order = [0, *(axis % len(order) + 1 for axis in order)]
+        order = [0, *(axis + 1 for axis in limits.axes(order, len(order)))]
     return n.mil("transpose", x=x, perm=np.array(order, np.int64))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import ProgramError
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -66,17 +67,25 @@ def slice_by_size(n: Network, p: Any, x: Any, begin: Any) -> Any:
 
 @layer("split")
 def split(n: Network, p: Any, x: Tensor) -> Any:
-    return n.Split(x, axis=-3, num_outputs=int(p.nOutputs), outputs=int(p.nOutputs))
+    count = _parts(n, int(p.nOutputs))
+    return n.Split(x, axis=-3, num_outputs=count, outputs=count)
+
+
+def _parts(n: Network, count: int) -> int:
+    """The number of parts of a split. Raises ProgramError unless the layer names each of them."""
+    if count != len(n.layer.output):
+        raise ProgramError(f"it splits into {count} parts, but names {len(n.layer.output)} outputs")
+    return count
 
 
 @layer("splitND")
 def split_nd(n: Network, p: Any, x: Any) -> Any:
     x = n.tensor(x)
-    count = int(p.numSplits) or len(p.splitSizes)
+    count = _parts(n, len(p.splitSizes) or int(p.numSplits))
     if p.splitSizes:
         sizes = np.array(p.splitSizes, np.int64)
     else:  # if the parts cannot be equal, the first ones get one more element
-        size, remainder = divmod(x.static_size(int(p.axis)), count)
+        size, remainder = divmod(x.static_size(int(p.axis)), max(count, 1))
         sizes = np.array([size + (i < remainder) for i in range(count)], np.int64)
     return n.mil("split", x=x, axis=int(p.axis), num_splits=count, split_sizes=sizes)
 

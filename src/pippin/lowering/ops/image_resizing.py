@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -177,7 +178,7 @@ def _blended(g: Builder, x: Tensor, axis: int, size: Any) -> Tensor:
         raise UnsupportedOperationError(
             "sampling_mode 'OFFSET_CORNERS' requires sizes that are known before the prediction"
         )
-    points = np.clip((np.arange(size) + 0.5) * max(1, known - 1) / size, 0, known - 1)
+    points = np.clip((limits.arange(0, size) + 0.5) * max(1, known - 1) / size, 0, known - 1)
     lower = np.floor(points).astype(np.int64)
     upper = np.minimum(lower + 1, known - 1)
     part = (points - lower).astype(x.dtype).reshape(-1, *[1] * (-1 - axis))

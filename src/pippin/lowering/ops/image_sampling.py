@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -175,7 +176,7 @@ def _box_points(
 
 def _points(g: Builder, start: Tensor, end: Tensor, count: int, mode: str) -> Tensor:
     """`count` points between start and end (N, 1), on the grids of `image_resizing`, with n = end - start + 1."""
-    i = np.arange(count)[None].astype(start.dtype)
+    i = limits.arange(0, count)[None].astype(start.dtype)
     extent = g.Sub(end, start)
     if mode in ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS"):
         middle = 0.5 if mode == "ALIGN_CORNERS" else 0.0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...types import DataType
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
@@ -33,6 +34,7 @@ def make_list(
     sizes = [0 if isinstance(d, str) else d for d in elem_shape]
     sizes = [int(s) for size in sizes for s in (np.atleast_1d(size) if not isinstance(size, Tensor) else [0])]
     length = g.Reshape(init_length, [1]) if isinstance(init_length, Tensor) else np.array([init_length])
+    limits.tensor([*sizes, *([] if isinstance(length, Tensor) else length.tolist())])
     shape = g.Concat(g.cast(length, np.int64), np.array(sizes, np.int64), axis=0)
     ls: Tensor = g.Expand(g.cast(0, g.dtype(DataType(dtype))), shape)
     if not dynamic_length:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -59,7 +60,7 @@ def layer_norm(
     epsilon: float = 1e-5,
 ) -> Tensor:
     rank = x.rank
-    normalized = sorted(int(a) % rank for a in (range(rank) if axes is None else np.atleast_1d(axes)))
+    normalized = sorted(limits.axes(range(rank) if axes is None else np.atleast_1d(axes), rank))
     sizes = [(x.shape or ())[a] for a in normalized]
     if normalized == list(range(rank - len(normalized), rank)) and None not in sizes:
         # ONNX Runtime 1.32 crashes if the shift is omitted.
@@ -99,8 +100,8 @@ def _scale_and_shift(
     g: Builder, x: Tensor, size: tuple[int, ...], gamma: np.ndarray | None, beta: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     return (
-        np.ones(size, x.dtype) if gamma is None else gamma,
-        np.zeros(size, x.dtype) if beta is None else beta,
+        limits.full(size, 1, x.dtype) if gamma is None else gamma,
+        limits.full(size, 0, x.dtype) if beta is None else beta,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -173,7 +174,7 @@ def _biases(g: Builder, sides: Sequence[tuple[Any, Any]], order: Sequence[int], 
     """The input bias followed by the state bias, as ONNX expects; None if all are missing."""
     if all(part is None for side in sides for part in side):
         return None
-    zeros = np.zeros(len(order) * hidden, x.dtype)
+    zeros = limits.full([len(order) * hidden], 0, x.dtype)
     rows = []
     for side in sides:
         parts = [zeros if part is None else _gates(g, np.asarray(part), order, hidden) for part in side]
@@ -184,7 +185,7 @@ def _biases(g: Builder, sides: Sequence[tuple[Any, Any]], order: Sequence[int], 
 def _peepholes(g: Builder, sides: Sequence[Any], hidden: int, x: Tensor) -> Any:
     if all(side is None for side in sides):
         return None
-    zeros = np.zeros(3 * hidden, x.dtype)
+    zeros = limits.full([3 * hidden], 0, x.dtype)
     return np.stack([zeros if side is None else _gates(g, side, _PEEPHOLES, hidden) for side in sides])
 
 

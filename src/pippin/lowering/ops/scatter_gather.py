@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -25,7 +26,7 @@ def gather(
     g: Builder, x: Tensor, indices: Any, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False
 ) -> Tensor:
     x, batch = g.tensor(x), int(batch_dims)
-    axis = int(axis) % x.rank
+    axis = limits.axis(axis, x.rank)
     found = g.inside(indices, _sizes(g, x, [axis]), not validate_indices)
     if batch == 0:
         return g.Gather(x, found, axis=axis)
@@ -63,7 +64,7 @@ def scatter(
     validate_indices: bool = False,
 ) -> Tensor:
     data = g.tensor(data)
-    axis = int(axis) % data.rank
+    axis = limits.axis(axis, data.rank)
     spots = g.inside(indices, _sizes(g, data, [axis]), not validate_indices)
     if mode == "update" and axis == 0:
         return g.ScatterND(data, _unsqueezed(g, spots), updates)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -110,7 +112,7 @@ def slice_update(
 def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
     """Positions of a slice's elements in the flattened x: the same slice of all positions."""
     if x.static_shape is not None and not _any_tensor(b.starts, b.ends):
-        positions = np.arange(np.prod(x.static_shape, dtype=np.int64)).reshape(x.static_shape)
+        positions = limits.arange(0, math.prod(x.static_shape), dtype=np.int64).reshape(x.static_shape)
         taken = tuple(slice(*axis) for axis in zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True))
         return positions[taken].reshape(-1)
     size = g.ReduceProd(g.shape_of(x), keepdims=0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ...errors import ProgramError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
@@ -43,7 +46,7 @@ def concat(g: Builder, values: Variadic, axis: int, interleave: bool = False) ->
         # Scalars are joined into a vector.
         return g.Concat(*(g.Reshape(v, [1]) if v.shape == () else v for v in values), axis=axis)
     rank = g.tensor(values[0]).rank
-    axis = int(axis) % rank
+    axis = limits.axis(axis, rank)
     stacked = g.Concat(*(g.Unsqueeze(v, [axis + 1]) for v in values), axis=axis + 1)
     factors = np.where(np.arange(rank) == axis, len(values), 1)
     sizes = g.shape_of(values[0])
@@ -57,9 +60,9 @@ def cumsum(g: Builder, x: Tensor, axis: int = 0, exclusive: bool = False, revers
 
 @lowers("fill")
 def fill(g: Builder, shape: Any, value: Any = np.float32(0)) -> Any:
-    if isinstance(shape, Tensor) or np.prod(shape, dtype=np.int64) > _FILLED:
+    if isinstance(shape, Tensor) or math.prod(np.asarray(shape).tolist()) > _FILLED:
         return g.Expand(value, shape)
-    return np.full(tuple(shape), value)
+    return limits.full(shape, value)
 
 
 @lowers("fill_like", since=16)
@@ -92,12 +95,12 @@ def one_hot(
     off_value: Any = np.int32(0),
 ) -> Tensor:
     rank = len(indices.shape or ()) + 1
-    axis = int(axis) % rank
+    axis = limits.axis(axis, rank)
     column = [-1 if i == axis else 1 for i in range(rank)]
     if isinstance(one_hot_vector_size, Tensor):
         classes = g.Reshape(g.Range(0, g.cast(one_hot_vector_size, np.int64), 1), column)
     else:
-        classes = np.arange(one_hot_vector_size, dtype=np.int64).reshape(column)
+        classes = limits.arange(0, one_hot_vector_size, dtype=np.int64).reshape(column)
     # An out-of-range index, even a negative one, is off everywhere; ONNX's OneHot would wrap it.
     hot = g.Equal(g.Unsqueeze(g.cast(indices, np.int64), [axis]), classes)
     if np.asarray(on_value).dtype.kind == "f":
@@ -133,6 +136,7 @@ def _reflected(g: Builder, x: Tensor, pairs: np.ndarray) -> Tensor:
     """Reflect back and forth by position, one axis at a time."""
     for axis, pair in enumerate(pairs):
         if pair.any():
+            limits.constant(x.static_size(axis) + int(pair[0]) + int(pair[1]))
             positions = np.pad(np.arange(x.static_size(axis)), tuple(pair), mode="reflect")
             x = g.Gather(x, positions, axis=axis)
     return x
@@ -141,7 +145,7 @@ def _reflected(g: Builder, x: Tensor, pairs: np.ndarray) -> Tensor:
 @lowers("range_1d")
 def range_1d(g: Builder, end: Any, start: Any, step: Any) -> Any:
     if not any(isinstance(v, Tensor) for v in (end, start, step)):
-        return np.arange(start, end, step)
+        return limits.arange(start, end, step)
     return g.Range(start, end, step)
 
 
@@ -153,6 +157,8 @@ def shape(g: Builder, x: Tensor) -> Any:
 @lowers("split")
 def split(g: Builder, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Any = None) -> Any:
     count = len(g.op.outputs)
+    if num_splits is not None and int(num_splits) != count:
+        raise ProgramError(f"it splits into {int(num_splits)} parts, but names {count} outputs")
     sizes = split_sizes
     if sizes is None:
         known = (x.shape or ())[int(axis)]
@@ -164,7 +170,7 @@ def split(g: Builder, x: Tensor, axis: int, num_splits: int | None = None, split
 
 @lowers("stack")
 def stack(g: Builder, values: Variadic, axis: int) -> Tensor:
-    axis = int(axis) % (g.tensor(values[0]).rank + 1)
+    axis = limits.axis(axis, g.tensor(values[0]).rank + 1)
     return g.Concat(*(g.Unsqueeze(value, [axis]) for value in values), axis=axis)
 
 
@@ -206,4 +212,6 @@ def _size(g: Builder, x: Tensor, axis: int) -> Any:
 
 def _arange(g: Builder, x: Tensor, axis: int) -> Any:
     size = _size(g, x, axis)
-    return g.Range(0, g.Squeeze(size, [0]), 1) if isinstance(size, Tensor) else np.arange(size[0])
+    return (
+        g.Range(0, g.Squeeze(size, [0]), 1) if isinstance(size, Tensor) else limits.arange(0, size[0], dtype=np.int64)
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
@@ -76,7 +77,7 @@ def expand_dims(g: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
 @lowers("squeeze")
 def squeeze(g: Builder, x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
     x = g.tensor(x)
-    given = range(x.rank) if axes is None else [int(a) % x.rank for a in np.atleast_1d(axes)]
+    given = range(x.rank) if axes is None else limits.axes(np.atleast_1d(axes), x.rank)
     # An axis of another size stays; an unknown size counts as longer than 1.
     single = [a for a in given if (x.shape or ())[a] == 1]
     return g.Squeeze(x, single) if single else x
@@ -132,7 +133,7 @@ def reverse(g: Builder, x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
 def reverse_sequence(g: Builder, x: Tensor, lengths: Tensor, seq_axis: int = 0, batch_axis: int = 0) -> Tensor:
     x = g.tensor(x)
     rank = x.rank
-    sequence, batch = int(seq_axis) % rank, int(batch_axis) % rank
+    sequence, batch = limits.axes((seq_axis, batch_axis), rank)
     if sequence == batch:
         raise UnsupportedOperationError(f"seq_axis and batch_axis must be different axes, both are {batch}")
     as_integers = x.dtype == np.int32
@@ -160,20 +161,20 @@ def _reversed_integers(g: Builder, x: Tensor, lengths: Any) -> Tensor:
 @lowers("sliding_windows")
 def sliding_windows(g: Builder, x: Tensor, axis: int, size: int, stride: int = 1) -> Tensor:
     x = g.tensor(x)
-    axis = int(axis) % x.rank
+    axis, size = limits.axis(axis, x.rank), int(size)
     length = (x.shape or ())[axis]
     if length is not None:
-        starts: Any = np.arange(0, length - size + 1, stride)
+        starts: Any = limits.arange(0, length - size + 1, stride, np.int64)
     else:
         known = g.Squeeze(g.Gather(g.Shape(x), [axis]), [0])
         starts = g.Range(0, g.Sub(known, int(size) - 1), np.int64(stride))
-    windows = g.Add(g.Unsqueeze(starts, [1]), np.arange(size)[None])
+    windows = g.Add(g.Unsqueeze(starts, [1]), limits.arange(0, size, dtype=np.int64)[None])
     return g.Gather(x, windows, axis=axis)
 
 
 @lowers("transpose")
 def transpose(g: Builder, x: Tensor, perm: Sequence[int]) -> Tensor:
-    return g.Transpose(x, perm=np.asarray(perm) % len(perm)) if len(perm) else x
+    return g.Transpose(x, perm=limits.axes(perm, len(perm))) if len(perm) else x
 
 
 def _sizes(g: Builder, x: Tensor) -> list[Any]:
@@ -184,7 +185,11 @@ def _sizes(g: Builder, x: Tensor) -> list[Any]:
 def _positions(g: Builder, x: Tensor, axis: int) -> Any:
     """0, 1, 2 ... along an axis of x, int64."""
     size = (x.shape or ())[axis]
-    return g.Range(0, g.Squeeze(g.Gather(g.Shape(x), [axis]), [0]), 1) if size is None else np.arange(size)
+    return (
+        g.Range(0, g.Squeeze(g.Gather(g.Shape(x), [axis]), [0]), 1)
+        if size is None
+        else limits.arange(0, size, dtype=np.int64)
+    )
 
 
 def _times(g: Builder, size: Any, factor: int, divisor: int = 1) -> Any:
