@@ -21,7 +21,7 @@ from ..format.description import (
 )
 from ..types import DataType, Shape, TensorType
 from . import layers as layers  # registers every layer
-from .lower_layers import EXACT_MAPPING, Network
+from .lower_layers import EXACT_MAPPING, Network, check_inputs_of_layers
 from .lowered_model import Labels, Lowered, Port, Source, output_name
 from .onnx_builder import Tensor
 
@@ -29,6 +29,7 @@ from .onnx_builder import Tensor
 def lower_network(asset: Asset, function: FunctionDescription) -> Lowered:
     """Lower a neural network. Raises UnsupportedOperationError or ProgramError, naming the layer."""
     message = getattr(asset.specification, asset.description.kind)
+    check_inputs_of_layers(message.layers, [feature.name for feature in function.inputs])
     network = Network(message)
     inputs = [_input(network, feature) for feature in function.inputs]
     network.layers(message.layers)

@@ -32,6 +32,21 @@ def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescriptio
     return pipeline.finished()
 
 
+def check_sources(function: FunctionDescription, parts: Iterable[FunctionDescription]) -> None:
+    """Raise SpecificationError if a part takes what neither the pipeline's inputs nor an earlier part provide: known
+    before anything is lowered, and worth more than whatever is wrong with a part."""
+    known = {feature.name for feature in function.inputs}
+    for part in parts:
+        missing = next((f.name for f in part.inputs if not f.optional and f.name not in known), None)
+        if missing is not None:
+            raise _no_source(missing)
+        known.update((part.predicted_feature_name, *(feature.name for feature in part.outputs)))
+
+
+def _no_source(name: str) -> SpecificationError:
+    return SpecificationError(f"a model of the pipeline takes '{name}', which no input or earlier model provides")
+
+
 def closed(lowered: Lowered, described: Iterable[str]) -> Lowered:
     """The model with each undescribed input that has a default replaced by that default."""
     names = set(described)
@@ -156,9 +171,7 @@ class _Pipeline:
                 self.graph.initializer.append(_constant(constant, wanted.port))
                 return _Value(wanted.port, (replace(wanted.tensors[0], name=constant),))
             if name not in optional:
-                raise SpecificationError(
-                    f"a model of the pipeline takes '{name}', which no input or earlier model provides"
-                )
+                raise _no_source(name)
         if name not in self.inputs:
             self.inputs[name] = self._outside(wanted, self._given.get(name))
         return self.inputs[name]

@@ -71,14 +71,19 @@ def split(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("splitND")
 def split_nd(n: Network, p: Any, x: Any) -> Any:
-    x = n.tensor(x)
+    x, axis = n.tensor(x), int(p.axis)
     count = int(p.numSplits) or len(p.splitSizes)
-    if p.splitSizes:
-        sizes = np.array(p.splitSizes, np.int64)
-    else:  # if the parts cannot be equal, the first ones get one more element
-        size, remainder = divmod(x.static_size(int(p.axis)), count)
-        sizes = np.array([size + (i < remainder) for i in range(count)], np.int64)
-    return n.mil("split", x=x, axis=int(p.axis), num_splits=count, split_sizes=sizes)
+    sizes = np.array(p.splitSizes, np.int64) if p.splitSizes else _parts(n, n.sizes(x)[axis], count)
+    return n.mil("split", x=x, axis=axis, num_splits=count, split_sizes=sizes)
+
+
+def _parts(n: Network, size: Any, count: int) -> Any:
+    """The sizes of this many parts. If they cannot be equal, the first ones get one more element."""
+    numbers = np.arange(count)
+    if not isinstance(size, Tensor):
+        return size // count + (numbers < size % count)
+    more = n.Less(numbers, n.Mod(size, np.int64(count)))
+    return n.Add(n.Div(size, np.int64(count)), n.cast(more, np.int64))
 
 
 @layer("slidingWindows")
