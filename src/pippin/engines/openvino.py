@@ -78,7 +78,10 @@ class OpenVINO:
         return refused(lowered)
 
     def prepared(self, model: ModelProto) -> ModelProto:
-        return model  # it folds constants itself, including compressed ones
+        """It folds constants itself, including compressed ones."""
+        from ..passes.float16_rounding import rounded_in_float32
+
+        return rounded_in_float32(model)
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -35,6 +35,7 @@ from .classical.tree_ensemble import lower_tree_ensemble_classifier, lower_tree_
 from .lower_network import lower_network
 from .lower_program import lower
 from .lowered_model import Lowered
+from .made_pipelines import descriptions
 from .pipeline import check_sources, closed, join
 
 
@@ -53,9 +54,11 @@ def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] |
     if kind == "mlProgram":
         return lower(read_program(asset), function.name, float16)
     if kind in _PIPELINES:
-        parts = [(part, part.description.function()) for part in asset.parts()]
-        check_sources(function, [described for _, described in parts])
-        return join(function, [(described, _part(part, described, float16, trees)) for part, described in parts])
+        parts = asset.parts()
+        described = descriptions(parts)
+        check_sources(function, described)
+        lowered = (_part(part, one, float16, trees) for part, one in zip(parts, described, strict=True))
+        return join(function, list(zip(described, lowered, strict=True)))
     if kind == "linkedModel":
         linked = asset.linked()
         return replace(_lower(linked, linked.description.function(), float16, trees), name=function.name)
