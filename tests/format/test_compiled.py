@@ -140,6 +140,11 @@ LAYERS = {
         {},
         lambda x: F.leaky_relu(x, 0.25),
     ),
+    "sigmoid": (
+        {**BASE, "type": "activation", "mode": 3},
+        {},
+        torch.sigmoid,
+    ),
     "largest": (
         {**BASE, "type": "pool", "avg_or_max": 1, "size_x": 2, "size_y": 3, "stride_x": 1, "stride_y": 2},
         {},
@@ -167,7 +172,7 @@ def test_layers(row, engine, tmp_path):
 
 REFUSED = {
     "layer": ({**BASE, "type": "rnn_arch"}, r"\[rnn_arch\] 'l': unknown layer type"),
-    "mode": ({**BASE, "type": "activation", "mode": 3}, r"\[activation\] 'l': unknown activation mode 3"),
+    "mode": ({**BASE, "type": "activation", "mode": 4}, r"\[activation\] 'l': unknown activation mode 4"),
     "operation": ({**BASE, "type": "elementwise", "operation": 117}, r"\[elementwise\] 'l'"),
     "mean": ({**BASE, "type": "pool", "avg_or_max": 0}, "counts the padding"),
     "padding": (conv("convolution", C=4, K=2, Ny=3, Nx=2, pad_mode=2), "pad_mode 2"),
@@ -181,6 +186,24 @@ def test_what_is_not_certain_is_refused(row, tmp_path):
     folder = network(tmp_path / "n.mlmodelc", [layer], {1: BIAS, 3: CONV})
     with pytest.raises(UnsupportedModelError, match=message):
         open_asset(folder)
+
+
+def test_what_nothing_writes_is_told_first(tmp_path):
+    layers = [{**BASE, "type": "rnn_arch", "top": "a"}, {**BASE, "type": "pool", "name": "m", "bottom": "a, gone"}]
+    with pytest.raises(SpecificationError, match=r"\[pool\] 'm': no network input or other layer provides.*'gone'"):
+        open_asset(network(tmp_path / "n.mlmodelc", layers, {}))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_sigmoid_and_its_twin(engine, shared_models):
+    """A network compiled by Apple, and the same network as it was before."""
+    twins = [shared_models.parent / "cases" / name for name in ("sigmoid-mode3.mlmodelc", "sigmoid-mode3-twin.mlmodel")]
+    if not all(path.exists() for path in twins):
+        pytest.skip(f"no {twins[0].name} in {twins[0].parent}")
+    compiled, source = (pippin.load(path, pippin.Configuration(engine=engine)) for path in twins)
+    for x in weights(20, 11):
+        found, wanted = (model.predict({"input1": x})["output1"] for model in (compiled, source))
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_preprocessing_is_refused(tmp_path):

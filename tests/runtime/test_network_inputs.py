@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("TQDM_DISABLE", "1")
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -9,6 +13,7 @@ import torch
 from coremltools.models import datatypes
 from coremltools.models.neural_network import NeuralNetworkBuilder, flexible_shape_utils
 
+import coremltools as ct
 import pippin
 from pippin.errors import FeatureShapeError
 
@@ -161,3 +166,53 @@ def test_a_sequence_of_words(engine):
     assert found.shape == (5, 1, 3, 1, 1)
     np.testing.assert_allclose(found[:, 0, :, 0, 0], table[:, words.astype(int)].T)
     np.testing.assert_allclose(model.predict({"words": words[:1]})["y"], table[:, 4])
+
+
+# Sizes computed from sizes
+
+
+class FirstResult(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)[0]
+
+
+RECURRENT = {
+    "both ways": torch.nn.LSTM(5, 7, bidirectional=True, batch_first=True),
+    "two layers": torch.nn.LSTM(5, 7, 2, batch_first=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECURRENT)
+def test_states_filled_for_a_flexible_batch(name):
+    """The initial states are one tensor, filled to a computed shape and split along an axis of known size."""
+    net = FirstResult(RECURRENT[name]).eval()
+    shape = ct.Shape((ct.RangeDim(1, 4, default=1), ct.RangeDim(1, 30, default=6), 5))
+    model = ct.convert(
+        torch.jit.trace(net, torch.rand(1, 6, 5)), inputs=[ct.TensorType("x", shape)], outputs=[ct.TensorType("y")],
+        convert_to="neuralnetwork", skip_model_load=True,
+    )  # fmt: skip
+    for engine in ENGINES:
+        loaded = pippin.load(model.get_spec(), pippin.Configuration(engine=engine))
+        for sizes in ((1, 6), (3, 2), (4, 30)):
+            x = torch.rand(*sizes, 5)
+            np.testing.assert_allclose(loaded.predict({"x": x})["y"], net(x).detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_parts_of_a_flexible_size(engine):
+    """If the parts cannot be equal, the first ones get one more element, as with numpy."""
+    builder = NeuralNetworkBuilder(
+        [("x", datatypes.Array(3, 7))], [(name, None) for name in "abc"], disable_rank5_shape_mapping=True
+    )
+    builder.add_split_nd("l", "x", list("abc"), axis=1, num_splits=3)
+    flexible_shape_utils.set_multiarray_ndshape_range(builder.spec, "x", [3, 2], [3, 9])
+    model = pippin.load(builder.spec, pippin.Configuration(engine=engine))
+    for size in (2, 4, 7, 9):
+        x = np.arange(3 * size, dtype=np.float32).reshape(3, size)
+        for found, wanted in zip(model.predict({"x": x}).values(), np.array_split(x, 3, axis=1), strict=True):
+            np.testing.assert_array_equal(found, wanted)

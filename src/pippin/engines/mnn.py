@@ -36,6 +36,7 @@ _SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
 _NOT_FROM_THE_END = frozenset({"GatherElements", "GatherND", "ScatterElements"})
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _CUT_TO_ZERO = frozenset({"Softplus"})  # below -17
+_FLOAT16 = 10  # of `TensorProto.DataType`
 _stdout_lock = RLock()
 
 
@@ -83,6 +84,7 @@ class MNN:
             for n in graph.node
             if n.op_type in _NOT_FROM_THE_END
         }
+        declined |= {n.name: "it drops a rounding to float16" for n in graph.node if _casts_to_float16(n)}
         return declined | {
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
         }
@@ -159,6 +161,10 @@ class MNN:
         if session is None:
             raise CompilationError(f"MNN {self.version} cannot load the model")
         return CompiledMNN(engine, interpreter, session, data)
+
+
+def _casts_to_float16(node: Any) -> bool:
+    return node.op_type == "Cast" and any(a.name == "to" and a.i == _FLOAT16 for a in node.attribute)
 
 
 class CompiledMNN:

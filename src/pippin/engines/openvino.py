@@ -85,9 +85,11 @@ class OpenVINO:
         return misjudged(operator, kind)
 
     def prepared(self, model: ModelProto) -> ModelProto:
+        """It folds constants itself, including compressed ones."""
         from ..passes.accurate_tails import accurate_tails
+        from ..passes.float16_rounding import rounded_in_float32
 
-        return accurate_tails(model, _CUT_TO_ZERO)  # it folds constants itself, including compressed ones
+        return accurate_tails(rounded_in_float32(model), _CUT_TO_ZERO)
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -121,8 +121,9 @@ def decode_image(name: str, array: np.ndarray, color: ColorSpace) -> Any:
 
     mode, order = _MODES[color]
     channels = array.reshape(array.shape[-3:])
-    if mode == "F":
-        return PIL.Image.fromarray(np.ascontiguousarray(channels[0], np.float32))
+    if mode == "F":  # of a pixel in 16 bits
+        with np.errstate(over="ignore"):
+            return PIL.Image.fromarray(channels[0].astype(np.float16).astype(np.float32))
     if channels.dtype != np.uint8:
         channels = np.clip(np.nan_to_num(np.rint(channels)), 0, 255).astype(np.uint8)
     pixels = channels[0] if mode == "L" else channels[order].transpose(1, 2, 0)

@@ -7,7 +7,7 @@ Any other layer, mode or parameter is rejected by name; nothing is guessed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .schema import messages
 
 _FLOAT32 = 65568
 _LEGACY_VERSION = 1
-_LEAKY_RELU = 2
+_LEAKY_RELU, _SIGMOID = 2, 3
 _LABELS_OF = "neuralNetworkClassifier"
 
 # Parameters without effect on predictions.
@@ -71,10 +71,10 @@ class Layer:
         return f"{self.network.path}: [{self.kind}] '{self.name}'"
 
     def _names(self, key: str) -> list[str]:
-        names = self.row.get(key)
-        if not isinstance(names, str) or not names:
+        names = _split(self.row.get(key))
+        if not names:
             raise SpecificationError(f"{self.network.path}: layer '{self.name}' has no '{key}'")
-        return [name.strip() for name in names.split(",")]
+        return names
 
 
 def read_espresso(folder: Path) -> Any:
@@ -97,6 +97,7 @@ def read_espresso(folder: Path) -> Any:
             " open the .mlmodel or .mlpackage it was compiled from"
         )
     message = getattr(model, kind)
+    _check_bottoms(network, [feature.name for feature in model.description.input])
     for row in network.layers:
         layer = Layer(network, row)
         if layer.kind not in _LAYERS:
@@ -104,6 +105,22 @@ def read_espresso(folder: Path) -> Any:
         _LAYERS[layer.kind](layer, message.layers)
         layer.finish()
     return model
+
+
+def _check_bottoms(network: Network, given: Sequence[str]) -> None:
+    """Raise SpecificationError for a layer that reads what is neither given nor written by a layer: the file is
+    damaged, whatever else is unknown about it."""
+    known = {*given, *(name for row in network.layers for name in _split(row.get("top")))}
+    for row in network.layers:
+        missing = next((name for name in _split(row.get("bottom")) if name not in known), None)
+        if missing is not None:
+            raise SpecificationError(
+                f"{Layer(network, row)}: no network input or other layer provides its input '{missing}'"
+            )
+
+
+def _split(names: Any) -> list[str]:
+    return [name.strip() for name in names.split(",")] if isinstance(names, str) and names else []
 
 
 def _described(folder: Path, network: Network) -> Any:
@@ -181,12 +198,15 @@ def _padding(layer: Layer, message: Any) -> None:
 
 
 def _activation(layer: Layer, layers: Any) -> None:
-    """Mode 2 is leaky ReLU, as shown by a network whose source is public."""
+    """Mode 2 is leaky ReLU and mode 3 a sigmoid, as shown by networks whose sources are public."""
     mode = layer.get("mode", -1) if "mode" in layer.row else -1
-    if mode != _LEAKY_RELU:
+    if mode not in (_LEAKY_RELU, _SIGMOID):
         layer.refuse(f"unknown activation mode {mode}")
     new, message = _add(layer, layers, "activation")
-    message.leakyReLU.alpha = layer.real("alpha")
+    if mode == _SIGMOID:
+        message.sigmoid.SetInParent()
+    else:
+        message.leakyReLU.alpha = layer.real("alpha")
     new()
 
 

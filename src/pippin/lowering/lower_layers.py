@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ class Network(Builder):
             raise UnsupportedOperationError(f"{where}: unknown neural-network layer")
         missing = next((name for name in message.input if name not in self.values), None)
         if missing is not None:
-            raise ProgramError(f"{where}: no network input or earlier layer provides its input '{missing}'")
+            raise _unprovided(message, missing)
         around = self.layer, self.label  # of the branch or loop that contains this layer
         self.layer, self.label = message, message.name or kind
         # MIL lowerings read the number and names of the results from their operation.
@@ -176,6 +176,36 @@ class Network(Builder):
             return self.Unsqueeze(compute(self.Squeeze(x, [0])), [0])
         y = compute(images)
         return self.Reshape(y, self.shape(*leading, *self.sizes(y)[-3:]))
+
+
+def check_inputs_of_layers(layers: Any, given: Iterable[str]) -> None:
+    """Raise ProgramError for a layer that reads a name that is not `given` and that no layer writes.
+
+    Such a file is damaged, which matters more than whatever else is wrong with it.
+    """
+    known = {*given, *written(layers)}
+    for message in every_layer(layers):
+        missing = next((name for name in message.input if name not in known), None)
+        if missing is not None:
+            raise _unprovided(message, missing)
+
+
+def _unprovided(message: Any, name: str) -> ProgramError:
+    where = f"[{message.WhichOneof('layer')}] '{message.name}'"
+    return ProgramError(f"{where}: no network input or earlier layer provides its input '{name}'")
+
+
+def every_layer(layers: Any) -> Iterator[Any]:
+    """The layers, and those of their nested networks."""
+    for message in layers:
+        yield message
+        kind = message.WhichOneof("layer")
+        if kind == "branch":
+            yield from every_layer(message.branch.ifBranch.layers)
+            yield from every_layer(message.branch.elseBranch.layers)
+        elif kind == "loop":
+            yield from every_layer(message.loop.conditionNetwork.layers)
+            yield from every_layer(message.loop.bodyNetwork.layers)
 
 
 def written(layers: Any) -> Iterator[str]:

@@ -37,7 +37,8 @@ from .classical.tree_ensemble import lower_tree_ensemble_classifier, lower_tree_
 from .lower_network import lower_network
 from .lower_program import lower
 from .lowered_model import Lowered
-from .pipeline import closed, join
+from .made_pipelines import descriptions
+from .pipeline import check_sources, closed, join
 
 
 def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32) -> Lowered:
@@ -61,11 +62,11 @@ def _lower(
     if kind.startswith("neuralNetwork"):
         return lower_network(asset, function, joined)
     if kind in _PIPELINES:
-        parts = [
-            (part.description.function(), _part(part, part.description.function(), float16, trees))
-            for part in asset.parts()
-        ]
-        return join(function, parts)
+        parts = asset.parts()
+        described = descriptions(parts)
+        check_sources(function, described)
+        lowered = (_part(part, one, float16, trees) for part, one in zip(parts, described, strict=True))
+        return join(function, list(zip(described, lowered, strict=True)))
     if kind == "linkedModel":
         linked = asset.linked()
         return replace(_lower(linked, linked.description.function(), float16, trees, joined), name=function.name)

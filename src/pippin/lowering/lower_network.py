@@ -22,7 +22,7 @@ from ..format.description import (
 )
 from ..types import DataType, Shape, TensorType
 from . import layers as layers  # registers every layer
-from .lower_layers import EXACT_MAPPING, Network
+from .lower_layers import EXACT_MAPPING, Network, check_inputs_of_layers
 from .lowered_model import Labels, Lowered, Port, Source, check_labels, check_scores, output_name
 from .onnx_builder import Tensor
 
@@ -33,6 +33,7 @@ def lower_network(asset: Asset, function: FunctionDescription, joined: bool = Fa
     Raises UnsupportedOperationError or ProgramError, naming the layer.
     """
     message = getattr(asset.specification, asset.description.kind)
+    check_inputs_of_layers(message.layers, [feature.name for feature in function.inputs])
     network = Network(message)
     inputs = [_input(network, feature) for feature in function.inputs]
     if not joined:

@@ -23,6 +23,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 from ..errors import ProgramError, UnsupportedOperationError
 from ..types import Shape
 from . import limits
+from .known_sizes import KnownSizes
 from .lowered_model import PYTHON
 
 OPSET = 21
@@ -116,6 +117,7 @@ class Graph:
         """The node that computes each value, also those in branches and loops."""
         self.label = "value"
         self._constants: dict[Any, Tensor] = {}
+        self._sizes = KnownSizes(self.initializers)
         self._values: dict[str, np.ndarray] = {}  # small constants, for shape inference
         self._unpacked: list[onnx.NodeProto] = []  # casts of stored constants, before all other nodes
         self._kept: list[np.ndarray] = []  # keeps arrays alive that _constants identifies by address
@@ -152,7 +154,7 @@ class Graph:
         `types` has the dtype and shape of each output if ONNX cannot infer them (nodes with subgraphs).
         """
         schema = _schema(kind)
-        tensors = self._operands(kind, schema, inputs)
+        tensors = _without_omitted(self._operands(kind, schema, inputs), schema.min_input)
         names = [self.unique(kind) for _ in range(outputs or max(1, schema.min_output))]
         plain = {name: _attribute(value) for name, value in attributes.items() if value is not None}
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
@@ -164,7 +166,11 @@ class Graph:
         self.elements += sum(math.prod(d or 1 for d in shape or ()) for _, shape in found)
         self.nodes.append(node)
         self.makers.update(dict.fromkeys(names, Made(node, tensors)))
-        results = tuple(Tensor(name, *kind_of) for name, kind_of in zip(names, found, strict=True))
+        results = tuple(
+            Tensor(name, dtype, self._sizes.shape(kind, tensors, shape))
+            for name, (dtype, shape) in zip(names, found, strict=True)
+        )
+        self._sizes.note(kind, tensors, results[0], plain)
         return results if len(results) > 1 else results[0]
 
     def python(
@@ -402,6 +408,12 @@ def opset_imports(domains: Mapping[str, int]) -> list[onnx.OperatorSetIdProto]:
 
 def value_info(t: Tensor) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(t.name, element_type(t.dtype), t.shape)
+
+
+def _without_omitted(tensors: list[Tensor | None], least: int) -> list[Tensor | None]:
+    """The operands up to the last one given: OpenVINO takes an input without a name at the end as one that is there."""
+    count = max((number for number, tensor in enumerate(tensors, 1) if tensor is not None), default=0)
+    return tensors[: max(count, least)]
 
 
 def _store(array: np.ndarray, proto: onnx.TensorProto) -> None:

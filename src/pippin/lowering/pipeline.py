@@ -1,4 +1,7 @@
-"""Pipelines: joins lowered models into one. Each takes its inputs by name from the pipeline or an earlier model."""
+"""Pipelines: joins lowered models into one. Each takes its inputs by name from the pipeline or an earlier model.
+
+The joined model gives what its models give one after the other: see `passed_features.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,20 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import SpecificationError, UnsupportedModelError
-from ..format.description import Dictionary, FeatureDescription, FunctionDescription, Image, MultiArray
+from ..format.description import (
+    Dictionary,
+    FeatureDescription,
+    FeatureType,
+    FunctionDescription,
+    Image,
+    MultiArray,
+)
 from ..types import DataType, Shape, TensorType
 from . import limits
 from .classical.feature_graph import feature_port
 from .lowered_model import Check, IndexCheck, Labels, Lowered, Port, Source, output_name
 from .onnx_builder import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
+from .passed_features import as_given, channels_of, recolored
 
 
 def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescription, Lowered]]) -> Lowered:
@@ -31,6 +42,21 @@ def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescriptio
             raise UnsupportedModelError(f"model {number} of the pipeline has states, which pipelines do not support")
         pipeline.add(described, lowered, f"model{number}/")
     return pipeline.finished()
+
+
+def check_sources(function: FunctionDescription, parts: Iterable[FunctionDescription]) -> None:
+    """Raise SpecificationError if a part takes what neither the pipeline's inputs nor an earlier part provide: known
+    before anything is lowered, and worth more than whatever is wrong with a part."""
+    known = {feature.name for feature in function.inputs}
+    for part in parts:
+        missing = next((f.name for f in part.inputs if not f.optional and f.name not in known), None)
+        if missing is not None:
+            raise _no_source(missing)
+        known.update((part.predicted_feature_name, *(feature.name for feature in part.outputs)))
+
+
+def _no_source(name: str) -> SpecificationError:
+    return SpecificationError(f"a model of the pipeline takes '{name}', which no input or earlier model provides")
 
 
 def closed(lowered: Lowered, described: Iterable[str]) -> Lowered:
@@ -65,6 +91,10 @@ class _Value:
 
     port: Port
     tensors: tuple[Tensor, ...]
+    type: FeatureType | None = None
+    """As its model describes it."""
+    given: bool = True
+    """Whether the tensors are what its model gives a caller; else they are what it computes."""
 
 
 class _Pipeline:
@@ -82,6 +112,7 @@ class _Pipeline:
         self.index_outputs: dict[str, onnx.ValueInfoProto] = {}
         self.parts = 0
         self.threads: int | None = 1
+        self._emitted, self._converting = 0, ""
         self._domains: dict[str, int] = {}
         self._given = {feature.name: feature for feature in function.inputs}
 
@@ -97,7 +128,7 @@ class _Pipeline:
                 known = self._domains.get(imported.domain, imported.version)
                 self._domains[imported.domain] = min(known, imported.version)
         optional = {feature.name for feature in described.inputs if feature.optional}
-        for wanted in _values(part.inputs, model.graph.input, prefix):
+        for wanted in _values(part.inputs, model.graph.input, prefix, described.inputs):
             self._connect(self._value(wanted, optional, prefix), wanted)
         self.graph.node.extend(model.graph.node)
         self.graph.initializer.extend(model.graph.initializer)
@@ -110,21 +141,22 @@ class _Pipeline:
             names = [name and prefix + name for name in (index.tensor, index.sizes_from, index.carried)]
             self.index_checks.append(replace(index, tensor=names[0], sizes_from=names[1], carried=names[2]))
             self.index_outputs.update((name, infos[name]) for name in names if name)
-        for value in _values(part.outputs, model.graph.output, prefix):
-            self.values[value.port.name] = value
+        for value in _values(part.outputs, model.graph.output, prefix, described.outputs):
+            self.values[value.port.name] = replace(value, given=False)
         if part.labels is not None:
             self._add_labels(part.labels)
 
     def finished(self) -> Lowered:
         results = []
-        for name in [feature.name for feature in self.function.outputs]:
+        for feature in self.function.outputs:
+            name = feature.name
             if self.labels and name in (self.labels.label_output, self.labels.probabilities_output):
                 continue
             if name not in self.values:
                 raise SpecificationError(
                     f"the pipeline describes the output '{name}', which none of its models produces"
                 )
-            results.append(self.values[name])
+            results.append(self._described(name, feature.type))
         if self.labels:
             results.append(self.values[self.labels.probabilities])
         inputs = [value.port for value in self.inputs.values()]
@@ -165,19 +197,41 @@ class _Pipeline:
         if self.labels and name in (self.labels.label_output, self.labels.probabilities_output):
             self._make_label(self.labels)
         if name in self.values:
-            return self.values[name]
+            return self._passed(name)
         if name not in self._given:
             if wanted.port.default is not None:
                 constant = f"{prefix}{wanted.port.tensor}/default"
                 self.graph.initializer.append(_constant(constant, wanted.port))
                 return _Value(wanted.port, (replace(wanted.tensors[0], name=constant),))
             if name not in optional:
-                raise SpecificationError(
-                    f"a model of the pipeline takes '{name}', which no input or earlier model provides"
-                )
+                raise _no_source(name)
         if name not in self.inputs:
             self.inputs[name] = self._outside(wanted, self._given.get(name))
         return self.inputs[name]
+
+    def _passed(self, name: str) -> _Value:
+        """An earlier model's value as that model gives it to a caller; converted once."""
+        value = self.values[name]
+        if not value.given:
+            self._converting = value.tensors[0].name
+            tensors = (as_given(self._emit, value.tensors[0], value.type), *value.tensors[1:])
+            value = self.values[name] = replace(value, tensors=tensors, given=True)
+        return value
+
+    def _described(self, name: str, kind: FeatureType) -> _Value:
+        """An output of the pipeline. The decoder converts it, unless the pipeline describes it in another way."""
+        value = self.values[name]
+        if value.type is None or value.type == kind:
+            return value
+        value = self._passed(name)
+        return replace(value, tensors=(self._colored(value, kind), *value.tensors[1:]))
+
+    def _colored(self, value: _Value, kind: FeatureType | None) -> Tensor:
+        """The tensor of a value, in the color space of its reader if both are images."""
+        if isinstance(value.type, Image) and isinstance(kind, Image):
+            self._converting = value.tensors[0].name
+            return recolored(self._emit, value.tensors[0], value.type.color, kind.color)
+        return value.tensors[0]
 
     def _outside(self, wanted: _Value, feature: FeatureDescription | None) -> _Value:
         """An input of the pipeline: arrays, images and dictionaries as the part takes them, other types as the pipeline
@@ -191,7 +245,14 @@ class _Pipeline:
             tensors = [replace(tensors[0], shape=port.type.shape)]
         if port.keys is not None:
             tensors.append(Tensor(port.key_tensor, port.keys, port.type.shape))
-        return _Value(port, tuple(tensors))
+        if feature is None or not isinstance(feature.type, Image) or not isinstance(wanted.type, Image):
+            return _Value(port, tuple(tensors))
+        # The encoder makes an image of the color space that the pipeline describes.
+        shape = tensors[0].shape
+        if shape is not None:
+            shape = (*shape[:-3], channels_of(feature.type.color), *shape[-2:])
+        port = replace(port, type=TensorType(port.type.dtype, shape))
+        return _Value(port, (replace(tensors[0], shape=shape),), feature.type)
 
     def _connect(self, value: _Value, wanted: _Value) -> None:
         """Convert a value to the names, element types and rank that a part takes."""
@@ -200,7 +261,8 @@ class _Pipeline:
                 f"a model of the pipeline takes '{wanted.port.name}' as {_feature_kind(wanted.port)},"
                 f" got {_feature_kind(value.port)}"
             )
-        for given, taken in zip(value.tensors, wanted.tensors, strict=True):
+        tensors = (self._colored(value, wanted.type), *value.tensors[1:])
+        for given, taken in zip(tensors, wanted.tensors, strict=True):
             self._connect_tensor(given, taken)
 
     def _connect_tensor(self, value: Tensor, wanted: Tensor) -> None:
@@ -254,6 +316,21 @@ class _Pipeline:
             tensors = Tensor(f"{base}/row", scores.dtype, (count,)), Tensor(classes.name, dtype, (count,))
             self.values[port.name] = _Value(port, tensors)
 
+    def _emit(
+        self, kind: str, dtype: Any, shape: Shape | None, x: Tensor, *others: Tensor | np.ndarray | np.generic,
+        **attributes: Any,
+    ) -> Tensor:  # fmt: skip
+        """Add a node, named after the value that is converted. Returns its result."""
+        self._emitted += 1
+        result = Tensor(f"{self._converting}/{kind}_{self._emitted}", np.dtype(dtype), shape)
+        names = [x.name]
+        for other in others:
+            names.append(other.name if isinstance(other, Tensor) else f"{result.name}/{len(names)}")
+            if not isinstance(other, Tensor):
+                self.graph.initializer.append(numpy_helper.from_array(np.asarray(other), names[-1]))
+        self._node(kind, names, result.name, **attributes)
+        return result
+
     def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.graph.node.add().CopyFrom(helper.make_node(kind, inputs, [output], name=output, **attributes))
 
@@ -273,15 +350,16 @@ def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
                 _prefix(attribute.g, prefix)
 
 
-def _values(ports: Sequence[Port], infos: Any, prefix: str) -> list[_Value]:
+def _values(ports: Sequence[Port], infos: Any, prefix: str, described: Sequence[FeatureDescription]) -> list[_Value]:
     """Each port with its tensors in the joined graph, in the shapes that the part's graph declares."""
     shapes = {info.name: _shape(info) for info in infos}
+    kinds = {feature.name: feature.type for feature in described}
     found = []
     for port in ports:
         tensors = [Tensor(prefix + port.tensor, port.dtype, shapes[prefix + port.tensor])]
         if port.keys is not None:
             tensors.append(Tensor(prefix + port.key_tensor, port.keys, shapes[prefix + port.key_tensor]))
-        found.append(_Value(port, tuple(tensors)))
+        found.append(_Value(port, tuple(tensors), kinds.get(port.name)))
     return found
 
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
+from coremltools.models import datatypes
+from coremltools.models.neural_network import NeuralNetworkBuilder
 
 from pippin.apps import cli
 from support.small_models import saved_program
@@ -82,6 +84,17 @@ def test_compile_into_a_folder(pippin, package, tmp_path):
     assert pippin("predict", tmp_path / "m.mlmodelc", "--input", "x=ones", "--json")[0] == 0
     status, _, err = pippin("compile", package, "-o", tmp_path / "m.mlmodelc")
     assert status == 1 and "already exists" in err
+
+
+def test_the_folder_that_compile_writes_to_meanwhile_is_not_named(pippin, tmp_path):
+    builder = NeuralNetworkBuilder([("x", datatypes.Array(4))], [("y", None)], disable_rank5_shape_mapping=True)
+    builder.add_softmax("l", "x", "y")
+    builder.spec.neuralNetwork.layers[0].ClearField("softmax")
+    (tmp_path / "m.mlmodel").write_bytes(builder.spec.SerializeToString())
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "out.mlmodelc", tmp_path / "file" / "out.mlmodelc"):
+        status, _, err = pippin("compile", tmp_path / "m.mlmodel", "-o", output)
+        assert status == 1 and "out.mlmodelc" in err and ".out-" not in err
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,7 @@ def bad(change):
     [
         (lambda n: n.layers[0].innerProduct.weights.floatValue.pop(), ProgramError, r"\[innerProduct\] 'the layer': weights has 19 elements, but the shape \(5, 4\) needs 20"),
         (lambda n: n.layers[0].input.__setitem__(0, "gone"), ProgramError, "no network input or earlier layer provides its input 'gone'"),
+        (lambda n: (n.layers[0].ClearField("innerProduct"), n.layers.add(name="last", input=["gone"]).softmax.SetInParent()), ProgramError, r"\[softmax\] 'last': no network input or earlier layer provides its input 'gone'"),
         (lambda n: n.layers[0].output.__setitem__(0, "z"), ProgramError, "the output 'y' is described, but no layer produces it"),
         (lambda n: setattr(n.layers[0].custom, "className", "Mine"), UnsupportedOperationError, r"custom layer class 'Mine': its code is not in the model file; register it with @pippin.custom_layer\('Mine'\)"),
         (lambda n: n.layers[0].loopBreak.SetInParent(), ProgramError, "must be inside a loop"),

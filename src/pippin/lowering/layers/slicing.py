@@ -80,14 +80,19 @@ def _parts(n: Network, count: int) -> int:
 
 @layer("splitND")
 def split_nd(n: Network, p: Any, x: Any) -> Any:
-    x = n.tensor(x)
+    x, axis = n.tensor(x), int(p.axis)
     count = _parts(n, len(p.splitSizes) or int(p.numSplits))
-    if p.splitSizes:
-        sizes = np.array(p.splitSizes, np.int64)
-    else:  # if the parts cannot be equal, the first ones get one more element
-        size, remainder = divmod(x.static_size(int(p.axis)), max(count, 1))
-        sizes = np.array([size + (i < remainder) for i in range(count)], np.int64)
-    return n.mil("split", x=x, axis=int(p.axis), num_splits=count, split_sizes=sizes)
+    sizes = np.array(p.splitSizes, np.int64) if p.splitSizes else _part_sizes(n, n.sizes(x)[axis], count)
+    return n.mil("split", x=x, axis=axis, num_splits=count, split_sizes=sizes)
+
+
+def _part_sizes(n: Network, size: Any, count: int) -> Any:
+    """The sizes of this many parts. If they cannot be equal, the first ones get one more element."""
+    numbers = np.arange(count)
+    if not isinstance(size, Tensor):
+        return size // max(count, 1) + (numbers < size % max(count, 1))
+    more = n.Less(numbers, n.Mod(size, np.int64(count)))
+    return n.Add(n.Div(size, np.int64(count)), n.cast(more, np.int64))
 
 
 @layer("slidingWindows")
