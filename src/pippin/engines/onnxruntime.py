@@ -34,6 +34,7 @@ class OnnxRuntime:
     package = "onnxruntime"
     load_rank = 0
     thorough = False
+    stops_in_loops = True
     spins = True
 
     @property
@@ -109,6 +110,9 @@ class OnnxRuntime:
     ) -> dict[str, float] | None:
         import json
         import tempfile
+
+        if settings.unbounded:
+            return None
 
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             options = _options(settings)
