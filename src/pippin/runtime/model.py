@@ -89,16 +89,9 @@ async def load_async(
 
     cancellation = Cancellation()
     work = partial(
-        load,
-        source,
-        configuration,
-        weights=weights,
-        cache=cache,
-        progress=progress,
-        cancellation=cancellation,
-        timeout=timeout,
-        flow=flow,
-    )
+        load, source, configuration, weights=weights, cache=cache, progress=progress, cancellation=cancellation,
+        timeout=timeout, flow=flow,
+    )  # fmt: skip
     return await in_thread(work, "pippin load", cancellation.cancel)
 
 

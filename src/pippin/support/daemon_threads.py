@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, wait
@@ -125,8 +126,11 @@ def _stop_all() -> None:
 
 
 def _skip_destructors() -> None:
-    """End the process without the destructors of C++ libraries: they crash while a thread still computes."""
+    """Let the process end beside threads that still compute in C++ libraries."""
     libc = ctypes.CDLL(None)
-    with suppress(AttributeError):  # on_exit is in glibc; its handlers get the exit status first, in reverse order
+    # The libraries' destructors would crash under them. glibc's handlers get the exit status, the last one first.
+    with suppress(AttributeError):
         libc.fflush(None)
         libc.on_exit(libc._exit, None)
+    # Before 3.14, Python ends a thread that returns during its finalization, and C++ aborts at that: let it wait.
+    libc.signal(int(signal.SIGABRT), libc.pause)
