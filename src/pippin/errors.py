@@ -21,7 +21,7 @@
     ├── CacheError                  a cache operation failed (a load continues without the cache)
     ├── TraceError                  a file that is not a trace
     ├── ReportError                 a file that is not a report, or a condition that cannot be evaluated
-    ├── SpecializationCancelled     the caller cancelled a load
+    ├── SpecializationCancelled     the caller cancelled a load, or its time is up (DeadlineExceeded)
     └── EngineError                 an engine failed
         ├── CompilationError            while compiling the model
         └── PredictionError             while computing a prediction, or the prediction did not run:
@@ -145,7 +145,7 @@ class PredictionCancelled(PredictionError):
     code = "predictionCancelled"
 
 
-class DeadlineExceeded(PredictionCancelled):
+class DeadlineExceeded(PredictionCancelled, SpecializationCancelled):
     pass
 
 

@@ -47,7 +47,7 @@ def decided(monkeypatch):
     calls = []
 
     def choose(times, rates, fails=()):
-        def rate(row, arrays, callers):
+        def rate(row, arrays, callers, stop):
             calls.append((row.engine.name, row.settings.streams))
             found = rates[calls[-1]]
             return found[(calls.count(calls[-1]) - 1) % len(found)] if isinstance(found, list) else found

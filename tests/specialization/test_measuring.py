@@ -45,7 +45,7 @@ def row(clock, engine, seconds, precision="float32", off=0.0):
     """A candidate whose runs take this long (at a time), and whose results are this far off."""
 
     class Compiled:
-        def run(self, inputs):
+        def run(self, inputs, stop=None):
             clock.now += seconds(clock.now) if callable(seconds) else seconds
             clock.order.append(engine)
             return {"y": inputs["x"] * (1 + off)}

@@ -99,7 +99,7 @@ def test_an_engine_that_computes_something_else_is_not_chosen(package, monkeypat
     def wrong(self, source, settings):
         made = compiled(self, source, settings)
         run = made.run
-        made.run = lambda inputs: {name: value * 1.001 for name, value in run(inputs).items()}
+        made.run = lambda inputs, stop=None: {name: value * 1.001 for name, value in run(inputs).items()}
         return made
 
     monkeypatch.setattr(type(mnn), "compile", wrong)

@@ -32,6 +32,10 @@ class Settings:
     streams: int | None = None
     """Concurrent predictions, which share the threads; None: compiled for one prediction at a time."""
 
+    unbounded: bool = False
+    """Whether the graph has a loop without a bound (`lowering/unbounded_loops.py`), so that a run may take forever. An
+    engine that cannot be stopped inside a loop runs it in a child process (`engines/child.py`)."""
+
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
         streams = "" if self.streams is None else f", {self.streams} streams"
@@ -78,6 +82,8 @@ class Engine(Protocol):
     """Engines with a lower rank load faster from the cache (`bench/load.py`)."""
     thorough: bool
     """Whether it is tried only for fast predictions, because it compiles slowly, and has its results checked."""
+    stops_in_loops: bool
+    """Whether a run can be stopped between two turns of a loop."""
     spins: bool
     """Whether its threads keep spinning for a while after a run and take cores from the next one."""
 

@@ -9,8 +9,10 @@ Imports that only compilation needs are local: every load from the cache imports
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +39,8 @@ _NOT_FROM_THE_END = frozenset({"GatherElements", "GatherND", "ScatterElements"})
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _CUT_TO_ZERO = frozenset({"Softplus"})  # below -17
 _FLOAT16 = 10  # of `TensorProto.DataType`
+# Seconds that a prediction may take without being stoppable.
+_SHORT = 0.5
 _stdout_lock = RLock()
 
 
@@ -45,6 +49,7 @@ class MNN:
     package = "MNN"
     load_rank = 2
     thorough = True
+    stops_in_loops = False
     spins = True
 
     @property
@@ -176,6 +181,8 @@ class CompiledMNN:
         self._inputs: dict[str, Any] = interpreter.getSessionInputAll(session)
         self._outputs: dict[str, Any] = interpreter.getSessionOutputAll(session)
         self._lock = Lock()
+        self._took = math.inf
+        """Seconds of the last prediction."""
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
@@ -187,12 +194,32 @@ class CompiledMNN:
                 for name, array in inputs.items():
                     if name in self._inputs:
                         self._set_input(name, array)
-                self._interpreter.runSession(self._session)
+                self._compute(stop)
                 return {name: self._get_output(tensor) for name, tensor in self._outputs.items()}
             except PredictionError:
                 raise
             except Exception as error:
                 raise PredictionError(f"MNN failed: {error}") from error
+
+    def _compute(self, stop: Stop | None) -> None:
+        """Compute the outputs; raises PredictionCancelled.
+
+        MNN stops where a callback after each operation says so. It keeps Python's lock between these calls, so that
+        other threads only run in them: not for predictions that are short.
+        """
+        started = time.perf_counter()
+        if stop is None or self._took < _SHORT:
+            self._interpreter.runSession(self._session)
+        else:
+            asked = stop
+
+            def go_on(tensors: Any, name: str) -> bool:
+                time.sleep(0)  # lets other threads run
+                return not asked.asked
+
+            self._interpreter.runSessionWithCallBack(self._session, _always, go_on)
+            stop.check()
+        self._took = time.perf_counter() - started
 
     def _set_input(self, name: str, array: np.ndarray) -> None:
         tensor = self._inputs[name]
@@ -211,6 +238,10 @@ class CompiledMNN:
 
     def _host(self, shape: tuple[int, ...], kind: Any, array: np.ndarray) -> Any:
         return self._engine.Tensor(shape, kind, array, self._engine.Tensor_DimensionType_Caffe)
+
+
+def _always(tensors: Any, name: str) -> bool:
+    return True
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class OnnxRuntime:
     package = "onnxruntime"
     load_rank = 0
     thorough = False
+    stops_in_loops = True
     spins = True
 
     @property
@@ -124,6 +125,8 @@ class OnnxRuntime:
     ) -> list[Kernel] | None:
         import tempfile
 
+        if settings.unbounded:
+            return None
         from .onnxruntime_profile import kernels
 
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:

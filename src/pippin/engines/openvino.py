@@ -24,6 +24,8 @@ from .openvino_lean_import import openvino
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from .child import CompiledInChild
+
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
 # Without its file a device is absent. Asking the library instead takes 50 ms.
 _DEVICE_FILES = {"gpu": Path("/dev/dri"), "neuralEngine": Path("/dev/accel")}
@@ -39,6 +41,7 @@ class OpenVINO:
     package = "openvino"
     load_rank = 1
     thorough = False
+    stops_in_loops = False
     spins = False
 
     @cached_property
@@ -98,12 +101,18 @@ class OpenVINO:
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
         """Write OpenVINO's compiled blob."""
+        if (folder / _ARTIFACT).is_file():
+            return  # already written by a child
         stream = io.BytesIO()
         compiled.compiled.export_model(stream)
         (folder / _ARTIFACT).write_bytes(stream.getbuffer())
 
-    def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOpenVINO:
+    def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOpenVINO | CompiledInChild:
         """Load the blob. The weights stay in the memory-mapped file."""
+        if settings.unbounded:
+            from .child import CompiledInChild
+
+            return CompiledInChild(self, folder, settings)
         try:
             with (folder / _ARTIFACT).open("rb") as file:
                 # Private: the library requires writable memory.
@@ -119,7 +128,7 @@ class OpenVINO:
 
         OpenVINO's throughput hint would pin threads, so that two models share the first cores.
         """
-        if settings.device != "cpu":
+        if settings.device != "cpu" or settings.unbounded:  # each prediction in flight has a process already
             return ()
         most = cores // (settings.threads or 1)
         counts = [most // 4, most] if most >= 8 and settings.threads is None else [most]
@@ -134,6 +143,8 @@ class OpenVINO:
     ) -> list[Kernel] | None:
         from .openvino_profile import kernels
 
+        if settings.unbounded:
+            return None
         compiled = self._compile(source, _properties(settings) | {"PERF_COUNT": True}, settings.device)
         compiled.run(inputs)  # warm-up
         request, runs = compiled.take(), []

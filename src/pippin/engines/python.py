@@ -74,6 +74,7 @@ class Python:
     package = "pippin"
     load_rank = 0
     thorough = False
+    stops_in_loops = True
     spins = False
     installed = True
     version = __version__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..errors import (
     CacheError,
     CompilationError,
     ConfigurationError,
+    DeadlineExceeded,
     EngineError,
     PackageError,
     PredictionError,
@@ -30,10 +31,12 @@ from ..format.description import FunctionDescription, ModelDescription
 from ..lowering.lowered_model import Lowered
 from ..specialization.artifacts import CompiledSegment, load_artifacts
 from ..specialization.nonfinite import Exact
-from ..specialization.progress import Stages
+from ..specialization.progress import Progress, Stages
 from ..specialization.serialization import from_json, to_json
 from ..support.atomic_write import atomic_write
 from ..support.boundary import boundary
+from ..support.cancellation import Cancellation
+from ..support.daemon_threads import asked_at_exit, in_thread
 from ..support.regular_files import exists
 from .session import Session
 
@@ -57,6 +60,11 @@ class Loaded:
     """ "cached" or "prepare and cache"."""
     plan: ComputePlan | None
     entry: Entry | None
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether a prediction may take forever (`Settings.unbounded`)."""
+        return any(segment.settings.unbounded for segment in self.segments)
 
     def compute_plan(self) -> ComputePlan:
         """Raises CacheError if the cache entry was removed."""
@@ -111,6 +119,35 @@ def load_model(source: Source, configuration: Configuration, cache: Cache | None
         span.label, span.model = loaded.label, loaded.session.subject[0]
         stages.report("done")
         return loaded
+
+
+def load_within(
+    seconds: float,
+    source: Source,
+    configuration: Configuration,
+    cache: Cache | None,
+    progress: Callable[[Progress], object] | None,
+    cancellation: Cancellation | None,
+) -> Loaded:
+    """`load_model` in a thread, which is left when the time is up. Raises what it raises, and DeadlineExceeded."""
+    own = Cancellation()
+    stages = Stages(progress, own, compile_in_child=True)
+
+    def work() -> Loaded:
+        with asked_at_exit(own.cancel):
+            return load_model(source, configuration, cache, stages)
+
+    unsubscribe = cancellation.listen(own.cancel) if cancellation is not None else lambda: None
+    future = in_thread(work, "pippin load")
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        if future.done():
+            raise  # the load itself raised it
+        raise DeadlineExceeded(f"{source.name} did not load within {seconds} s") from None
+    finally:
+        own.cancel() if not future.done() else None  # time is up, or this thread was interrupted, for example by Ctrl-C
+        unsubscribe()
 
 
 def key_of(source: Source, configuration: Configuration, index: Path | None) -> tuple[Ingredients, Content] | None:

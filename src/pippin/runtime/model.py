@@ -37,6 +37,7 @@ def load(
     lazy: bool = False,
     progress: Callable[[Progress], object] | None = None,
     cancellation: Cancellation | None = None,
+    timeout: float | None = None,
     flow: FlowControl | None = None,
 ) -> Model:
     """Open a model and specialize it for this machine.
@@ -45,17 +46,21 @@ def load(
     whose weight files are passed as `weights`: {"weights/weight.bin": bytes}, or the folder that contains them.
     `cache` stores specializations: the user's cache (True), another folder, or none (False). A `lazy` model is loaded
     at its first prediction. `progress` is called with reports in the loading thread; `cancellation` stops the
-    specialization. `flow` limits the predictions in flight. Raises FormatError for an invalid file, UnsupportedError
-    for a model that cannot run here, ConfigurationError for options that do not fit it, CompilationError if an engine
-    fails, SpecializationCancelled.
+    specialization. With a `timeout` (seconds), engines compile in child processes, which can be ended. `flow` limits
+    the predictions in flight. Raises FormatError for an invalid file, UnsupportedError for a model that cannot run
+    here, ConfigurationError for options that do not fit it, CompilationError if an engine fails,
+    SpecializationCancelled, DeadlineExceeded.
     """
     from ..specialization.progress import Stages
     from .loading import Source
 
     def load_now() -> Loaded:
-        from .loading import load_model
+        from .loading import load_model, load_within
 
-        return load_model(model_source, chosen, _cache(cache), Stages(progress, cancellation))
+        opened = _cache(cache)
+        if timeout is None:
+            return load_model(model_source, chosen, opened, Stages(progress, cancellation))
+        return load_within(timeout, model_source, chosen, opened, progress, cancellation)
 
     model_source, chosen = Source(source, weights), configuration or Configuration()
     model = Model(model_source, chosen, load_now, flow)
@@ -71,31 +76,23 @@ async def load_async(
     weights: Mapping[str, bytes] | os.PathLike[str] | None = None,
     cache: Cache | os.PathLike[str] | str | bool = True,
     progress: Callable[[Progress], object] | None = None,
+    timeout: float | None = None,
     flow: FlowControl | None = None,
 ) -> Model:
     """`load` in a worker thread, for asyncio or trio. `progress` is called in that thread.
 
-    Cancelling the task cancels the specialization at its next step and leaves nothing behind. Only the thread waits for
-    an engine compilation that is still running.
+    Cancelling the task cancels the specialization and leaves nothing behind. A run that is measured is stopped. Only
+    the thread waits for an engine compilation that is still running; an exit of the interpreter does not. With a
+    `timeout`, compilations are ended too.
     """
-    from anyio import get_cancelled_exc_class, to_thread
+    from .flow.async_bridge import in_thread
 
     cancellation = Cancellation()
     work = partial(
-        load,
-        source,
-        configuration,
-        weights=weights,
-        cache=cache,
-        progress=progress,
-        cancellation=cancellation,
-        flow=flow,
-    )
-    try:
-        return await to_thread.run_sync(work, abandon_on_cancel=True)
-    except get_cancelled_exc_class():
-        cancellation.cancel()
-        raise
+        load, source, configuration, weights=weights, cache=cache, progress=progress, cancellation=cancellation,
+        timeout=timeout, flow=flow,
+    )  # fmt: skip
+    return await in_thread(work, "pippin load", cancellation.cancel)
 
 
 def specialize(
@@ -158,7 +155,9 @@ class Model:
         self._loaded: Loaded | None = None
         self._session: Session | None = None
         self._loading = Lock()
-        self._bounded = flow is not None
+        self._limited = flow is not None
+        # The thread that waits for a prediction can be interrupted, the one that computes it cannot.
+        self._queues = True
         self._executor = Executor(flow or FlowControl(), cores())
         self._executor.admission.name = source.name
         self._generation = fork.generation
@@ -174,6 +173,8 @@ class Model:
             if self._session is None:
                 self._generation = fork.generation
                 self._loaded = self._load_now()
+                self._queues = self._limited or self._loaded.unbounded
+                self._executor.inline = not self._loaded.unbounded
                 self._session = self._loaded.session
 
     def unload(self) -> None:
@@ -228,10 +229,11 @@ class Model:
         arrays in the declared dtype, Pillow images, and for a classifier the label and {label: probability}. A stateful
         model requires a `state` and updates it. Raises FeatureError, StateError, PredictionError.
 
-        If the model has a `flow`, or `timeout` (seconds) or `cancellation` is passed, the prediction is queued and runs
-        in a worker thread; it may raise PredictionCancelled, DeadlineExceeded, PredictionDropped, PredictionRejected.
+        If the model has a `flow` or a loop without a bound, or `timeout` (seconds) or `cancellation` is passed, the
+        prediction is queued and runs in a worker thread, so that it can be stopped, with Ctrl-C too. It may raise
+        PredictionCancelled, DeadlineExceeded, PredictionDropped, PredictionRejected.
         """
-        if timeout is None and cancellation is None and not self._bounded:
+        if timeout is None and cancellation is None and not self._queues:
             if state is None:
                 return self._predict(features, None, options, None)
             with state.state_queue.turn():
@@ -288,14 +290,13 @@ class Model:
     ) -> list[Any]:
         """`predict_batch` for asyncio and trio tasks. Cancelling the task cancels the unfinished predictions.
         `progress` is called in the task."""
-        from anyio import to_thread
-
+        from .flow.async_bridge import in_thread
         from .flow.predict_batch import Gathered, gather_async
 
         elements = list(batch)
         # A trial runs predictions, which would block the event loop.
         trial = len(elements) > 1 and self._dynamic_batcher().needs_trial
-        jobs = await to_thread.run_sync(self._jobs, elements) if trial else self._jobs(elements)
+        jobs = await in_thread(partial(self._jobs, elements), "pippin trial") if trial else self._jobs(elements)
         return await gather_async(self._executor, jobs, Gathered(len(elements), return_exceptions, progress))
 
     def map(

@@ -5,16 +5,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..devices import cpu
-from ..engines import Compiled, Engine, Settings
-from ..errors import EngineError, PippinError, PredictionError, UnsupportedOperationError
+from ..engines import Compiled, Engine, Settings, python_engine
+from ..errors import (
+    CompilationError,
+    EngineError,
+    PippinError,
+    PredictionCancelled,
+    PredictionError,
+    SpecializationCancelled,
+    UnsupportedOperationError,
+)
+from ..support.daemon_threads import DaemonThreads
 from . import contention, spinning_threads
+from .budget import FOREVER, Budget
 from .compute_plan import Candidate
 from .precision import MIN_DB_16_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .progress import Stages
@@ -24,7 +34,9 @@ _TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
 _TIME_LIMIT = 2.0  # seconds of measuring with the default strategy; the compilation time if that is shorter
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _RUNS_PER_ROUND = 5
-_SHORT = 0.02  # seconds; longer predictions are timed once per round
+SHORT = 0.02  # seconds; longer predictions are timed once per round
+# Seconds for compiling a graph with a loop without a bound: OpenVINO computes one of constants, which may never end.
+_UNBOUNDED_COMPILATION = 60.0
 
 Inputs = list[dict[str, np.ndarray]]
 
@@ -44,7 +56,9 @@ class Trial:
     noise: dict[str, float] = field(default_factory=dict)
     note: str = ""
     unmeasured: bool = False
-    """Not run for lack of time."""
+    """Not run for lack of time, or stopped."""
+    short: bool = False
+    """Whether a run was so short that further ones need not be stoppable, which would take some of their time."""
 
     @property
     def seconds(self) -> float | None:
@@ -71,7 +85,7 @@ class Choice:
 
 
 def candidates(
-    engines: list[Engine], device: str, threads: int | None, sixteen_bit: str, thorough: bool
+    engines: list[Engine], device: str, threads: int | None, sixteen_bit: str, thorough: bool, unbounded: bool = False
 ) -> list[Trial]:
     """The candidates to try.
 
@@ -84,13 +98,14 @@ def candidates(
         counts = [threads]
         if thorough and threads is None and cpu.cores() > 1:
             counts += [1] if cpu.cores() == 2 else [1, cpu.cores() // 2]
-        trials += [Trial(engine, Settings(device, p, n)) for p in precisions for n in counts]
+        trials += [Trial(engine, Settings(device, p, n, unbounded=unbounded)) for p in precisions for n in counts]
     return trials
 
 
 def choose(
     trials: list[Trial], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
     stages: Stages, outputs: list[str], folder: Path | None = None, verify: Verify | None = None,
+    budget: Budget | None = None,
 ) -> Choice:  # fmt: skip
     """Compile and time the candidates, and choose the best. `sources` maps engine names to the model they read.
     `wanted` is the requested precision; "auto" allows any that keeps 40 dB. `verify` says why one must not be chosen.
@@ -109,7 +124,9 @@ def choose(
         time_limit = np.inf if strategy == "fast_prediction" else min(compilation, _TIME_LIMIT)
         with stages.stage("measure"):
             try:
-                usable = _measure(usable, inputs(), wanted, outputs, _ROUNDS[strategy], time_limit, stages)
+                usable = _measure(usable, inputs(), wanted, outputs, _ROUNDS[strategy], time_limit, stages, budget)
+            except SpecializationCancelled:
+                raise
             except PippinError as error:  # no sample inputs
                 for trial in usable:
                     trial.note = f"not measured: {error}"
@@ -156,7 +173,7 @@ def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strat
     def compile_trial(trial: Trial) -> None:
         started = time.perf_counter()
         try:
-            trial.compiled = _compile_one(trial, sources[trial.engine.name])
+            trial.compiled = _compile_one(trial, sources[trial.engine.name], stages)
             trial.compilation = time.perf_counter() - started
         except EngineError as error:
             trial.note = str(error)
@@ -164,22 +181,27 @@ def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strat
     with stages.stage("compile"):
         stages.report("compile", detail=", ".join(dict.fromkeys(trial.engine.name for trial in trials)))
         if strategy != "fast_load":
-            with ThreadPoolExecutor(min(len(trials), cpu.cores())) as pool:
-                for number, _ in enumerate(pool.map(compile_trial, trials)):
+            pool = DaemonThreads(min(len(trials), cpu.cores()), "pippin compile")
+            with closing(pool.map(compile_trial, trials)) as compiled:
+                for number, _ in enumerate(compiled):
                     stages.report(
                         "compile", detail=f"{trials[number].engine.name} finished", share=(number + 1) / len(trials)
                     )
             return
         for number, trial in enumerate(trials):
             compile_trial(trial)
+            stages.check()
             if trial.compiled is not None:
                 for other in trials[number + 1 :]:
                     other.note = "not tried: the strategy is fast_load"
                 return
 
 
-def _compile_one(trial: Trial, source: bytes | Path) -> Compiled:
+def _compile_one(trial: Trial, source: bytes | Path, stages: Stages) -> Compiled:
     """Compile and write the artifact; if that fails, retry without an artifact."""
+    endless = trial.settings.unbounded and not trial.engine.stops_in_loops
+    if (stages.compile_in_child or endless) and trial.engine is not python_engine():
+        return _compile_in_child(trial, source, stages, _UNBOUNDED_COMPILATION if endless else FOREVER)
     if trial.artifact is not None:
         try:
             trial.artifact.mkdir(mode=0o700)
@@ -189,23 +211,42 @@ def _compile_one(trial: Trial, source: bytes | Path) -> Compiled:
     return trial.engine.compile(source, trial.settings)
 
 
+def _compile_in_child(trial: Trial, source: bytes | Path, stages: Stages, seconds: float) -> Compiled:
+    from ..engines.child import compile_in_child
+
+    if trial.artifact is not None:
+        try:
+            trial.artifact.mkdir(mode=0o700)
+        except OSError:
+            trial.artifact = None
+    with stages.stoppable(seconds) as stop:
+        try:
+            compiled: Compiled = compile_in_child(trial.engine, source, trial.settings, trial.artifact, stop)
+        except PredictionCancelled:
+            raise CompilationError(f"{trial.engine.name} did not compile the model within {seconds:g} s") from None
+    return compiled
+
+
 def _needs_check(trial: Trial) -> bool:
     """Whether its results must be compared with a reference run."""
     return trial.settings.precision != "float32" or trial.engine.thorough
 
 
 def _measure(
-    trials: list[Trial], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, time_limit: float, stages: Stages
-) -> list[Trial]:
+    trials: list[Trial], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, time_limit: float,
+    stages: Stages, budget: Budget | None = None,
+) -> list[Trial]:  # fmt: skip
     """Time the candidates and return the accurate ones; the others get a note.
 
     A first sweep runs each candidate a few times, engines with spinning threads last so that they disturb no other
     measurement. Further rounds follow while time is left. If one run would use up the time limit, engines that would
-    compute the same result are not run.
+    compute the same result are not run. A run that exceeds its share of the budget is stopped.
     """
     started = time.perf_counter()
+    budget = budget or Budget(math.inf, stages)
     ran: list[tuple[Trial, dict[str, np.ndarray]]] = []
-    for trial in sorted(trials, key=lambda trial: trial.engine.spins):
+    stopped: list[Trial] = []
+    for number, trial in enumerate(sorted(trials, key=lambda trial: trial.engine.spins)):
         shortest = min((min(other.times) for other, _ in ran), default=0.0)
         if not _needs_check(trial) and time.perf_counter() - started + shortest > time_limit:
             trial.unmeasured = True
@@ -213,50 +254,64 @@ def _measure(
         stages.report("measure", detail=f"{trial.engine.name}, {trial.settings}")
         try:
             deadline = started + time_limit * (len(ran) + 1) / len(trials)
-            ran.append((trial, _first_runs(trial, inputs[0], deadline - time.perf_counter())))
+            share = 1 / (len(trials) - number)
+            ran.append((trial, _first_runs(trial, inputs[0], deadline - time.perf_counter(), budget, share)))
+        except PredictionCancelled as error:
+            trial.note = str(error)
+            stopped.append(trial)
         except PredictionError as error:
             trial.note = f"failed on sample inputs: {error}"
     if not ran:
+        for trial in stopped:
+            trial.note, trial.unmeasured = "", True
         return [trial for trial in trials if not _needs_check(trial)] or trials
-    kept = _accurate(ran, inputs[1:], wanted, outputs)
-    _run_rounds(kept, inputs[0], rounds, time_limit - (time.perf_counter() - started), stages)
+    try:
+        kept = _accurate(ran, inputs[1:], wanted, outputs, budget)
+    except PredictionCancelled:
+        kept = [trial for trial, _ in ran if not _needs_check(trial)] or [trial for trial, _ in ran]
+    with suppress(PredictionCancelled):  # what was measured by then counts
+        left = min(time_limit - (time.perf_counter() - started), budget.left)
+        _run_rounds(kept, inputs[0], rounds, left, stages, budget)
     return kept + [trial for trial in trials if trial.unmeasured]
 
 
-def _first_runs(trial: Trial, arrays: dict[str, np.ndarray], left: float) -> dict[str, np.ndarray]:
+def _first_runs(
+    trial: Trial, arrays: dict[str, np.ndarray], left: float, budget: Budget, share: float
+) -> dict[str, np.ndarray]:
     """A warm-up run, which allocates memory, then timed runs. Without time for a second run, the first one counts."""
     started = time.perf_counter()
-    results = _run(trial, arrays)
+    results = _run(trial, arrays, budget, share)
     took = time.perf_counter() - started
-    if took > _SHORT and 2 * took > left:
+    trial.short = took <= SHORT
+    if not trial.short and 2 * took > left:
         trial.times.append(took)
-    elif took > _SHORT:
-        _timed_run(trial, arrays)
+    elif not trial.short:
+        _timed_run(trial, arrays, budget)
     else:
-        _timed_runs(trial, arrays)
+        _timed_runs(trial, arrays, budget)
     return results
 
 
-def _timed_runs(trial: Trial, arrays: dict[str, np.ndarray]) -> None:
+def _timed_runs(trial: Trial, arrays: dict[str, np.ndarray], budget: Budget) -> None:
     for _ in range(_RUNS_PER_ROUND):
-        _timed_run(trial, arrays)
-        if trial.times[-1] > _SHORT:
+        _timed_run(trial, arrays, budget)
+        if trial.times[-1] > SHORT:
             break
 
 
 def _accurate(
-    ran: list[tuple[Trial, dict[str, np.ndarray]]], inputs: Inputs, wanted: str, outputs: list[str]
+    ran: list[tuple[Trial, dict[str, np.ndarray]]], inputs: Inputs, wanted: str, outputs: list[str], budget: Budget
 ) -> list[Trial]:
     """The candidates whose results are accurate, on the inputs already run and on further ones."""
     reference = next(((trial, results) for trial, results in ran if not _needs_check(trial)), None)
     if reference is None or not any(_needs_check(trial) for trial, _ in ran):
         return [trial for trial, _ in ran]
-    expected = [reference[1], *(_run(reference[0], arrays) for arrays in inputs)]
+    expected = [reference[1], *(_run(reference[0], arrays, budget) for arrays in inputs)]
     minimum_16_bit = MIN_DB_16_BIT if wanted == "auto" else -np.inf
     kept = []
     for trial, results in ran:
         if _needs_check(trial):
-            found = [results, *(_run(trial, arrays) for arrays in inputs)]
+            found = [results, *(_run(trial, arrays, budget) for arrays in inputs)]
             pairs = [signal_to_noise(right, own, outputs) for right, own in zip(expected, found, strict=True)]
             trial.noise = {name: min(pair[name] for pair in pairs) for name in outputs}
             name, worst = min(trial.noise.items(), key=lambda item: item[1], default=("", -np.inf))
@@ -269,7 +324,7 @@ def _accurate(
 
 
 def _run_rounds(
-    trials: list[Trial], arrays: dict[str, np.ndarray], rounds: int, time_limit: float, stages: Stages
+    trials: list[Trial], arrays: dict[str, np.ndarray], rounds: int, time_limit: float, stages: Stages, budget: Budget
 ) -> None:
     """Time the candidates near the fastest in rounds, while there is time for a full round and more than one is left.
 
@@ -291,14 +346,14 @@ def _run_rounds(
         )
         if number == 0:
             for trial in remaining:
-                trial.times.clear() if min(trial.times) > _SHORT else None  # drop the first sweep
+                trial.times.clear() if min(trial.times) > SHORT else None  # drop the first sweep
         for trial in remaining:
             stages.report("measure", detail=f"{trial.engine.name}, {trial.settings}", share=number / rounds)
             if previous.engine.spins and previous.engine is not trial.engine:
                 spinning_threads.wait_until_idle()
             previous = trial
-            _run(trial, arrays)
-            _timed_runs(trial, arrays)
+            _run(trial, arrays, budget)
+            _timed_runs(trial, arrays, budget)
 
 
 def _within(trials: list[Trial], factor: float) -> list[Trial]:
@@ -310,19 +365,19 @@ def _within(trials: list[Trial], factor: float) -> list[Trial]:
 def _round_seconds(trials: list[Trial]) -> float:
     """Estimated seconds for one round."""
     return sum(
-        spinning_threads.TYPICAL_SECONDS + min(trial.times) * (_RUNS_PER_ROUND if trial.times[-1] < _SHORT else 2)
+        spinning_threads.TYPICAL_SECONDS + min(trial.times) * (_RUNS_PER_ROUND if trial.times[-1] < SHORT else 2)
         for trial in trials
     )
 
 
-def _run(trial: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _run(trial: Trial, arrays: Mapping[str, np.ndarray], budget: Budget, share: float = 1.0) -> dict[str, np.ndarray]:
     assert trial.compiled is not None
-    return trial.compiled.run(arrays)
+    return trial.compiled.run(arrays) if trial.short else budget.run(trial.compiled, arrays, share)
 
 
-def _timed_run(trial: Trial, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _timed_run(trial: Trial, arrays: Mapping[str, np.ndarray], budget: Budget) -> dict[str, np.ndarray]:
     started = time.perf_counter()
-    results = _run(trial, arrays)
+    results = _run(trial, arrays, budget)
     trial.times.append(time.perf_counter() - started)
     return results
 

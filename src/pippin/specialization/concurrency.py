@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Event
 
@@ -19,9 +19,12 @@ import numpy as np
 
 from ..devices import cpu
 from ..engines import Compiled, Settings
-from ..errors import EngineError, PippinError
+from ..errors import EngineError, PippinError, PredictionCancelled, SpecializationCancelled
+from ..support.cancellation import Stop
+from ..support.daemon_threads import DaemonThreads
 from . import contention, spinning_threads
-from .candidates import Choice, Trial
+from .budget import FOREVER, Budget
+from .candidates import SHORT, Choice, Trial
 from .concurrency_variants import Serialized
 from .progress import Stages
 
@@ -50,7 +53,7 @@ class ConcurrencyChoice:
 
 def choose_concurrency(
     choice: Choice, sources: Mapping[str, bytes | Path], inputs: Callable[[], list[Arrays]], strategy: str,
-    stages: Stages, multithreaded: bool = False,
+    stages: Stages, multithreaded: bool = False, budget: Budget | None = None,
 ) -> ConcurrencyChoice:  # fmt: skip
     """Choose settings for concurrent predictions, for the best candidate or another one with nearly its latency.
 
@@ -60,25 +63,35 @@ def choose_concurrency(
     best, cores = choice.best, cpu.cores()
     if cores < 2 or strategy == "fast_load":
         return ConcurrencyChoice(best)
+    budget = budget or Budget(math.inf, stages)
     try:
         if strategy == "fast_prediction":
             with stages.stage("measure"):
-                return _measure(choice, sources, inputs()[0], cores, stages, shortest)
-        took = math.inf if best.unmeasured else _seconds(best, inputs)  # if there was no time to run it, it is long
+                if _seconds(best, inputs, budget) < math.inf:
+                    return _measure(choice, sources, inputs()[0], cores, stages, shortest)
+        took = _seconds(best, inputs, budget)
+    except SpecializationCancelled:
+        raise
     except PippinError:  # no sample inputs
         return ConcurrencyChoice(best)
     return ConcurrencyChoice(best, best.engine.concurrent_settings(best.settings, cores) if took >= shortest else ())
 
 
-def _seconds(best: Trial, inputs: Callable[[], list[Arrays]]) -> float:
-    """Latency of one prediction; a single candidate was not measured before."""
+def _seconds(best: Trial, inputs: Callable[[], list[Arrays]], budget: Budget) -> float:
+    """Latency of one prediction, infinite if there was no time for it; a single candidate was not measured before."""
+    if best.unmeasured:
+        return math.inf
     if best.seconds is not None:
         return best.seconds
     assert best.compiled is not None
     arrays = inputs()[0]
-    best.compiled.run(arrays)  # warm-up
-    started = time.perf_counter()
-    best.compiled.run(arrays)
+    try:
+        budget.run(best.compiled, arrays)  # warm-up
+        started = time.perf_counter()
+        budget.run(best.compiled, arrays)
+    except PredictionCancelled:
+        best.unmeasured = True
+        return math.inf
     return time.perf_counter() - started
 
 
@@ -103,7 +116,7 @@ class _Contender:
 def _measure(
     choice: Choice, sources: Mapping[str, bytes | Path], arrays: Arrays, cores: int, stages: Stages, shortest: float
 ) -> ConcurrencyChoice:
-    fastest = _seconds(choice.best, lambda: [arrays])
+    fastest = _seconds(choice.best, lambda: [arrays], Budget(math.inf, stages))
     contenders = [
         _Contender(
             trial, _compile_variants(trial, sources[trial.engine.name], cores, stages) if fastest >= shortest else ()
@@ -114,7 +127,7 @@ def _measure(
     variants = [variant for each in contenders for variant in each.variants]
     remaining = [each.single for each in contenders] + [variant for variant in variants if variant.compiled]
     others = [trial for trial in choice.usable if all(trial is not each.single for each in contenders)]
-    _run_rounds(remaining, others, arrays, cores, stages)
+    _run_rounds(remaining, others, arrays, cores, stages, stoppable=fastest > SHORT)
     winner = max(contenders, key=lambda each: each.score)
     for each in contenders:
         _explain(each, winner)
@@ -142,7 +155,9 @@ def _compile_variants(trial: Trial, source: bytes | Path, cores: int, stages: St
     return tuple(variants)
 
 
-def _run_rounds(trials: list[Trial], others: list[Trial], arrays: Arrays, callers: int, stages: Stages) -> None:
+def _run_rounds(
+    trials: list[Trial], others: list[Trial], arrays: Arrays, callers: int, stages: Stages, stoppable: bool
+) -> None:
     """Measure throughput in interleaved rounds, dropping slow trials early. `others` cannot win and run once."""
     rates: dict[int, list[float]] = {id(trial): [] for trial in [*trials, *others]}
     remaining, previous = [*trials, *others], max(trials, key=lambda trial: trial.engine.spins)
@@ -160,7 +175,9 @@ def _run_rounds(trials: list[Trial], others: list[Trial], arrays: Arrays, caller
             if previous.engine.spins and previous.engine is not trial.engine:
                 spinning_threads.wait_until_idle()
             previous = trial
-            rates[id(trial)].append(measure_throughput(trial, arrays, callers))
+            with stages.stoppable(FOREVER) as stop:
+                rates[id(trial)].append(measure_throughput(trial, arrays, callers, stop if stoppable else None))
+            stages.check()
         most = max(max(rates[id(trial)]) for trial in trials)
         remaining = [
             trial for trial in trials if max(rates[id(trial)]) * contention.elimination_factor(number + 1) > most
@@ -169,14 +186,14 @@ def _run_rounds(trials: list[Trial], others: list[Trial], arrays: Arrays, caller
         trial.throughput = contention.typical_rate(rates[id(trial)])
 
 
-def measure_throughput(trial: Trial, arrays: Arrays, callers: int) -> float:
+def measure_throughput(trial: Trial, arrays: Arrays, callers: int, stop: Stop | None = None) -> float:
     """Predictions per second from this number of threads.
 
     Only the time in which all threads are running counts, to fractions of a prediction: a thread's first prediction
     creates its stream, and a thread still running after the others is faster.
     """
     assert trial.compiled is not None
-    run = trial.compiled.run
+    run = trial.compiled.run if stop is None else partial(trial.compiled.run, stop=stop)
     ended: list[list[float]] = [[] for _ in range(callers)]
     ready, failed = Barrier(callers), Event()
 
@@ -195,8 +212,7 @@ def measure_throughput(trial: Trial, arrays: Arrays, callers: int) -> float:
             failed.set()  # stop the other callers
             raise
 
-    with ThreadPoolExecutor(callers) as pool:
-        list(pool.map(call, ended))
+    list(DaemonThreads(callers, "pippin measure").map(call, ended))
     window = [max(times[0] for times in ended), min(times[-1] for times in ended)]
     counts = [np.ptp(np.interp(window, times, range(len(times)))) for times in ended]
     return float(sum(counts)) / (window[1] - window[0])

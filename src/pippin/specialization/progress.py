@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Timer
 
 from .. import trace
 from ..errors import SpecializationCancelled
-from ..support.cancellation import Cancellation
+from ..support.cancellation import Cancellation, Stop
 
 # Stages in order, with their expected share of the total time.
 _SHARES = {"read": 0.03, "lower": 0.15, "segment": 0.02, "compile": 0.4, "measure": 0.25, "store": 0.15}
@@ -33,8 +34,13 @@ class Stages:
     """Reports each stage, records its time and a trace span, and raises once cancelled."""
 
     def __init__(
-        self, report: Callable[[Progress], object] | None = None, cancellation: Cancellation | None = None
+        self,
+        report: Callable[[Progress], object] | None = None,
+        cancellation: Cancellation | None = None,
+        compile_in_child: bool = False,
     ) -> None:
+        self.compile_in_child = compile_in_child
+        """Whether engines compile in a child process, since nothing else ends a compilation early."""
         self.seconds: dict[str, float] = {}
         self._report = report
         self._cancellation = cancellation
@@ -55,8 +61,7 @@ class Stages:
 
     def report(self, stage: str, segment: int = 0, segments: int = 1, detail: str = "", share: float = 0.0) -> None:
         """Send a report; `share` is the fraction of the stage done. Raises SpecializationCancelled."""
-        if self._cancellation is not None and self._cancellation.cancelled:
-            raise SpecializationCancelled("the specialization was cancelled")
+        self.check()
         if self._report is None:
             return
         done = 1.0 if stage == "done" else self._done + share * _SHARES.get(stage, 0.0)
@@ -71,3 +76,22 @@ class Stages:
     def reported(self, error: BaseException) -> bool:
         """Whether the caller's report raised this exception."""
         return error is self._raised
+
+    def check(self) -> None:
+        """Raise SpecializationCancelled if the load was cancelled."""
+        if self._cancellation is not None and self._cancellation.cancelled:
+            raise SpecializationCancelled("the specialization was cancelled")
+
+    @contextmanager
+    def stoppable(self, seconds: float) -> Iterator[Stop]:
+        """A `Stop` for the work in the block. It is asked when the load is cancelled, and after these seconds."""
+        stop = Stop()
+        timer = Timer(seconds, stop.ask)
+        timer.daemon = True
+        unsubscribe = self._cancellation.listen(stop.ask) if self._cancellation is not None else lambda: None
+        timer.start()
+        try:
+            yield stop
+        finally:
+            timer.cancel()
+            unsubscribe()

@@ -22,11 +22,13 @@ from ..format.description import FunctionDescription
 from ..lowering.external_data import readable
 from ..lowering.lower_model import lower_model
 from ..lowering.lowered_model import PYTHON, Lowered
+from ..lowering.unbounded_loops import unbounded_loops
 from ..passes.nonfinite import exposure, find
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
 from . import custom_model_operator as custom_model_operator  # registers its operator
 from .artifacts import CompiledSegment, artifact_folder, join_segments, with_variants
+from .budget import Budget
 from .candidates import Choice, Trial, candidates, cannot_run, choose, discard_losers
 from .compute_plan import ComputePlan, PlannedSegment
 from .concurrency import ConcurrencyChoice, choose_concurrency
@@ -123,7 +125,11 @@ def specialize(
         devices = devices_of(configuration.compute_units)
         python = _python_code(lowered)
         pixels = image_tensors(function, lowered)
+        loops = unbounded_loops(lowered.model.graph)
         declined = _declined(lowered, engines, pixels, python)
+        if any(engine.stops_in_loops for engine in engines):
+            for engine in engines:
+                declined[engine.name] |= {} if engine.stops_in_loops else _not_stopped(loops, engine)
         if python:
             engines = [*engines, python_engine()]
             declined[python_engine().name] = dict(python_engine().declined(lowered))
@@ -136,9 +142,13 @@ def specialize(
         guarded = _guarded_models(segment, pixels)
         own = {name: model for name, (model, _) in guarded.items()}
         guards = {name: guard for name, (_, guard) in guarded.items()}
+        unbounded = bool(unbounded_loops(segment.model.graph))
+        budget = Budget.of(configuration.hints.specialization_strategy, unbounded, stages)
         with sources(segment.model, segment.engines, own) as readable_by:
-            choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder, guards)
-            concurrency = _concurrency(segment, choice, readable_by, function, lowered, configuration, stages)
+            choice = _choose(
+                segment, readable_by, function, configuration, lowered, stages, folder, guards, unbounded, budget
+            )
+            concurrency = _concurrency(segment, choice, readable_by, function, lowered, configuration, stages, budget)
             best = concurrency.best
             discard_losers(choice, best, configuration.hints.specialization_strategy)
             if folder is not None and not unsaved:
@@ -201,6 +211,11 @@ def _engines(name: str | None, thorough: bool) -> list[Engine]:
     if not engine.installed:
         raise ConfigurationError(f"engine '{name}' is not installed (pip install {engine.package})")
     return [engine]
+
+
+def _not_stopped(loops: Mapping[str, str], engine: Engine) -> dict[str, str]:
+    """Loops that an engine runs in a child process if it is the only one."""
+    return {name: f"{loop}: {engine.name} cannot be stopped inside a loop" for name, loop in loops.items()}
 
 
 def _planned_segments(
@@ -276,6 +291,8 @@ def _choose(
     stages: Stages,
     folder: Path | None,
     guards: Mapping[str, Guard],
+    unbounded: bool,
+    budget: Budget,
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = _sixteen_bit(configuration, lowered)
@@ -283,7 +300,9 @@ def _choose(
     if strategy == "fast_load" or not whole:  # a segment cannot be judged on its own
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
     threads = configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
-    trials = candidates(list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction")
+    trials = candidates(
+        list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction", unbounded
+    )
     if wanted not in ("", "auto") and strategy == "fast_load":
         trials.sort(key=lambda trial: trial.settings.precision != wanted)
     names = [port.tensor for port in lowered.outputs]
@@ -296,7 +315,9 @@ def _choose(
         stages,
         names,
         folder,
-        _verification(segment, readable_by, function, lowered, guards) if whole else None,
+        # A loop without a bound may never end on degenerate inputs.
+        _verification(segment, readable_by, function, lowered, guards) if whole and not unbounded else None,
+        budget,
     )
 
 
@@ -337,14 +358,14 @@ def _verification(
 
 def _concurrency(
     segment: UncompiledSegment, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
-    lowered: Lowered, configuration: Configuration, stages: Stages,
+    lowered: Lowered, configuration: Configuration, stages: Stages, budget: Budget,
 ) -> ConcurrencyChoice:  # fmt: skip
     if segment.nodes is not None:  # a segment cannot be judged on its own
         return ConcurrencyChoice(choice.best)
     strategy = configuration.hints.specialization_strategy
     multithreaded = lowered.threads is not None and lowered.threads > 1
     return choose_concurrency(
-        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, multithreaded
+        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, multithreaded, budget
     )
 
 

@@ -12,6 +12,7 @@ from ...types import Shape
 from ..layer_registry import layer
 from ..lower_layers import LEAVING, LEFT, Network, written
 from ..onnx_builder import Tensor, common_shape
+from ..unbounded_loops import MOST_TURNS
 
 
 @layer("branch")
@@ -29,10 +30,11 @@ def loop(n: Network, p: Any, count: Any = None) -> None:
     outer = dict(n.values)
     initial = [n.tensor(outer[name]) for name in names]
     maximum = n.integers(count) if count is not None else np.int64(p.maxLoopIterations) if p.maxLoopIterations else None
+    bounded = maximum is not None and not isinstance(maximum, Tensor) and bool(np.max(maximum) <= MOST_TURNS)
     shapes = [t.shape for t in initial]
     # A size that changes in an iteration becomes unknown, and the body is lowered again.
     while True:
-        iteration = _Iteration(n, p, names, outer)
+        iteration = _Iteration(n, p, names, outer, bounded)
         kinds = [(np.dtype(np.float32), shape) for shape in shapes]
         body = n.subgraph(iteration.build, [(np.dtype(np.int64), ()), (np.dtype(np.bool_), ()), *kinds])
         n.values = dict(outer)
@@ -48,11 +50,11 @@ def loop(n: Network, p: Any, count: Any = None) -> None:
 class _Iteration:
     """One iteration of a loop. `shapes` holds the shapes of the carried values at its end."""
 
-    def __init__(self, n: Network, p: Any, names: Sequence[str], outer: dict[str, Any]) -> None:
-        self._n, self._p, self._names, self._outer = n, p, names, outer
+    def __init__(self, n: Network, p: Any, names: Sequence[str], outer: dict[str, Any], bounded: bool) -> None:
+        self._n, self._p, self._names, self._outer, self._bounded = n, p, names, outer, bounded
         self.shapes: list[Shape | None] = []
 
-    def build(self, _iteration: Tensor, _condition: Tensor, *carried: Tensor) -> list[Any]:
+    def build(self, _iteration: Tensor, goes_on: Tensor, *carried: Tensor) -> list[Any]:
         n = self._n
         n.values = {**self._outer, **dict(zip(self._names, carried, strict=True))}
         n.values[LEFT] = np.zeros(1, np.float32)
@@ -62,6 +64,8 @@ class _Iteration:
         found = [n.tensor(n.values[name]) for name in self._names]
         self.shapes = [t.shape for t in found]
         proceed = _flag(n, self._p)
+        if not self._p.conditionVar and not self._bounded:
+            proceed = goes_on  # a body of constants alone would have no node, and engines stop between nodes
         if isinstance(broken, Tensor):
             proceed = n.And(n.Not(n.flag(broken)), proceed)
         elif broken.any():

@@ -62,12 +62,15 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
     carried += [(g.states[name].dtype, g.states[name].shape) for name in states]
     before = dict(g.states)
 
-    def step(_iteration: Tensor, _condition: Tensor, *values: Tensor) -> tuple[Any, ...]:
+    def step(_iteration: Tensor, goes_on: Tensor, *values: Tensor) -> tuple[Any, ...]:
         _keep_fixed(g, initial, values)
         variables, current = values[: len(values) - len(states)], values[len(values) - len(states) :]
         g.states.update(zip(states, current, strict=True))
         results = _tensors(g, body.inputs, g.block(body, *variables))
-        return (_flag(g, g.block(condition, *results)[0]), *results, *(g.states[name] for name in states))
+        found = g.block(condition, *results)[0]
+        if not isinstance(found, Tensor) and found:
+            found = goes_on  # a body of constants alone would have no node, and engines stop between nodes
+        return (_flag(g, found), *results, *(g.states[name] for name in states))
 
     first = _flag(g, g.block(condition, *initial[: len(body.inputs)])[0])
     count = (np.dtype(np.int64), ())

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.lowlevel
 import sniffio
 
 from ...errors import DeadlineExceeded
+from ...support import daemon_threads
 
 if TYPE_CHECKING:
     from .pending import PendingPrediction
+
+T = TypeVar("T")
 
 
 async def checkpoint() -> None:
@@ -44,6 +47,25 @@ async def wait(pending: PendingPrediction, timeout: float | None) -> dict[str, A
         pending.cancel()
         raise
     return pending.future.result()
+
+
+async def in_thread(work: Callable[[], T], name: str, cancel: Callable[[], object] = bool) -> T:
+    """Await `work` in a thread that the interpreter does not wait for when it exits, as it does for anyio's and
+    asyncio's. When the task is cancelled, `cancel` is called and the thread is left; so it is at exit."""
+    done = ThreadSignal()
+
+    def run() -> T:
+        with daemon_threads.asked_at_exit(cancel):
+            return work()
+
+    future = daemon_threads.in_thread(run, name)
+    future.add_done_callback(done.set)
+    try:
+        await done.wait()
+    except BaseException:
+        cancel()
+        raise
+    return future.result()
 
 
 class ThreadSignal:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from ...errors import DeadlineExceeded, PredictionCancelled
 from ...support.cancellation import Cancellation
+from ...support.daemon_threads import DaemonThreads, asked_at_exit
 from .admission import AdmissionController
 from .flow_control import FlowControl, Statistics
 from .latency import LatencyTracker
@@ -21,9 +21,11 @@ class Executor:
     def __init__(self, flow: FlowControl, cores: int) -> None:
         self.admission = AdmissionController(flow, cores)
         self.latency = LatencyTracker(flow.max_blocking)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: DaemonThreads | None = None
         self._lock = Lock()
         self._yielding = False
+        self.inline = True
+        """Whether short predictions may run in the caller's thread. Not if one may suddenly take forever."""
 
     def statistics(self) -> Statistics:
         return self.admission.statistics()
@@ -47,7 +49,7 @@ class Executor:
 
         Raises what the work raises.
         """
-        if not self.latency.is_short(size):
+        if not (self.inline and self.latency.is_short(size)):
             return None
         began = self.admission.start_inline(size)
         if began is None:
@@ -124,19 +126,19 @@ class Executor:
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=False)
+            pool.close()
 
     def _start(self, pending: PendingPrediction) -> None:
         try:
-            self._threads().submit(self._run, pending)
+            self._threads().submit(lambda: self._run(pending))
         except RuntimeError as error:  # the interpreter is shutting down
             pending.done(failed=True)
             pending.settle(None, PredictionCancelled(f"the prediction was not started: {error}"))
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> DaemonThreads:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.admission.capacity, thread_name_prefix="pippin")
+                self._pool = DaemonThreads(self.admission.capacity, "pippin")
             return self._pool
 
     def _run(self, pending: PendingPrediction) -> None:
@@ -146,7 +148,8 @@ class Executor:
         began = time.perf_counter()
         try:
             pending.stop.check()
-            outputs = pending.work(pending.stop)
+            with asked_at_exit(pending.stop.ask):
+                outputs = pending.work(pending.stop)
         except BaseException as error:  # any error is delivered to the waiting caller
             failure = error
         else:
