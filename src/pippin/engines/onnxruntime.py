@@ -73,8 +73,10 @@ class OnnxRuntime:
 
     def prepared(self, model: ModelProto) -> ModelProto:
         from ..passes.decompress import decompressed
+        from ..passes.exact_integers import exact_integers
+        from ..passes.integer_forms import SATURATING
 
-        return decompressed(model, _has_kernel)
+        return exact_integers(decompressed(model, _has_kernel), SATURATING)
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -78,7 +78,10 @@ class OpenVINO:
         return refused(lowered)
 
     def prepared(self, model: ModelProto) -> ModelProto:
-        return model  # it folds constants itself, including compressed ones
+        from ..passes.exact_integers import exact_integers
+        from ..passes.integer_forms import IN_FLOAT32
+
+        return exact_integers(model, IN_FLOAT32)  # it folds constants itself, including compressed ones
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -42,7 +42,7 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
     ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
     return Lowered(
         name=function_name,
-        model=builder.model(function_name, [inputs[i] for i in ordered], onnx_outputs),
+        model=builder.model(function_name, [inputs[i] for i in ordered], [*onnx_outputs, *builder.check_outputs]),
         inputs=tuple(port for port, state in zip(ports, is_state, strict=True) if not state),
         outputs=tuple(outputs),
         states=tuple(port for port, state in zip(ports, is_state, strict=True) if state),
@@ -50,6 +50,7 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
         labels=_labels(builder),
         computes=_computes(function),
         sources=_sources(function),
+        checks=tuple(builder.checks),
     )
 
 

@@ -17,6 +17,7 @@ from ..errors import (
     FeatureTypeError,
     FeatureValueError,
     MissingFeatureError,
+    PredictionError,
     SpecificationError,
     UnexpectedFeatureError,
 )
@@ -57,7 +58,7 @@ class Session:
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)
         self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
-        self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
+        self._checks = lowered.checks
         self._decode = make_decode(function.outputs, lowered.outputs, lowered.labels)
         self._inputs = _inputs(function, lowered)
         self._entries = tuple(self._inputs.items())
@@ -153,10 +154,13 @@ class Session:
         return outputs
 
     def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raise FeatureValueError for an input value that only the compiled program could detect as invalid."""
-        for tensor, message in self._checks:
-            if arrays[tensor].size:
-                raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
+        """Raise FeatureValueError for an input value that only the compiled program could detect as invalid, or
+        PredictionError for a value that it computed."""
+        for check in self._checks:
+            rejected = arrays[check.tensor]
+            if rejected.size:
+                kind = PredictionError if check.computed else FeatureValueError
+                raise kind(f"{check.message} {rejected.reshape(-1)[0]!s}")
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arrays: dict[str, Any] = {}

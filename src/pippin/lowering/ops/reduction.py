@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Lowering, lowers_table
 
-# The ONNX operator, and whether the engines support integers.
+# The ONNX operator, and whether it is right for integers.
 _REDUCTIONS = {
     "reduce_l1_norm": ("ReduceL1", False),
     "reduce_l2_norm": ("ReduceL2", False),
@@ -22,7 +22,12 @@ _REDUCTIONS = {
     "reduce_min": ("ReduceMin", True),
     "reduce_prod": ("ReduceProd", True),
     "reduce_sum": ("ReduceSum", True),
-    "reduce_sum_square": ("ReduceSumSquare", True),
+    "reduce_sum_square": ("ReduceSumSquare", False),
+}
+# What to sum of integers, whose sums wrap.
+_SUMS: Mapping[str, Callable[[Builder, Tensor], Tensor]] = {
+    "ReduceL1": lambda g, x: g.Abs(x),
+    "ReduceSumSquare": lambda g, x: g.Mul(x, x),
 }
 _ARGUMENTS = {"reduce_argmax": "ArgMax", "reduce_argmin": "ArgMin"}
 
@@ -31,9 +36,11 @@ def _reduction(row: tuple[str, bool]) -> Lowering:
     onnx_kind, integers = row
 
     def lower(g: Builder, x: Tensor, axes: Sequence[int] | None = None, keep_dims: bool = False) -> Any:
+        which = None if axes is None else np.asarray(axes, np.int64)
+        if x.dtype.kind in "iu" and onnx_kind in _SUMS:
+            return g.ReduceSum(_SUMS[onnx_kind](g, g.tensor(x)), which, keepdims=bool(keep_dims))
         if x.dtype.kind in "iu" and not integers:
             x = g.cast(x, np.float32)
-        which = None if axes is None else np.asarray(axes, np.int64)
         return g.emit(onnx_kind, x, which, keepdims=bool(keep_dims))
 
     return lower

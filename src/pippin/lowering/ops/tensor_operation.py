@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import UnsupportedOperationError
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
@@ -142,6 +143,12 @@ def _reflected(g: Builder, x: Tensor, pairs: np.ndarray) -> Tensor:
 def range_1d(g: Builder, end: Any, start: Any, step: Any) -> Any:
     if not any(isinstance(v, Tensor) for v in (end, start, step)):
         return np.arange(start, end, step)
+    if isinstance(step, Tensor):
+        none = g.Equal(step, 0)
+        if g.refuse(none, step, "the step must not be 0, got"):  # OpenVINO would end the process
+            step = g.Add(step, g.cast(none, step.dtype))
+    elif not step:
+        raise UnsupportedOperationError("the step must not be 0")
     return g.Range(start, end, step)
 
 
