@@ -37,6 +37,14 @@ _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _stdout_lock = RLock()
 
 
+# What MNN computes in float32 for integers, or does not reduce to 8 or 16 bits.
+_FLOAT32 = frozenset({
+    "Abs", "ArgMax", "ArgMin", "Clip", "MatMul", "Max", "Min", "Mul", "Pow", "ScatterElements", "ScatterND", "TopK",
+    "Where",
+})  # fmt: skip
+_NARROW = frozenset({2, 3, 4, 5, 9})  # of `TensorProto.DataType`: 8 bits, 16 bits, and booleans, which it keeps whole
+
+
 class MNN:
     name = "mnn"
     package = "MNN"
@@ -76,6 +84,7 @@ class MNN:
             for n in graph.node
             if n.op_type in _SUBGRAPHS
         }
+        declined |= _inexact(lowered.model)
         return declined | {
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
         }
@@ -147,6 +156,18 @@ class MNN:
         if session is None:
             raise CompilationError(f"MNN {self.version} cannot load the model")
         return CompiledMNN(engine, interpreter, session, data)
+
+
+def _inexact(model: ModelProto) -> dict[str, str]:
+    from ..passes.exact_integers import integer_nodes
+
+    reason = "{} of integers from 2**24 on: MNN computes them in float32"
+    found = {node.name: reason.format(node.op_type) for node in integer_nodes(model, dict.fromkeys(_FLOAT32))}
+    return found | {
+        node.name: "Cast to booleans or to 8 or 16 bits: MNN keeps the number"
+        for node in model.graph.node
+        if node.op_type == "Cast" and any(a.i in _NARROW for a in node.attribute)
+    }
 
 
 class CompiledMNN:

@@ -46,13 +46,27 @@ def exact_integers(model: onnx.ModelProto, rules: Mapping[str, Rule]) -> onnx.Mo
     return made
 
 
+def integer_nodes(model: onnx.ModelProto, kinds: Mapping[str, Any]) -> list[Any]:
+    """The nodes of these kinds that compute integers, or make them, and are not known to stay below 2**24."""
+    if not any(_suspects(model.graph, kinds)):
+        return []
+    values = Values.of(model.graph.node, model.graph.initializer, value_types(model))
+
+    def small(node: Any) -> bool:
+        names = [name for name in (*node.input, *node.output) if values.integers(name)]
+        return values.below(_EXACT, *names)
+
+    return [node for node in model.graph.node if node.op_type in kinds and _computes_integers(node, values)
+            and not small(node)]  # fmt: skip
+
+
 _INTEGERS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
 _SOURCES = frozenset({"ArgMax", "ArgMin", "If", "Loop", "NonMaxSuppression", "NonZero", "Range", "Scan", "Shape", "TopK"})
 # Operators whose other inputs are axes, sizes or ends.
-_FIRST = frozenset({"Pad", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"})
+_FIRST = frozenset({"ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"})
 
 
-def _suspects(graph: Any, rules: Mapping[str, Rule]) -> Iterator[bool]:
+def _suspects(graph: Any, rules: Mapping[str, Any]) -> Iterator[bool]:
     """Whether the graph may compute integers: a quick look that spares most models the inference of types."""
     inside = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
     if not inside and not any(node.op_type in rules for node in graph.node):

@@ -163,15 +163,6 @@ def _range(g: Graph, values: Values, node: Any) -> Tensor | None:
     return g.Range(start, end, step)
 
 
-def _pad(g: Graph, values: Values, node: Any) -> Tensor | None:
-    """OpenVINO rounds the value to pad with."""
-    x, *more = (values.tensors[name] if name else None for name in node.input)
-    fill = [*more, None, None][1]
-    if x is None or fill is None or values.below(_EXACT, fill.name):
-        return None
-    return g.Add(g.Pad(g.Sub(x, fill), more[0], 0, *more[2:], mode="constant"), fill)
-
-
 # Reductions
 
 
@@ -265,7 +256,6 @@ IN_FLOAT32: Mapping[str, Rule] = {
     "Max": _extreme(largest=True),
     "Min": _extreme(largest=False),
     "Mod": _remainder,
-    "Pad": _pad,
     "Range": _range,
     "ReduceMax": _reduction(_first_of(largest=True), lambda most, _: most, _EXACT),
     "ReduceMin": _reduction(_first_of(largest=False), lambda most, _: most, _EXACT),

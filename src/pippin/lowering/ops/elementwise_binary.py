@@ -65,8 +65,10 @@ def floor_div(g: Builder, x: Tensor, y: Tensor) -> Any:
         by_infinity = quotient
     else:  # as numpy: infinity has no remainder, unless it is divided by 0
         infinite = g.Equal(g.Abs(x), np.inf)
-        if isinstance(y, Tensor) or not np.all(y):
+        if isinstance(y, Tensor):
             infinite = g.And(infinite, g.Not(g.Equal(y, 0.0)))
+        elif not np.all(y):
+            infinite = g.And(infinite, np.asarray(y) != 0)
         by_infinity = g.Where(infinite, np.nan, quotient)
     if not isinstance(y, Tensor) and np.isfinite(y).all():
         return by_infinity
