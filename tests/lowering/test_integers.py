@@ -8,7 +8,6 @@ from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
 from lowering.harness import case, check, const, dynamic, rows
-
 from pippin.errors import PippinError, PredictionError, UnsupportedOperationError
 from support.small_models import saved_program
 
@@ -100,9 +99,7 @@ def all_reductions(mb, x, odd):
 
 
 WAYS = (([0], False), ([1], True), ([0, 1], True))
-REDUCED = [
-    f(TABLE, axis=tuple(axes), keepdims=keep) for f in REDUCTIONS.values() for axes, keep in WAYS
-]
+REDUCED = [f(TABLE, axis=tuple(axes), keepdims=keep) for f in REDUCTIONS.values() for axes, keep in WAYS]
 with np.errstate(over="ignore"):
     COMPUTED = [np.asarray(expect(X, Y, DIVISORS)) for _, expect in OPERATIONS.values()]
 
@@ -222,8 +219,11 @@ def test_a_constant_divisor_of_0(op, x, tmp_path):
 def test_constants_that_end_a_process(engine, tmp_path):
     """-2**31 by -1, folded at load."""
     constants = array("a", LOW, LOW) + array("b", -1, 3)
-    body = constants + """tensor<int32, [2]> q = floor_div(x = a, y = b)[name = string("q")];
+    body = (
+        constants
+        + """tensor<int32, [2]> q = floor_div(x = a, y = b)[name = string("q")];
         tensor<int32, [2]> y = add(x = x, y = q)[name = string("y")];"""
+    )
     model = loaded(tmp_path, "tensor<int32, [2]> x", body, engine)
     assert model.predict({"x": np.zeros(2, np.int32)})["y"].tolist() == [LOW, -715827883]
 
@@ -255,9 +255,12 @@ def test_wrong_numbers(name, engine, tmp_path):
 
 def test_a_divisor_of_0_in_a_branch(tmp_path):
     """Only where the branch runs."""
+
     def body(x, d):
         small = mb.less(x=mb.reduce_sum(x=x), y=INT32(10))
-        return mb.cond(pred=small, _true_fn=lambda: mb.add(x=x, y=d), _false_fn=lambda: mb.floor_div(x=x, y=d, name="q"))
+        return mb.cond(
+            pred=small, _true_fn=lambda: mb.add(x=x, y=d), _false_fn=lambda: mb.floor_div(x=x, y=d, name="q")
+        )
 
     path = saved_program(tmp_path, body, dtype=np.int32, x=(2,), d=(2,))
     model = pippin.load(path, pippin.Configuration(hints=FAST))

@@ -20,8 +20,8 @@ from .value_types import value_types
 
 _EXACT = 1 << 24
 
-Rule: TypeAlias = Callable[[Graph, Values, Any], "Tensor | None"]
-"""(graph to add to, values, node) -> the result in another form; None if the node is right as it is."""
+Rule: TypeAlias = Callable[[Graph, Values, Any], Any]
+"""(graph to add to, values, node) -> the Tensor in another form; None if the node is right as it is."""
 
 
 def exact_integers(model: onnx.ModelProto, rules: Mapping[str, Rule]) -> onnx.ModelProto:
@@ -61,7 +61,9 @@ def integer_nodes(model: onnx.ModelProto, kinds: Mapping[str, Any]) -> list[Any]
 
 
 _INTEGERS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
-_SOURCES = frozenset({"ArgMax", "ArgMin", "If", "Loop", "NonMaxSuppression", "NonZero", "Range", "Scan", "Shape", "TopK"})
+_SOURCES = frozenset(
+    {"ArgMax", "ArgMin", "If", "Loop", "NonMaxSuppression", "NonZero", "Range", "Scan", "Shape", "TopK"}
+)
 # Operators whose other inputs are axes, sizes or ends.
 _FIRST = frozenset({"ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"})
 
@@ -90,7 +92,7 @@ class _Rewriter:
         self.changed = False
 
     def nodes(self, nodes: Any, values: Values, outputs: set[str]) -> list[Any]:
-        """These nodes, with those that a rule has another form of replaced. `outputs` are the results of their graph."""
+        """These nodes, in another form where a rule has one. `outputs` are the results of their graph."""
         clamped = _clamps(nodes, values, outputs)
         found: list[Any] = []
         for node in nodes:

@@ -19,23 +19,22 @@ _NARROW = {np.dtype(t): np.iinfo(t).bits for t in (np.int8, np.uint8, np.int16, 
 # Comparisons and choices
 
 
-def _equal(g: Graph, x: Tensor, y: Tensor) -> Tensor:
+def _equal(g: Graph, x: Tensor, y: Tensor) -> Any:
     return g.Equal(g.Sub(x, y), 0)
 
 
-def _less(g: Graph, x: Tensor, y: Tensor) -> Tensor:
+def _less(g: Graph, x: Tensor, y: Tensor) -> Any:
     """Numbers that are equal when rounded are so near to each other that their difference cannot overflow."""
-    rounded = g.cast(x, np.float32), g.cast(y, np.float32)
-    return g.Or(g.Less(*rounded), g.And(g.Equal(*rounded), g.Less(g.Sub(x, y), 0)))
+    return g.Or(g.Less(x, y), g.And(g.Not(g.Less(y, x)), g.Less(g.Sub(x, y), 0)))
 
 
-def _chosen(g: Graph, condition: Any, a: Any, b: Any) -> Tensor:
+def _chosen(g: Graph, condition: Any, a: Any, b: Any) -> Any:
     """a where the condition holds, else b."""
     return g.Add(b, g.Mul(g.cast(condition, b.dtype), g.Sub(a, b)))
 
 
-def _comparison(compare: Callable[[Graph, Tensor, Tensor], Tensor]) -> Rule:
-    def rule(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _comparison(compare: Callable[[Graph, Tensor, Tensor], Any]) -> Rule:
+    def rule(g: Graph, values: Values, node: Any) -> Any:
         if any(values.below(_EXACT, name) for name in node.input):
             return None
         return compare(g, *(values.tensors[name] for name in node.input))
@@ -43,7 +42,7 @@ def _comparison(compare: Callable[[Graph, Tensor, Tensor], Tensor]) -> Rule:
     return rule
 
 
-def _where(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _where(g: Graph, values: Values, node: Any) -> Any:
     if values.below(_EXACT, *node.input[1:]):
         return None
     return _chosen(g, *(values.tensors[name] for name in node.input))
@@ -52,7 +51,7 @@ def _where(g: Graph, values: Values, node: Any) -> Tensor | None:
 def _extreme(largest: bool) -> Rule:
     """Max or Min."""
 
-    def rule(g: Graph, values: Values, node: Any) -> Tensor | None:
+    def rule(g: Graph, values: Values, node: Any) -> Any:
         found, *rest = (values.tensors[name] for name in node.input)
         for other in rest:
             found = _chosen(g, _less(g, found, other), *((other, found) if largest else (found, other)))
@@ -61,15 +60,15 @@ def _extreme(largest: bool) -> Rule:
     return rule
 
 
-def _clip(g: Graph, values: Values, node: Any) -> Tensor:
-    found, *ends = (values.tensors[name] if name else None for name in node.input)
-    low, high = [*ends, None, None][:2]
+def _clip(g: Graph, values: Values, node: Any) -> Any:
+    found: Any = values.tensors[node.input[0]]
+    low, high = [*(values.tensors.get(name) for name in node.input[1:]), None, None][:2]
     if low is not None:
         found = _chosen(g, _less(g, found, low), low, found)
     return found if high is None else _chosen(g, _less(g, high, found), high, found)
 
 
-def _abs(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _abs(g: Graph, values: Values, node: Any) -> Any:
     x = values.tensors[node.input[0]]
     if values.below(_EXACT, x.name):
         return None
@@ -79,7 +78,7 @@ def _abs(g: Graph, values: Values, node: Any) -> Tensor | None:
 # Quotients
 
 
-def _quotient(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _quotient(g: Graph, values: Values, node: Any) -> Any:
     """A quotient in float32 is off by up to 2**-22 of it. The quotient of what is left, by at most 1."""
     x, y = (values.tensors[name] for name in node.input)
     if values.below(_EXACT, x.name, y.name) and not (node.output[0] in values.fixed and _negative(values, node)):
@@ -105,12 +104,12 @@ def _negative(values: Values, node: Any) -> bool:
     return any(values.range(name)[0] < 0 for name in node.input)
 
 
-def _opposite(g: Graph, rest: Tensor, below_0: Tensor) -> Tensor:
+def _opposite(g: Graph, rest: Tensor, below_0: Tensor) -> Any:
     """Whether a remainder has the other sign than its divisor."""
     return g.And(g.Not(g.Equal(rest, 0)), g.Xor(g.Less(rest, 0), below_0))
 
 
-def _remainder(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _remainder(g: Graph, values: Values, node: Any) -> Any:
     x, y = (values.tensors[name] for name in node.input)
     if values.below(_EXACT, x.name, y.name):
         return None
@@ -125,7 +124,7 @@ def _remainder(g: Graph, values: Values, node: Any) -> Tensor | None:
 # Element types
 
 
-def _cast(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _cast(g: Graph, values: Values, node: Any) -> Any:
     """A cast to 8 or 16 bits keeps the lowest bits; OpenVINO keeps 16-bit integers in 32 bits."""
     x, result = values.tensors[node.input[0]], values.tensors[node.output[0]]
     low, high = values.range(x.name)
@@ -143,7 +142,7 @@ def _cast(g: Graph, values: Values, node: Any) -> Tensor | None:
     return g.cast(bits, result.dtype)
 
 
-def _range(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _range(g: Graph, values: Values, node: Any) -> Any:
     """OpenVINO counts away from a limit in the wrong direction, where there is nothing to count."""
     start, limit, step = (values.tensors[name] for name in node.input)
     integers = start.dtype.kind in "iu"
@@ -151,7 +150,7 @@ def _range(g: Graph, values: Values, node: Any) -> Tensor | None:
     if by is not None and by > 0 and integers and values.range(start.name)[1] <= values.range(limit.name)[0]:
         return None
 
-    def choose(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    def choose(condition: Tensor, a: Tensor, b: Tensor) -> Any:
         return _chosen(g, condition, a, b) if integers else g.Where(condition, a, b)
 
     upwards = choose(_less(g, limit, start) if integers else g.Less(limit, start), start, limit)
@@ -183,10 +182,10 @@ def _kept(node: Any) -> bool:
     return all(attribute.i for attribute in node.attribute if attribute.name == "keepdims")
 
 
-def _reduction(one: Callable[[Graph, Tensor, int], Tensor], limit: Callable[[int, int], int], exact: int) -> Rule:
-    """A reduction by `one`, axis by axis. It is right as it is if `limit(largest element, elements)` is below `exact`."""
+def _reduction(one: Callable[[Graph, Tensor, int], Any], limit: Callable[[int, int], int], exact: int) -> Rule:
+    """A reduction by `one`, axis by axis, unless `limit(largest element, elements)` is below `exact`."""
 
-    def rule(g: Graph, values: Values, node: Any) -> Tensor | None:
+    def rule(g: Graph, values: Values, node: Any) -> Any:
         x, axes = values.tensors[node.input[0]], _axes(values, node)
         if axes is None:
             return None
@@ -201,10 +200,10 @@ def _reduction(one: Callable[[Graph, Tensor, int], Tensor], limit: Callable[[int
     return rule
 
 
-def _scattered(reduction: str, neutral: int) -> Callable[[Graph, Tensor, int], Tensor]:
+def _scattered(reduction: str, neutral: int) -> Callable[[Graph, Tensor, int], Any]:
     """Scatter all elements along an axis into one: exact, and right for an axis of size 0."""
 
-    def one(g: Graph, x: Tensor, axis: int) -> Tensor:
+    def one(g: Graph, x: Tensor, axis: int) -> Any:
         sizes = g.shape_of(x)
         along = np.arange(x.rank) == axis
         single = g.Add(g.Mul(sizes, ~along), along) if isinstance(sizes, Tensor) else np.where(along, 1, sizes)
@@ -214,7 +213,7 @@ def _scattered(reduction: str, neutral: int) -> Callable[[Graph, Tensor, int], T
     return one
 
 
-def _first_of(largest: bool) -> Callable[[Graph, Tensor, int], Tensor]:
+def _first_of(largest: bool) -> Callable[[Graph, Tensor, int], Any]:
     return lambda g, x, axis: g.TopK(x, [1], axis=axis, largest=largest)[0]
 
 
@@ -222,7 +221,7 @@ def _product(largest: int, count: int) -> int:
     return largest**count if largest > 1 and count < 64 else largest if largest < 2 else _INT32
 
 
-def _wide_sum(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _wide_sum(g: Graph, values: Values, node: Any) -> Any:
     """A sum in 64 bits; the cast then wraps."""
     x = values.tensors[node.input[0]]
     axes = _axes(values, node)
@@ -234,7 +233,7 @@ def _wide_sum(g: Graph, values: Values, node: Any) -> Tensor | None:
     return g.cast(g.ReduceSum(g.cast(x, np.int64), np.array(axes, np.int64), keepdims=_kept(node)), np.int32)
 
 
-def _matrix_product(g: Graph, values: Values, node: Any) -> Tensor | None:
+def _matrix_product(g: Graph, values: Values, node: Any) -> Any:
     x, y = (values.tensors[name] for name in node.input)
     if x.shape is None or y.shape is None or len(x.shape) < 2 or len(y.shape) < 2:
         return None
