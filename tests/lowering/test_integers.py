@@ -8,6 +8,7 @@ from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
 from lowering.harness import case, check, const, dynamic, rows
+from pippin.engines import all_engines
 from pippin.errors import PippinError, PredictionError, UnsupportedOperationError
 from support.small_models import saved_program
 
@@ -63,6 +64,12 @@ OPERATIONS = {
     "modulo -3": (lambda x, y, d: mb.mod(x=x, y=INT32(-3)), lambda x, y, d: np.mod(x, INT32(-3))),
     "a quotient compared": (
         lambda x, y, d: integer(mb.less(x=mb.floor_div(x=x, y=d), y=y)), lambda x, y, d: np.floor_divide(x, d) < y,
+    ),
+    "a maximum compared": (
+        lambda x, y, d: integer(mb.less(x=mb.maximum(x=x, y=y), y=d)), lambda x, y, d: np.maximum(x, y) < d,
+    ),
+    "a maximum of an absolute value": (
+        lambda x, y, d: mb.maximum(x=mb.abs(x=x), y=y), lambda x, y, d: np.maximum(np.abs(x), y),
     ),
     "a sum of a choice": (
         lambda x, y, d: mb.add(x=mb.select(cond=mb.equal(x=x, y=y), a=x, b=d), y=y),
@@ -275,3 +282,17 @@ def test_a_divisor_of_0_in_a_branch(tmp_path):
     assert found.tolist() == [-90, -4]
     with pytest.raises(PippinError):
         pippin.load(path, pippin.Configuration(engine="openvino", hints=FAST))
+
+
+ROUNDED = {
+    "maximum": 'tensor<int32, [2]> y = maximum(x = x, y = d)[name = string("y")];',
+    "mul": 'tensor<int32, [2]> y = mul(x = x, y = d)[name = string("y")];',
+}
+
+
+@pytest.mark.parametrize("op", ROUNDED)
+def test_mnn_is_not_given_what_it_rounds(op, tmp_path):
+    if not all_engines()["mnn"].installed:
+        pytest.skip("MNN is not installed")
+    with pytest.raises(UnsupportedOperationError, match="of integers from 2\\*\\*24 on: MNN computes them in float32"):
+        loaded(tmp_path, "tensor<int32, [2]> x, tensor<int32, [2]> d", ROUNDED[op], "mnn")

@@ -28,6 +28,7 @@ UNTOUCHED = {
     "positions": (lambda g, x: g.LessOrEqual(np.arange(3), g.Reshape(g.ArgMax(x), [-1])), IDS),
     "a clamped index": (lambda g, x: g.Gather(np.ones(9, np.float32), g.Max(g.Min(x, 8), 0)), IDS),
     "a count": (lambda g, x: g.ReduceSum(g.cast(g.Equal(x, 3), np.int32), [1]), IDS),
+    "a maximum": (lambda g, x: g.Add(g.Max(x, g.Add(x, 2**30)), 1), IDS),
     "arithmetic": (lambda g, x: g.Mul(g.Sub(g.Add(x, x), 3), x), IDS),
     "a position divided": (lambda g, x: g.Div(g.ArgMax(x, keepdims=0), 2), IDS),
 }
@@ -48,7 +49,7 @@ REWRITTEN = {
     "Div": lambda g, x: g.Div(x, 7),
     "Mod": lambda g, x: g.Mod(x, np.int32(-3)),
     "Abs": lambda g, x: g.Abs(x),
-    "Max": lambda g, x: g.Max(x, 2**24 + 1),
+    "Max": lambda g, x: g.Equal(g.Max(x, 2**24 + 1), x),
     "ReduceMax": lambda g, x: g.ReduceMax(x, [1], keepdims=0),
     "ReduceSum": lambda g, x: g.ReduceSum(x, [0], keepdims=1),
     "Cast": lambda g, x: g.cast(x, np.int16),
@@ -69,7 +70,7 @@ def test_the_meaning_stays(kind):
 
 def test_a_branch():
     def build(g, x, p):
-        yes = g.subgraph(lambda: [g.Max(x, g.Neg(x))])
+        yes = g.subgraph(lambda: [g.Max(g.Abs(x), g.Neg(x))])
         no = g.subgraph(lambda: [g.Where(g.Less(x, 5), x, 2**30)])
         return g.If(p, then_branch=yes, else_branch=no, types=[(INT, (2, 3))])
 
@@ -77,7 +78,7 @@ def test_a_branch():
     made = exact_integers(model, IN_FLOAT32)
     (node,) = (n for n in made.graph.node if n.op_type == "If")
     kinds = [{n.op_type for n in helper.get_node_attr_value(node, a).node} for a in ("then_branch", "else_branch")]
-    assert not kinds[0] & {"Max"}
+    assert not kinds[0] & {"Abs", "Max"}
     assert not kinds[1] & {"Where"}
     for flag in (True, False):
         given = {"ids": BIG, "p": np.array(flag)}

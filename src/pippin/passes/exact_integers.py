@@ -144,9 +144,19 @@ def _computes_integers(node: Any, values: Values) -> bool:
     return values.integers(node.input[place]) or node.op_type == "Range"
 
 
+# Elementwise operators that OpenVINO computes in float32, together with an elementwise operator beside them.
+_ROUNDING = frozenset({
+    "Abs", "And", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "Not", "Or", "Pow",
+    "Sign", "Where", "Xor",
+})  # fmt: skip
+_MOVES = frozenset({"Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+
+
 def _clamps(nodes: Any, values: Values, outputs: set[str]) -> set[str]:
-    """Results of Min and Max that only go into others whose result is small: rounding on the way does not matter."""
+    """Results of Min and Max that are right as they are: OpenVINO computes these two exactly unless it joins them with
+    an operator that rounds, and even then their result is right if it is small, or only goes into one that is."""
     readers: dict[str, list[Any]] = {}
+    makers = {name: node for node in nodes for name in node.output}
     for node in nodes:
         for name in node.input:
             readers.setdefault(name, []).append(node)
@@ -157,9 +167,26 @@ def _clamps(nodes: Any, values: Values, outputs: set[str]) -> set[str]:
     def small(node: Any) -> bool:
         return node.op_type in ("Max", "Min", "Clip") and values.below(_EXACT, node.output[0])
 
+    def apart(node: Any) -> bool:
+        """Whether no operator beside it rounds. With constants, OpenVINO makes one that clips, and rounds, of two."""
+        if any(name in values.fixed for name in node.input):
+            return False
+        seen, todo = {node.output[0]}, [node]
+        while todo:
+            at = todo.pop()
+            beside = [makers[name] for name in at.input if name in makers]
+            for other in (*beside, *(reader for name in at.output for reader in readers.get(name, ()))):
+                if other.op_type in _ROUNDING:
+                    return False
+                if other.op_type in _MOVES | {"Max", "Min"} and other.output[0] not in seen:
+                    seen.add(other.output[0])
+                    todo.append(other)
+        return True
+
     return {
         node.output[0]
         for node in nodes
         if node.op_type in ("Max", "Min", "Clip") and values.integers(node.output[0])
-        and (small(node) or (node.output[0] not in outputs and all(map(small, readers.get(node.output[0], ())))))
+        and (small(node) or (node.op_type != "Clip" and apart(node))
+             or (node.output[0] not in outputs and all(map(small, readers.get(node.output[0], ())))))
     }  # fmt: skip
