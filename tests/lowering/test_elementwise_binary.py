@@ -58,6 +58,17 @@ CASES += [
     case(name, x=i32(3, 4), y=dynamic(i32(3, 4, seed=2, low=1, high=6)), expect=lambda x, y, f=f: f(x, y))
     for name, f in {"floor_div": np.floor_divide, "mod": np.mod}.items()
 ]
+# numpy's: infinity has no remainder, and a finite number by an infinity is 0 or -1.
+ENDS = np.array([np.inf, -np.inf, np.nan, 0.0, 5.0, -5.0], np.float32)
+CASES += [
+    case(name, x=np.repeat(ENDS, 6), y=np.tile(ENDS, 6), expect=lambda x, y, f=f: f(x, y))
+    for name, f in DIVISIONS.items()
+]
+CASES += [
+    case(name, x=ENDS, y=const(np.float32(divisor)), expect=lambda x, y, f=f: f(x, y))
+    for name, f in DIVISIONS.items()
+    for divisor in (1, -2, 0, np.inf)
+]
 CASES += [
     case("real_div", x=np.array([8, -9, 12], np.int32), y=np.array([2, 3, -4], np.int32), expect=np.array([4, -3, -3])),
     case("pow", x=f32(2, 3, low=0.2, high=3), y=f32(3, seed=1), expect=lambda x, y: np.power(x, y)),

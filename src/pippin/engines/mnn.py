@@ -44,6 +44,14 @@ _SHORT = 0.5
 _stdout_lock = RLock()
 
 
+# What MNN computes in float32 for integers, or does not reduce to 8 or 16 bits.
+_FLOAT32 = frozenset({
+    "Abs", "ArgMax", "ArgMin", "Clip", "MatMul", "Max", "Min", "Mul", "Pow", "ScatterElements", "ScatterND", "TopK",
+    "Where",
+})  # fmt: skip
+_NARROW = frozenset({2, 3, 4, 5, 9})  # of `TensorProto.DataType`: 8 bits, 16 bits, and booleans, which it keeps whole
+
+
 class MNN:
     name = "mnn"
     package = "MNN"
@@ -90,6 +98,7 @@ class MNN:
             if n.op_type in _NOT_FROM_THE_END
         }
         declined |= {n.name: "it drops a rounding to float16" for n in graph.node if _casts_to_float16(n)}
+        declined |= _inexact(lowered.model)
         return declined | {
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
         }
@@ -170,6 +179,18 @@ class MNN:
 
 def _casts_to_float16(node: Any) -> bool:
     return node.op_type == "Cast" and any(a.name == "to" and a.i == _FLOAT16 for a in node.attribute)
+
+
+def _inexact(model: ModelProto) -> dict[str, str]:
+    from ..passes.exact_integers import integer_nodes
+
+    reason = "{} of integers from 2**24 on: MNN computes them in float32"
+    found = {node.name: reason.format(node.op_type) for node in integer_nodes(model, dict.fromkeys(_FLOAT32))}
+    return found | {
+        node.name: "Cast to booleans or to 8 or 16 bits: MNN keeps the number"
+        for node in model.graph.node
+        if node.op_type == "Cast" and any(a.i in _NARROW for a in node.attribute)
+    }
 
 
 class CompiledMNN:

@@ -83,8 +83,11 @@ class OnnxRuntime:
     def prepared(self, model: ModelProto) -> ModelProto:
         from ..passes.accurate_tails import accurate_tails
         from ..passes.decompress import decompressed
+        from ..passes.exact_integers import exact_integers
+        from ..passes.integer_forms import SATURATING
 
-        return decompressed(accurate_tails(model, _CUT_TO_ZERO), _has_kernel)
+        model = decompressed(accurate_tails(model, _CUT_TO_ZERO), _has_kernel)
+        return exact_integers(model, SATURATING)
 
     def compile_plainly(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         """Compile without fusing operators: their plain kernels keep to the definitions."""

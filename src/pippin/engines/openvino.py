@@ -90,9 +90,11 @@ class OpenVINO:
     def prepared(self, model: ModelProto) -> ModelProto:
         """It folds constants itself, including compressed ones."""
         from ..passes.accurate_tails import accurate_tails
+        from ..passes.exact_integers import exact_integers
         from ..passes.float16_rounding import rounded_in_float32
+        from ..passes.integer_forms import IN_FLOAT32
 
-        return accurate_tails(rounded_in_float32(model), _CUT_TO_ZERO)
+        return exact_integers(accurate_tails(rounded_in_float32(model), _CUT_TO_ZERO), IN_FLOAT32)
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -15,6 +15,7 @@ from ..support.boundary import described
 from ..types import DataType, Shape, StateType, TensorType
 from . import limits
 from .index_checks import CheckedGraph
+from .lowered_model import Check
 from .onnx_builder import Tensor
 from .op_registry import LOWERINGS, Entry
 
@@ -51,6 +52,9 @@ class Builder(CheckedGraph):
         """Names of Tensors that are lists of a fixed length."""
         self.computed: dict[str, Callable[[], np.ndarray]] = {}
         """Values, by name, of Tensors computed from constants only, for operations that need them now."""
+        self.checks: list[Check] = []
+        self.check_outputs: list[Tensor] = []
+        """What the graph returns for `checks`."""
         self._scope: dict[str, Any] = {}
 
     @property
@@ -82,6 +86,19 @@ class Builder(CheckedGraph):
         else:
             self._scope[value.name] = tensor
         return tensor
+
+    def refuse(self, wrong: Tensor, values: Tensor, message: str) -> bool:
+        """Fail a prediction if any of `wrong` is true; the first such of `values` follows the message.
+
+        Returns False, without a check, inside a branch or loop, which may not run.
+        """
+        if self._depth:
+            return False
+        name = self.unique("check")
+        found = self.Compress(self.Reshape(values, [-1]), self.Reshape(wrong, [-1]), axis=0)
+        self.check_outputs.append(self.named(found, name))
+        self.checks.append(Check(name, f"{self.op}: {message}", computed=True))
+        return True
 
     def block(self, block: Block, *arguments: Any) -> tuple[Any, ...]:
         """Lower a block inline with these input values. Returns the values of its outputs."""

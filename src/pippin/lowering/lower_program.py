@@ -48,7 +48,9 @@ def lower(
     return Lowered(
         name=function_name,
         model=builder.model(
-            function_name, [inputs[i] for i in ordered], [*onnx_outputs, *builder.index_outputs.values()]
+            function_name,
+            [inputs[i] for i in ordered],
+            [*onnx_outputs, *builder.check_outputs, *builder.index_outputs.values()],
         ),
         inputs=tuple(port for port, state in zip(ports, is_state, strict=True) if not state),
         outputs=tuple(outputs),
@@ -57,6 +59,7 @@ def lower(
         labels=_labels(builder),
         computes=_computes(function),
         sources=_sources(function),
+        checks=tuple(builder.checks),
         index_checks=tuple(builder.index_checks),
     )
 

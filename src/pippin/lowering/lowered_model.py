@@ -76,6 +76,8 @@ class Check:
     tensor: str
     message: str
     """Human-readable; the rejected values are appended."""
+    computed: bool = False
+    """Whether the program computes the values, so that the prediction is at fault, not a feature."""
 
 
 @dataclass(frozen=True, slots=True)

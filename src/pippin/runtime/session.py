@@ -63,7 +63,7 @@ class Session:
         self._compiled = compiled
         self._written = tuple((name, written_name(name)) for name in lowered.written)
         self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
-        self._checks = tuple((check.tensor, check.message) for check in lowered.checks)
+        self._checks = lowered.checks
         dtypes = {port.tensor: port.dtype for port in lowered.inputs}
         self._checked_before = tuple(
             (check, check.tensor, *check.limits(dtypes[check.tensor])) for check in lowered.index_checks if check.before
@@ -170,11 +170,13 @@ class Session:
         return outputs
 
     def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raise FeatureValueError for an input value that only the compiled program could detect as invalid, and
-        PredictionError for an index outside."""
-        for tensor, message in self._checks:
-            if arrays[tensor].size:
-                raise FeatureValueError(f"{message} {arrays[tensor].reshape(-1)[0]!s}")
+        """Raise FeatureValueError for an input value that only the compiled program could detect as invalid, or
+        PredictionError for a value that it computed, such as an index outside."""
+        for check in self._checks:
+            rejected = arrays[check.tensor]
+            if rejected.size:
+                kind = PredictionError if check.computed else FeatureValueError
+                raise kind(f"{check.message} {rejected.reshape(-1)[0]!s}")
         refuse_outside(self._checked_after, arrays)
 
     def _encode(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:

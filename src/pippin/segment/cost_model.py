@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 
 from ..lowering.lowered_model import source_of
+from ..passes.value_types import value_types
 from .partition import Problem, Transfer
 
 # Assumed size of an axis, or number of turns of a loop, that is known only at prediction time.
@@ -158,25 +159,6 @@ def values_read(node: Any) -> list[str]:
             inside += [info.name for info in attribute.g.output]
             names += [name for name in inside if name not in made]
     return list(dict.fromkeys(names))
-
-
-def value_types(model: onnx.ModelProto) -> Mapping[str, Any]:
-    """The `ValueInfoProto` of every value whose type ONNX can infer. Does not copy the weights."""
-    slim = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    slim.graph.name = model.graph.name
-    slim.graph.node.extend(model.graph.node)
-    slim.graph.input.extend(model.graph.input)
-    slim.graph.output.extend(model.graph.output)
-    slim.graph.value_info.extend(model.graph.value_info)
-    for tensor in model.graph.initializer:
-        small = len(tensor.raw_data) <= 1024 and not tensor.external_data
-        if small:
-            slim.graph.initializer.add().CopyFrom(tensor)
-        else:
-            dims = list(tensor.dims)
-            slim.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, dims))
-    graph = onnx.shape_inference.infer_shapes(slim, data_prop=True).graph
-    return {info.name: info for info in (*graph.input, *graph.output, *graph.value_info)}
 
 
 def _values(model: onnx.ModelProto) -> Values:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import onnx
 
 from ..errors import UnsupportedOperationError
-from .cost_model import value_types, values_read
+from ..passes.value_types import value_types
+from .cost_model import values_read
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..integer_division import floored, integer_power, truncated_quotient
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Lowering, lowers, lowers_table
@@ -41,6 +42,8 @@ def not_equal(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 @lowers("pow")
 def pow(g: Builder, x: Tensor, y: Tensor) -> Tensor:
+    if x.dtype.kind in "iu" and y.dtype.kind in "iu":
+        return integer_power(g, x, y)
     # Engines have a fast kernel for a square but not for a general power.
     if not isinstance(y, Tensor) and np.ndim(y) == 0 and y == 2 and isinstance(x, Tensor):
         return g.Mul(x, x)
@@ -48,26 +51,40 @@ def pow(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 
 @lowers("real_div")
-def real_div(g: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """True division. For integers, the cast to the declared integer type then truncates the result."""
-    if x.dtype.kind in "iu":
-        return g.Div(g.cast(x, np.float32), g.cast(y, np.float32))
-    return g.Div(x, y)
+def real_div(g: Builder, x: Tensor, y: Tensor) -> Any:
+    """True division. The quotient of integers is truncated."""
+    return truncated_quotient(g, x, y) if x.dtype.kind in "iu" else g.Div(x, y)
 
 
 @lowers("floor_div")
-def floor_div(g: Builder, x: Tensor, y: Tensor) -> Tensor:
-    if x.dtype.kind == "f":
-        return g.Floor(g.Div(x, y))
-    # ONNX integer division truncates; subtracting mod, which has the divisor's sign, makes it exact.
-    return g.Div(g.Sub(x, mod(g, x, y)), y)
+def floor_div(g: Builder, x: Tensor, y: Tensor) -> Any:
+    if x.dtype.kind in "iu":
+        return floored(g, x, y)[0]
+    quotient = g.Floor(g.Div(x, y))
+    if not isinstance(x, Tensor) and np.isfinite(x).all():
+        by_infinity = quotient
+    else:  # as numpy: infinity has no remainder, unless it is divided by 0
+        infinite = g.Equal(g.Abs(x), np.inf)
+        if isinstance(y, Tensor):
+            infinite = g.And(infinite, g.Not(g.Equal(y, 0.0)))
+        elif not np.all(y):
+            infinite = g.And(infinite, np.asarray(y) != 0)
+        by_infinity = g.Where(infinite, np.nan, quotient)
+    if not isinstance(y, Tensor) and np.isfinite(y).all():
+        return by_infinity
+    # -1 / infinity is a negative zero, but below 0 the floor is -1.
+    below = g.And(g.Equal(g.Abs(y), np.inf), g.Less(g.Mul(x, g.Sign(y)), 0.0))
+    return g.Where(g.And(below, g.Less(g.Abs(x), np.inf)), -1.0, by_infinity)
 
 
 @lowers("mod")
 def mod(g: Builder, x: Tensor, y: Tensor) -> Any:
-    if x.dtype.kind == "f":
-        return g.Sub(x, g.Mul(g.Floor(g.Div(x, y)), y))
-    # Both engines agree on the truncated remainder; adjust it to the divisor's sign.
-    rest = g.Mod(x, y, fmod=1)
-    wrong_sign = g.And(g.Not(g.Equal(rest, 0)), g.Xor(g.Less(rest, 0), g.Less(y, 0)))
-    return g.Where(wrong_sign, g.Add(rest, y), rest)
+    if x.dtype.kind in "iu":
+        return floored(g, x, y)[1]
+    rest = g.Sub(x, g.Mul(g.Floor(g.Div(x, y)), y))
+    if not isinstance(y, Tensor) and np.isfinite(y).all():
+        return rest
+    # The formula gives NaN for a finite x and an infinite y, whose remainder is x, or y if their signs differ.
+    by_infinity = g.Where(g.Less(g.Mul(x, g.Sign(y)), 0.0), y, x)
+    infinite = g.And(g.Equal(g.Abs(y), np.inf), g.Less(g.Abs(x), np.inf))
+    return g.Where(infinite, by_infinity, rest)

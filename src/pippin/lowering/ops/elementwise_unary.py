@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...types import DataType
+from ..integer_division import integer_power
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Lowering, lowers, lowers_table
@@ -36,6 +37,9 @@ _UNARY = {
 # ONNX or ONNX Runtime does not support integers here; they pass through unchanged.
 _FLOAT_ONLY = {"Ceil", "Floor", "Round"}
 
+# The ends of int32 in float32, which has no 2**31 - 1.
+_LOWEST, _HIGHEST = np.float32(-(2**31)), np.float32(2**31 - 128)
+
 
 def _unary(onnx_kind: str) -> Lowering:
     def lower(g: Builder, x: Tensor) -> Any:
@@ -51,7 +55,25 @@ lowers_table(_UNARY, _unary)
 
 @lowers("cast")
 def cast(g: Builder, x: Tensor, dtype: str) -> Any:
-    return g.cast(x, g.dtype(DataType(dtype)))
+    """A number outside int32 becomes its nearest end and NaN becomes 0, as Apple's processors convert; MIL leaves them
+    undefined. Smaller integers keep the lowest bits of that."""
+    target = g.dtype(DataType(dtype))
+    if x.dtype.kind == "f" and target.kind in "iu" and target.itemsize <= 4:
+        return g.cast(_integer(g, x), target)
+    return g.cast(x, target)
+
+
+def _integer(g: Builder, x: Any) -> Any:
+    """Floats as int32."""
+    if not isinstance(x, Tensor):
+        ends = np.iinfo(np.int32)
+        return np.clip(np.nan_to_num(np.asarray(x, np.float64), nan=0.0), ends.min, ends.max).astype(np.int32)
+    number = g.Where(g.IsNaN(x), g.cast(0, x.dtype), x)
+    if x.dtype == np.float16:
+        number = g.cast(number, np.float32)
+    inside = g.cast(g.Clip(number, _LOWEST, _HIGHEST), np.int32)
+    above = g.cast(g.GreaterOrEqual(number, -_LOWEST), np.int32)
+    return g.Add(inside, g.Mul(above, np.iinfo(np.int32).max - int(_HIGHEST)))
 
 
 @lowers("clip")
@@ -61,7 +83,7 @@ def clip(g: Builder, x: Tensor, alpha: float, beta: float) -> Tensor:
 
 @lowers("exp2")
 def exp2(g: Builder, x: Tensor) -> Tensor:
-    return g.Pow(2.0, x) if x.dtype.kind == "f" else g.Pow(2, x)
+    return g.Pow(2.0, x) if x.dtype.kind == "f" else integer_power(g, np.int32(2), x)
 
 
 @lowers("inverse")

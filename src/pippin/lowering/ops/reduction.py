@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..integer_division import floored
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Lowering, lowers_table
 
-# The ONNX operator, and whether the engines support integers.
+# The ONNX operator, and whether it is right for integers.
 _REDUCTIONS = {
     "reduce_l1_norm": ("ReduceL1", False),
     "reduce_l2_norm": ("ReduceL2", False),
@@ -22,7 +23,14 @@ _REDUCTIONS = {
     "reduce_min": ("ReduceMin", True),
     "reduce_prod": ("ReduceProd", True),
     "reduce_sum": ("ReduceSum", True),
-    "reduce_sum_square": ("ReduceSumSquare", True),
+    "reduce_sum_square": ("ReduceSumSquare", False),
+}
+# Up to here, the sum of n remainders of a division by n does not overflow.
+_REMAINDERS = 1 << 15
+# What to sum of integers, whose sums wrap.
+_SUMS: Mapping[str, Callable[[Builder, Tensor], Tensor]] = {
+    "ReduceL1": lambda g, x: g.Abs(x),
+    "ReduceSumSquare": lambda g, x: g.Mul(x, x),
 }
 _ARGUMENTS = {"reduce_argmax": "ArgMax", "reduce_argmin": "ArgMin"}
 
@@ -31,12 +39,30 @@ def _reduction(row: tuple[str, bool]) -> Lowering:
     onnx_kind, integers = row
 
     def lower(g: Builder, x: Tensor, axes: Sequence[int] | None = None, keep_dims: bool = False) -> Any:
+        which = None if axes is None else np.asarray(axes, np.int64)
+        if x.dtype.kind in "iu" and onnx_kind in _SUMS:
+            return g.ReduceSum(_SUMS[onnx_kind](g, g.tensor(x)), which, keepdims=bool(keep_dims))
+        if x.dtype.kind in "iu" and onnx_kind == "ReduceMean" and g.tensor(x).static_shape is not None:
+            return _integer_mean(g, g.tensor(x), which, bool(keep_dims))
         if x.dtype.kind in "iu" and not integers:
             x = g.cast(x, np.float32)
-        which = None if axes is None else np.asarray(axes, np.int64)
         return g.emit(onnx_kind, x, which, keepdims=bool(keep_dims))
 
     return lower
+
+
+def _integer_mean(g: Builder, x: Tensor, axes: np.ndarray | None, keep_dims: bool) -> Any:
+    """The truncated mean of integers, from sums that do not overflow: those of x // n and of the remainders."""
+    shape = np.array(x.static_shape)
+    count = np.int32(shape.prod() if axes is None else shape[axes].prod())
+    if count < 2:
+        return g.ReduceSum(x, axes, keepdims=keep_dims)
+    if count >= _REMAINDERS:
+        return g.ReduceMean(g.cast(x, np.float32), axes, keepdims=keep_dims)
+    wholes, rests = (g.ReduceSum(part, axes, keepdims=keep_dims) for part in floored(g, x, count))
+    more, rest = floored(g, rests, count)
+    mean = g.Add(wholes, more)
+    return g.Add(mean, g.cast(g.And(g.Less(mean, 0), g.Not(g.Equal(rest, 0))), x.dtype))
 
 
 def _argument(onnx_kind: str) -> Lowering:

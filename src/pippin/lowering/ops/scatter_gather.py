@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import UnsupportedOperationError
 from .. import limits
+from ..integer_division import truncated_quotient
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -143,7 +144,8 @@ def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mo
         updates = g.Neg(updates)
     if mode == "div":
         ones = g.Expand(g.cast(1, data.dtype), g.shape_of(data))
-        return g.Div(data, g.ScatterElements(ones, indices, updates, axis=axis, reduction="mul"))
+        divisors = g.ScatterElements(ones, indices, updates, axis=axis, reduction="mul")
+        return g.Div(data, divisors) if data.dtype.kind == "f" else truncated_quotient(g, data, divisors)
     return g.ScatterElements(data, indices, updates, axis=axis, reduction=_REDUCTIONS[mode])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ProgramError
+from ...errors import ProgramError, UnsupportedOperationError
 from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -146,6 +146,12 @@ def _reflected(g: Builder, x: Tensor, pairs: np.ndarray) -> Tensor:
 def range_1d(g: Builder, end: Any, start: Any, step: Any) -> Any:
     if not any(isinstance(v, Tensor) for v in (end, start, step)):
         return limits.arange(start, end, step)
+    if isinstance(step, Tensor):
+        none = g.Equal(step, 0)
+        if g.refuse(none, step, "the step must not be 0, got"):  # OpenVINO would end the process
+            step = g.Add(step, g.cast(none, step.dtype))
+    elif not step:
+        raise UnsupportedOperationError("the step must not be 0")
     return g.Range(start, end, step)
 
 
