@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 import types
@@ -39,17 +40,14 @@ def test_widths(width):
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 has no aifc and sunau")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("module, suffix", [("aifc", ".aiff"), ("sunau", ".au")])
-def test_other_formats_of_python(module, suffix):
-    import importlib
-
-    file = io.BytesIO()
-    with importlib.import_module(module).open(file, "wb") as written:
-        written.setparams((2, 2, 22050, len(SAMPLES), "NONE", b"" if module == "aifc" else ""))
-        written.writeframes((SAMPLES * 32768).astype(">i2").tobytes())
-        data = file.getvalue() if module == "aifc" else None
-        written.close()
-        data = file.getvalue() if data is None and not file.closed else data
-    sound = read_sound(io.BytesIO(data), f"x{suffix}", "audio")
+def test_other_formats_of_python(module, suffix, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    with importlib.import_module(module).open(str(path), "wb") as written:
+        written.setnchannels(2)
+        written.setsampwidth(2)
+        written.setframerate(22050)
+        written.writeframes((SAMPLES * 32767).astype(">i2").tobytes())
+    sound = read_sound(io.BytesIO(path.read_bytes()), path.name, "audio")
     assert sound.rate == 22050
     np.testing.assert_allclose(sound.samples, MONO, atol=1e-4)
 
@@ -97,8 +95,8 @@ def test_a_tone_stays_the_same_tone(rate, wanted):
 
     found, expected = resampled(tone(rate), rate, wanted), tone(wanted)
     assert abs(len(found) - len(expected)) <= 1
-    middle = slice(len(expected) // 8, -len(expected) // 8)  # the ends are faded in from silence
-    np.testing.assert_allclose(found[: len(expected)][middle], expected[middle], atol=1e-3)
+    middle = slice(len(expected) // 8, len(expected) // 8 * 7)  # the ends are faded in from silence
+    np.testing.assert_allclose(found[middle], expected[middle], atol=1e-3)
 
 
 def test_what_is_too_high_is_removed():

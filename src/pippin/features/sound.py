@@ -123,7 +123,7 @@ def _pcm(module: ModuleType, file: BinaryIO) -> tuple[np.ndarray, int]:
     with module.open(file, "rb") as opened:
         width, channels, kind = opened.getsampwidth(), opened.getnchannels(), opened.getcomptype()
         rate, data = int(opened.getframerate()), opened.readframes(opened.getnframes())
-    if kind != "NONE" or width not in (1, 2, 3, 4) or channels < 1:
+    if kind not in ("NONE", b"NONE") or width not in (1, 2, 3, 4) or channels < 1:
         raise ValueError(f"{8 * width}-bit samples in {channels} channels, compression {kind}")
     order = "<" if module.__name__ == "wave" else ">"
     data = data[: len(data) // (width * channels) * width * channels]

@@ -64,8 +64,6 @@ class CacheTab:
             self._table = table(columns, [], key="id", per_page=20)
             self._table.props('selection="multiple" no-data-label="No entries"').props(remove="hide-no-data")
             self._table.props["selected"] = []
-            for slot, text in (("header-selection", "Select all entries"), ("body-selection", "Select the entry")):
-                self._table.add_slot(slot, f'<q-checkbox dense v-model="props.selected" aria-label="{text}" />')
             self._table.on("update:selected", self._selected)
         self._ticked: list[str] = []
         self._states: dict[str, str] = {}

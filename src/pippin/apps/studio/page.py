@@ -29,6 +29,7 @@ TABS: dict[str, Callable[[Opened], Any]] = {
     "Cache": cache.build,
 }
 _STYLE = Path(__file__).parent / "studio.css"
+_SCRIPT = Path(__file__).parent / "studio.js"
 _DARK = "pippin-dark"  # cookie that stores light or dark mode
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
@@ -139,6 +140,7 @@ def _head(request: Request, title: bool = False) -> Iterator[None]:
     """Page header. Elements built in the block appear between the home link and the light/dark button. With `title`,
     the product's name is the page's heading."""
     ui.add_css(_STYLE)
+    ui.add_body_html(f"<script>{_SCRIPT.read_text(encoding='utf-8')}</script>")
     ui.colors(primary="#2f7340")
     kept = request.cookies.get(_DARK)
     dark = ui.dark_mode(None if kept is None else kept == "1")

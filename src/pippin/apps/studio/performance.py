@@ -49,7 +49,9 @@ class PerformanceTab:
             self._progress = ui.element("div")
             with self._progress:
                 self._label = hint("")
-                self._share = ui.linear_progress(0, show_value=False).props('rounded instant-feedback aria-label="Progress"')
+                self._share = ui.linear_progress(0, show_value=False).props(
+                    'rounded instant-feedback aria-label="Progress"'
+                )
             self._progress.set_visibility(False)
         self._place = ui.element("div").classes("stack")
         self._timer = ui.timer(_LOOK, self._look, active=False)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from ...errors import ConfigurationError
 from ...support.units import format_bytes
@@ -89,10 +89,8 @@ class Guard:
 
     def _refusal(self, scope: Any, headers: dict[bytes, str]) -> tuple[int, str] | None:
         """Status and reason, if the request is refused."""
-        origin = headers.get(b"origin")
-        if headers.get(b"host") not in self._hosts or (
-            origin is not None and urlsplit(origin).netloc not in self._hosts
-        ):
+        origins = (None, *(f"http://{host}" for host in self._hosts))
+        if headers.get(b"host") not in self._hosts or headers.get(b"origin") not in origins:
             return 403, "only requests from this machine's own page are accepted."
         if headers.get(b"sec-fetch-site", "none") not in ("same-origin", "none"):
             return 403, "another site's page led here. To open the studio, type its address in the address bar."

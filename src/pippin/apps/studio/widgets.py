@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from .open_models import Opened
 
 _CELLS = {"#": "number", "*": "wide"}
-_CHOSEN_ROW = """
-<q-tr :props="props" tabindex="0" class="chosen"
-    @click="$parent.$emit('chosen', props.row.KEY)"
-    @keydown.enter.prevent="$parent.$emit('chosen', props.row.KEY)"
-    @keydown.space.prevent="$parent.$emit('chosen', props.row.KEY)">
-  <q-td v-for="col in props.cols" :key="col.name" :props="props">{{ col.value }}</q-td>
-</q-tr>
-"""
-_SORTED_COLUMN = """
-<q-th :props="props" tabindex="0" @keydown.enter.prevent="props.sort(props.col)"
-    @keydown.space.prevent="props.sort(props.col)">{{ props.col.label }}</q-th>
-"""
 _LOOK = 0.15  # seconds between updates of the load progress
 _STAGES = {
     "wait": "Waiting for another process to specialize this model",
@@ -90,7 +78,7 @@ def table(
 ) -> Any:
     """Sortable table. `columns` are (field, title); "#" before a field right-aligns numbers, "*" marks long text.
 
-    `chosen` is called with the key of a row that is clicked, or entered by keyboard.
+    `chosen` is called with the key of a row that is clicked, or entered by keyboard (`studio.js`).
     """
     shown = [
         {
@@ -105,10 +93,8 @@ def table(
     ]
     made = ui.table(columns=shown, rows=seen_rows(rows), row_key=key, pagination=per_page)
     made.props("flat dense wrap-cells hide-no-data" + ("" if per_page else " hide-pagination"))
-    made.add_slot("header-cell", _SORTED_COLUMN)
     if chosen is not None:
-        made.add_slot("body", _CHOSEN_ROW.replace("KEY", key))
-        made.on("chosen", lambda event: chosen(event.args))
+        made.classes("choice").on("row-click", lambda event: chosen(event.args[1][key]), args=[[], [key], []])
     return made.classes("rows")
 
 
