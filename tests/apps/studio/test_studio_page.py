@@ -329,7 +329,7 @@ def in_both_designs(page, name):
     """What axe-core finds in the light and in the dark design."""
     found = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # no colour on its way to another
         page.locator("body.body--dark").wait_for(state="attached" if scheme == "dark" else "detached")
         found += [f"{name}, {scheme}: {line}" for line in axe_violations(page)]
     return found
