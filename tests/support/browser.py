@@ -99,3 +99,20 @@ def served(*arguments: str, **environment: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def axe_violations(page, within: str = "document", tags: tuple[str, ...] = ()) -> list[str]:
+    """What axe-core finds on the page, frames aside: one line per element, with its rule. Skips without axe-core."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed (make test installs it)")
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate((Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "async ([within, tags]) => (await axe.run(within === 'document' ? document : within,"
+        " {iframes: false, resultTypes: ['violations'], ...(tags.length ? {runOnly: tags} : {})})).violations",
+        [within, list(tags)],
+    )
+    return [
+        f"{rule['id']}: {' '.join(node['target'][0].split())}: {node['failureSummary'].splitlines()[-1].strip()}"
+        for rule in found
+        for node in rule["nodes"]
+    ]

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
+from ..support.visible_text import spreadsheet_cell
 from .results import Result, figures
 
 _COLUMNS = ("model", "configuration", "figure", "value", "unit")
@@ -18,7 +19,8 @@ def as_csv(results: Sequence[Result]) -> str:
     writer.writerow(_COLUMNS)
     for result in results:
         for figure, value, unit in (*figures(result), *_operations(result)):
-            writer.writerow((result.model, result.configuration, figure, repr(value), unit))
+            model = spreadsheet_cell(result.model)
+            writer.writerow((model, result.configuration, figure, repr(value), unit))
     return text.getvalue()
 
 

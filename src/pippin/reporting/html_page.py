@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 
 from ..support.units import format_bytes, format_duration, format_figure
+from ..support.visible_text import visible
 from . import svg_plots
 from .compare import changes, counterpart
 from .css import STYLE
@@ -185,3 +186,8 @@ def _table(head: Iterable[str], rows: Iterable[str]) -> str:
     titles = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<div class=scroll><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def escape(text: str) -> str:
+    """Text as HTML, with its control characters made visible."""
+    return html.escape(visible(text))

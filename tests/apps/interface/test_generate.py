@@ -26,6 +26,7 @@ from pippin.format.description import (
     ModelDescription,
     String,
 )
+from support import hostile_names
 
 SOURCE = Path(pippin.__file__).parents[1]
 HEAD = """
@@ -230,3 +231,23 @@ def test_any_words_can_stand_in_a_description():
 def test_a_wrong_class_name(folder):
     with pytest.raises(ConfigurationError, match="such as SnakeCase"):
         generate(folder / "multi-array.mlpackage", "snake_case")
+
+
+@pytest.mark.parametrize("kind", ["classifier", "program"])
+def test_hostile_names(kind, tmp_path):
+    """Names full of quotes, tags and escapes are text of the module, which imports, shows them and predicts."""
+    path = hostile_names.saved(getattr(hostile_names, kind)(), tmp_path)
+    text = generate(path, "Hostile")
+    assert not re.search(hostile_names.RAW, text)
+    scope = {"__name__": "hostile", "__file__": str(path)}
+    module = sys.modules["hostile"] = type(sys)("hostile")  # where dataclasses look for their names
+    try:
+        module.__dict__.update(scope)
+        exec(compile(text, "hostile.py", "exec"), module.__dict__)
+        fast = pippin.Configuration(hints=pippin.Hints(specialization_strategy="fast_load"), engine="onnxruntime")
+        with module.Hostile.load(path, fast) as model:
+            found = model.predict(module.HostileInput([0.0] * len(hostile_names.NAMES)))
+        assert path == module.MODEL
+        assert len(found.__dataclass_fields__) == (2 if kind == "classifier" else len(hostile_names.NAMES))
+    finally:
+        del sys.modules["hostile"]

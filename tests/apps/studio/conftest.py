@@ -111,6 +111,20 @@ def arrays():
     return converted(nn.ReLU(), x, inputs=[ct.TensorType("x", x.shape)], outputs=[ct.TensorType("y")])
 
 
+class Loudness(nn.Module):
+    """The mean square of a window."""
+
+    def forward(self, x):
+        return (x * x).mean(1, keepdim=True)
+
+
+def loudness():
+    x = torch.zeros(1, 800)
+    model = converted(Loudness(), x, inputs=[ct.TensorType("audio", x.shape)], outputs=[ct.TensorType("loudness")])
+    model.input_description["audio"] = "Samples from -1 to 1, 16 kHz"
+    return model
+
+
 WEIGHTS, OFFSET = (2.0, -0.5), 1.25
 
 
@@ -142,4 +156,4 @@ def save_functions(path):
     save_multifunction(described, str(path))
 
 
-MAKERS = {f.__name__: f for f in (colors, tinted, segmenter, counter, arrays, table)}
+MAKERS = {f.__name__: f for f in (colors, tinted, segmenter, counter, arrays, table, loudness)}

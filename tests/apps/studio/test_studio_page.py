@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from urllib.parse import urlencode
+import shutil
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 import PIL.Image
@@ -12,9 +14,11 @@ import pytest
 import torch
 
 from apps.studio.conftest import OFFSET, WEIGHTS
+from apps.studio.test_previews import wav
+from support import hostile_names
+from support.browser import axe_violations, served
 from support.browser import chromium as chromium
 from support.browser import page as page
-from support.browser import served
 from support.networks import Tinted, seeded
 
 pytestmark = pytest.mark.process
@@ -65,14 +69,20 @@ SHOWN = {
     "colors": {
         "General": ["Tells fruit by colour", "An orchard", "CC0", "softmax", "quince"],
         "Predictions": ["image", "32 × 24", "classLabel", "predicted label"],
-        "Preview": ["Drop a picture here", "Live"],
+        "Preview": ["Drop pictures here", "Live"],
         "Performance": ["Measure"],
         "Structure": ["reduce_mean", "softmax", "cpu"],
         "Trace": ["Record"],
         "Cache": ["Hit: every ingredient is the same", "colors.mlpackage"],
     },
     "table": {
-        "General": ["pipelineRegressor", "tabularRegressor"],
+        "General": [
+            "pipelineRegressor",
+            "tabularRegressor",
+            "Parts",
+            "Part 1: featureVectorizer",
+            "Part 2: glmRegressor",
+        ],
         "Predictions": ["rooms", "age", "price", "Double"],
         "Preview": ["Drop a .csv file here"],
         "Performance": ["Measure"],
@@ -233,8 +243,14 @@ def test_the_operations(models, visit):
     place.get_by_text("could run on").wait_for()
     place.get_by_role("button", name="Measure").click()
     place.get_by_text(re.compile("in total, .* outside the program's operations")).wait_for()
-    place.get_by_role("button", name="Show graph").click()
-    place.frame_locator("iframe").get_by_text("Softmax", exact=True).wait_for()
+
+
+def test_the_graph(models, visit):
+    """The Core ML file in its own words, or the lowered graph in ONNX's."""
+    place = visit(models("colors"), "Structure")
+    for button, words in (("Show Core ML", "softmax"), ("Show lowered ONNX", "Softmax")):
+        place.get_by_role("button", name=button).click()
+        place.frame_locator("iframe").get_by_text(words, exact=True).first.wait_for()
 
 
 def test_a_report_is_measured(models, visit, page):
@@ -304,3 +320,167 @@ def test_light_and_dark(studio, page):
     page.locator("body.body--dark").wait_for()
     page.reload()
     page.locator("body.body--dark").wait_for()
+
+
+# Accessibility
+
+
+def in_both_designs(page, name):
+    """What axe-core finds in the light and in the dark design."""
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # no colour on its way to another
+        page.locator("body.body--dark").wait_for(state="attached" if scheme == "dark" else "detached")
+        found += [f"{name}, {scheme}: {line}" for line in axe_violations(page)]
+    return found
+
+
+@pytest.mark.slow
+def test_accessibility(studio, models, visit, page):
+    """axe-core finds nothing on any page and tab, after each tab's own work."""
+    page.goto(studio)
+    page.get_by_role("heading", level=1).wait_for()
+    found = in_both_designs(page, "start")
+    for name, tab, work, done in (
+        ("table", "General", None, "Parts"),
+        ("colors", "Predictions", None, "predicted label"),
+        ("colors", "Preview", "Sample picture", "Predicted in"),
+        ("counter", "Preview", "Step", "1 step"),
+        ("arrays", "Performance", "Measure", "Throughput by number in flight"),
+        ("arrays", "Structure", "Measure", "outside the program's operations"),
+        ("arrays", "Trace", "Record", "Chrome trace JSON"),
+        ("arrays", "Cache", "Verify", "damaged"),
+        ("nothing", "General", None, "no such file"),
+    ):
+        place = page if name == "nothing" else visit(models(name), tab)
+        if name == "nothing":
+            page.goto(f"{studio}model?path=/nothing.mlpackage")
+        if tab == "Performance":
+            place.get_by_label("Seconds of predictions").fill("0.1")
+        if work is not None:
+            place.get_by_role("button", name=work, exact=True).click()
+        place.get_by_text(done).first.wait_for()
+        page.mouse.move(0, 0)  # away from tooltips, which lie outside of the page's landmarks
+        page.locator(".q-tooltip").wait_for(state="detached")
+        assert page.locator("html").get_attribute("lang") == "en-US"
+        assert page.get_by_role("heading", level=1).count() == 1
+        found += in_both_designs(page, f"{name}, {tab}")
+    assert found == []
+
+
+def test_files_and_rows_by_keyboard(models, visit, page):
+    place = visit(models("colors"), "Preview")
+    drop = place.get_by_role("button", name="Drop pictures here, or click")
+    drop.locator(".q-uploader").wait_for(state="attached")  # its component is loaded after the page
+    for key in ("Enter", "Space"):
+        drop.focus()
+        assert drop.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press(key)
+        assert chooser.value.is_multiple()
+        chooser.value.set_files([])
+    place = visit(models("colors"), "Structure")
+    for key, kind in (("Enter", "reduce_mean"), ("Space", "softmax")):
+        row = place.locator(".choice tbody tr", has_text=kind).first
+        row.focus()
+        page.keyboard.press(key)
+        place.locator(".reasons", has_text=kind).get_by_text("could run on").wait_for()
+        assert row.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+
+
+def test_long_names_do_not_meet_the_icon(models, visit, page, tmp_path):
+    path = tmp_path / f"{'a long name of a model ' * 9}.mlpackage"
+    path.symlink_to(models("arrays"))
+    for width in (1280, 420):
+        page.set_viewport_size({"width": width, "height": 800})
+        visit(path, "General")
+        brand, name = page.locator(".brand").bounding_box(), page.locator("h1").bounding_box()
+        icon = page.locator(".brand svg").bounding_box()
+        assert icon["x"] + icon["width"] <= brand["x"] + brand["width"]
+        beside = brand["x"] + brand["width"] <= name["x"]
+        assert (beside or brand["y"] + brand["height"] <= name["y"]) and name["x"] + name["width"] <= width
+
+
+# Files that are given
+
+
+def test_a_file_of_another_kind_is_named(studio, models, visit, page):
+    notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"}
+    fake = {"name": "fake.png", "mimeType": "image/png", "buffer": b"hello"}
+    place = visit(models("colors"), "Preview")
+    drop(place, notes)
+    place.get_by_role("alert").get_by_text(
+        "notes.txt is a file of another kind, or a folder; this takes a picture"
+    ).wait_for()
+    drop(place, fake)
+    place.get_by_role("alert").get_by_text("cannot read the picture: fake.png is in no format").wait_for()
+    assert "BytesIO" not in place.inner_text()
+    place = visit(models("table"), "Preview")
+    drop(place, notes)
+    place.get_by_role("alert").get_by_text("this takes .csv or text/csv").wait_for()
+    page.goto(studio)
+    drop(page, notes)
+    page.get_by_role("alert").get_by_text("this takes .mlmodel or .zip").wait_for()
+
+
+def test_several_pictures(models, visit):
+    place = visit(models("colors"), "Preview")
+    files = []
+    for channel, name in enumerate(("red.png", "green.png", "blue.png")):
+        pixels = np.zeros((24, 32, 3), np.uint8)
+        pixels[..., channel] = 250
+        files.append(png(pixels) | {"name": name})
+    drop(place, files)
+    place.get_by_text("3 predictions, each in").wait_for()
+    results = place.locator("[data-results]")
+    assert results.locator(".file-name").all_inner_texts() == ["red.png", "green.png", "blue.png"]
+    assert results.locator(".answer").all_inner_texts() == ["apple", "pear", "quince"]
+
+
+def test_a_sound_of_another_rate(models, visit):
+    place = visit(models("loudness"), "Preview")
+    drop(place, {"name": "x.wav", "mimeType": "audio/wav", "buffer": wav(0.5 * np.ones(44100), 44100)})
+    place.get_by_text("x.wav: 16,000 samples (1.00 s) in 20 windows; 44.1 kHz, resampled to 16 kHz").wait_for()
+    place.get_by_text("20 windows, from").wait_for()
+
+
+@pytest.mark.parametrize("name", ["table", "arrays"])
+def test_a_model_is_uploaded(name, studio, models, page, tmp_path):
+    path = models(name)
+    if path.is_dir():
+        path = Path(shutil.make_archive(str(tmp_path / name), "zip", path.parent, path.name))
+    page.goto(studio)
+    drop(page, path)
+    page.wait_for_url("**/model?path=*pippin-studio-*")
+    page.get_by_role("heading", name=models(name).name).wait_for()
+    folder = Path(parse_qs(urlsplit(page.url).query)["path"][0])
+    assert folder.exists() and folder.parent.stat().st_mode & 0o077 == 0
+    page.goto(studio)
+    drop(page, {"name": "x.zip", "mimeType": "application/zip", "buffer": b"PK nothing"})
+    page.get_by_role("alert").get_by_text("x.zip cannot be unpacked").wait_for()
+
+
+# Names
+
+
+def test_hostile_names(visit, page, tmp_path):
+    """Every tab and both graphs show names as text: no script runs, no element appears, no control character is left."""
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    path = hostile_names.saved(hostile_names.classifier(), tmp_path)
+    for tab in TABS:
+        place = visit(path, tab)
+        place.locator("section").first.wait_for()
+        if tab == "Preview":
+            place.get_by_role("button", name="Predict", exact=True).click()
+            place.locator(".answer").wait_for()
+        if tab == "Structure":
+            place.get_by_text("a[/b]z", exact=True).first.wait_for()
+            for button, words in (("Show Core ML", "activation"), ("Show lowered ONNX", "Relu")):
+                place.get_by_role("button", name=button).click()
+                place.frame_locator("iframe").get_by_text(words, exact=True).first.wait_for()
+        text = page.locator("body").inner_text().replace("\t", " ")  # between cells
+        assert not re.search(hostile_names.RAW, text)
+        assert page.locator("img[onerror], [onmouseover], script:has-text('alert(1)')").count() == 0
+        assert "49" not in page.locator("h1").inner_text()
+    assert dialogs == []

@@ -11,6 +11,7 @@ import pytest
 import pippin
 from pippin.apps import cli
 from pippin.apps.studio.open_models import Models, Opened, configuration_of
+from pippin.apps.studio.server import Guard
 from pippin.apps.studio.structure import matching, rows_of, shapes_of
 from pippin.apps.studio.trace import beginning, lanes
 from pippin.errors import ConfigurationError
@@ -48,6 +49,99 @@ STRANGERS = {
 def test_it_answers_nobody_else(name, address):
     for path in ("", "model?path=/etc/passwd", "_nicegui/client/x/upload/1"):
         assert httpx.get(f"{address}{path}", headers=STRANGERS[name]).status_code == 403
+
+
+FETCHED = {
+    "typed, or opened by the command": ({"sec-fetch-site": "none"}, 200),
+    "its own page": ({"sec-fetch-site": "same-origin"}, 200),
+    "no browser": ({}, 200),
+    "a link on another site": ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 403),
+    "a frame of another site": ({"sec-fetch-site": "cross-site", "sec-fetch-dest": "iframe"}, 403),
+    "a page on another port": ({"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"}, 403),
+    "a word of the future": ({"sec-fetch-site": "else"}, 403),
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", FETCHED)
+def test_who_led_here(name, address):
+    headers, status = FETCHED[name]
+    for path in ("", "model?path=/nothing", "netron/x/"):
+        found = httpx.get(f"{address}{path}", headers=headers)
+        assert found.status_code == (404 if path == "netron/x/" and status == 200 else status)
+    assert status == 200 or "type its address" in found.text
+
+
+async def _hello(scope, receive, send):
+    """An application that answers everything."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+GUARDED = "http://127.0.0.1:8765"
+
+
+def asked(*requests):
+    """The answers of a guarded application to (method, path, headers), asked one after the other by one client."""
+
+    async def run():
+        transport = httpx.ASGITransport(Guard(_hello, 8765))
+        async with httpx.AsyncClient(transport=transport, base_url=GUARDED) as client:
+            return [await client.request(method, path, **how) for method, path, how in requests]
+
+    return asyncio.run(run())
+
+
+def test_what_changes_something_needs_the_cookie():
+    upload = "/_nicegui/client/x/upload/1"
+    first, page, second = asked(
+        ("POST", upload, {"content": b"x"}), ("GET", "/", {}), ("POST", upload, {"content": b"x"})
+    )
+    assert [answer.status_code for answer in (first, page, second)] == [403, 200, 200]
+    (cookie,) = page.headers.get_list("set-cookie")
+    assert "SameSite=Strict" in cookie and "HttpOnly" in cookie and cookie.startswith("pippin-studio-8765=")
+    assert "set-cookie" not in second.headers
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        wrong = {"content": b"x", "headers": {"cookie": "pippin-studio-8765=guessed"}}
+        assert asked((method, upload, wrong))[0].status_code == 403
+    assert asked(("GET", "/_nicegui_ws/socket.io/?transport=polling", {}))[0].status_code == 403
+
+
+def test_the_socket_needs_the_cookie():
+    async def connected(headers):
+        said = []
+        scope = {"type": "websocket", "path": "/_nicegui_ws/socket.io/", "headers": headers}
+
+        async def send(message):
+            said.append(message["type"])
+
+        await guard(scope, None, send)
+        return said
+
+    guard = Guard(_hello, 8765)
+    host, cookie = (b"host", b"127.0.0.1:8765"), f"other=1; pippin-studio-8765={guard._token}".encode()
+    assert asyncio.run(connected([host])) == ["websocket.close"]
+    assert asyncio.run(connected([host, (b"cookie", cookie)])) == ["websocket.accept"]
+    for wrong in (
+        (b"origin", b"http://elsewhere.example"),
+        (b"origin", b"http://["),
+        (b"sec-fetch-site", b"cross-site"),
+    ):
+        assert asyncio.run(connected([host, (b"cookie", cookie), wrong])) == ["websocket.close"]
+
+
+def test_uploads_are_bounded():
+    large = {"headers": {"content-length": str(3 << 30)}, "content": b"x"}
+    answers = asked(("GET", "/", {}), ("POST", "/upload", large), ("POST", "/upload", {"content": _endless()}))
+    assert [answer.status_code for answer in answers] == [200, 413, 411]
+    assert "at most 2.1 GB" in answers[1].text
+
+
+async def _endless():
+    yield b"x"
 
 
 @pytest.mark.process

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .common_options import CacheFolder, Engine, Function, Precision, Strategy, Units, cache_of, configuration_of
+from .terminal import say
 
 if TYPE_CHECKING:
     from ...cache.store import Cache, Entry
@@ -39,9 +40,8 @@ def ls(
         rows.add_row(entry.key[:12], names, engines, format_bytes(entry.size), _time(entry.used))
     console().print(rows)
     total = sum(entry.size for entry in entries)
-    console().print(
-        f"[dim]entries: {len(entries)}, {format_bytes(total)} of {format_bytes(store.limit)}, in {store.folder}[/dim]"
-    )
+    size = f"{format_bytes(total)} of {format_bytes(store.limit)}"
+    console().print(f"entries: {len(entries)}, {size}, in {store.folder}", style="dim")
 
 
 @app.command("show")
@@ -80,9 +80,9 @@ def explain(
         changed = {name: {"there": cached, "now": now} for name, (cached, now) in answer.changed.items()}
         typer.echo(json.dumps({"key": answer.key, "hit": answer.hit, "reason": answer.reason, "changed": changed}))
         return
-    typer.echo(answer.reason)
+    say(answer.reason)
     for name, (cached, now) in answer.changed.items():
-        typer.echo(f"  {name}: {cached} -> {now}")
+        say(f"  {name}: {cached} -> {now}")
 
 
 @app.command("prune")
@@ -95,7 +95,7 @@ def prune(cache: CacheFolder = None) -> None:
 
     removed = pruned(cache_of(cache))
     for key, reason in removed.items():
-        typer.echo(f"{key[:12]}: {reason}")
+        say(f"{key[:12]}: {reason}")
     typer.echo(f"entries removed: {len(removed)}")
 
 
@@ -115,7 +115,7 @@ def verify(cache: CacheFolder = None) -> None:
     for entry in cache_of(cache).entries():
         damage = entry.damage()
         damaged += damage is not None
-        typer.echo(f"{entry.key[:12]}: {damage or 'intact'}")
+        say(f"{entry.key[:12]}: {damage or 'intact'}")
     if damaged:
         raise typer.Exit(1)
 

@@ -27,24 +27,20 @@ def compile(
 
     The result goes to the cache, or with --output into a compiled model that can be copied to machines like this one.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from ...runtime.model import load, save_compiled
-    from .terminal import console
+    from .terminal import console, progress_bar, styled
 
     configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task("read", total=1.0)
+    with progress_bar("read") as show:
 
         def progress(report: object) -> None:
-            bar.update(task, description=getattr(report, "stage", ""), completed=getattr(report, "share", 0.0))
+            show(getattr(report, "stage", ""), getattr(report, "share", 0.0))
 
         if output is not None:
             save_compiled(model, output, [configuration], progress=progress)
         else:
             loaded = load(model, configuration, cache=cache_of(cache), progress=progress)
     if output is not None:
-        console().print(f"[dim]wrote[/dim] {output}")
+        console().print(styled(("wrote", "dim"), f" {output}"))
     else:
         console().print(f"{loaded.load_label}: {loaded.engine}, {loaded.compute_plan.segments[0].precision}")

@@ -9,6 +9,7 @@ import typer
 
 from ...errors import ConfigurationError, UnsupportedModelError
 from ...support.atomic_write import atomic_write
+from .terminal import write
 
 if TYPE_CHECKING:
     from ...format.asset import Asset
@@ -46,7 +47,7 @@ def convert_mil(
             )
         text = mil_text(read_program(asset))
         if output is None:
-            typer.echo(text, nl=False)
+            write(text)
         else:
             _write(text, output, force)
         return

@@ -97,8 +97,9 @@ def _print(runs: list[Run], screens: int, picture: Path) -> None:
         rows.add_row(run.name, *times, *counts)
     out.print(rows)
     out.print(
-        f"[dim]{SCREEN} tiles per screen, each screen in view for {format_duration(DWELL)}; cores: {cores()}. "
-        "Each tile is decoded, resized, predicted and encoded.[/dim]"
+        f"{SCREEN} tiles per screen, each screen in view for {format_duration(DWELL)}; cores: {cores()}. "
+        "Each tile is decoded, resized, predicted and encoded.",
+        style="dim",
     )
     serial, parallel, cancelling = runs
     out.print(

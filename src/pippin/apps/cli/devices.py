@@ -15,8 +15,10 @@ def devices(
 
     Shows the reason if an engine or device is unavailable.
     """
+    from rich.text import Text
+
     from ...devices.detect import all_compute_devices
-    from .terminal import console, table
+    from .terminal import console, styled, table
 
     found = all_compute_devices()
     if json_:
@@ -45,5 +47,6 @@ def devices(
         details += [", ".join(device.instruction_sets)] if device.instruction_sets else []
         details += [device.driver] if device.driver else []
         details += [f"{engine}: {reason}" for engine, reason in device.absent.items()]
-        rows.add_row(device.kind, device.name, engines or "[dim]unavailable[/dim]", "\n".join(details))
+        lines = Text("\n").join(map(styled, details))
+        rows.add_row(device.kind, device.name, engines or styled(("unavailable", "dim")), lines)
     console().print(rows)

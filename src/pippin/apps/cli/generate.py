@@ -25,10 +25,11 @@ def generate(
     from ...errors import ConfigurationError
     from ...support.atomic_write import atomic_write
     from ..interface.generate_module import generate as generated
+    from .terminal import write
 
     text = generated(model, class_name, function)
     if output is None:
-        typer.echo(text, nl=False)
+        write(text)
     else:
         try:
             with atomic_write(output) as temporary:

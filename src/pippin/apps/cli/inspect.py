@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .terminal import say
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc, or a .mil text.")],
@@ -29,7 +31,7 @@ def inspect(
             raise UnsupportedModelError(
                 f"{asset.name} is a {asset.description.kind} model; only an ML Program can be printed as text"
             )
-        typer.echo(program_text(program, function))
+        say(program_text(program, function))
         return
     found = summary(asset, program, function)
     if json_:
@@ -39,20 +41,18 @@ def inspect(
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich.markup import escape
-
-    from .terminal import console, format_bytes, table
+    from .terminal import console, format_bytes, styled, table
 
     out = console()
     size = "" if found["bytes"] is None else f", {format_bytes(found['bytes'])}"
-    out.print(f"[bold]{found['name']}[/bold]  {found['kind']}, specification {found['specification_version']}", end="")
-    out.print(f" ({found['needs']}){size}")
+    about = f"  {found['kind']}, specification {found['specification_version']} ({found['needs']}){size}"
+    out.print(styled((found["name"], "bold"), about))
     metadata = {**found["metadata"], **found["metadata"]["user_defined"]}
     for key, value in metadata.items():
         if value and key != "user_defined":
-            out.print(f"[dim]{key}[/dim]  {escape(str(value))}", markup=True)
+            out.print(styled((key, "dim"), f"  {value}"))
     if found["class_labels"] is not None:
-        out.print(f"[dim]class labels[/dim]  {found['class_labels']}")
+        out.print(styled(("class labels", "dim"), f"  {found['class_labels']}"))
     for function in found["functions"]:
         default = " (default)" if function["name"] == found["default_function"] and len(found["functions"]) > 1 else ""
         rows = table("feature", "", "type", "description", title=f"function {function['name']}{default}")
@@ -60,14 +60,15 @@ def _print(found: dict[str, Any]) -> None:
             for feature in function[role]:
                 optional = " (optional)" if feature["optional"] else ""
                 cells = feature["name"], role[:-1] + optional, feature["type"], feature["description"]
-                rows.add_row(*map(escape, cells))
+                rows.add_row(*cells)
         out.print(rows)
         if function["operations"]:
             counts = ", ".join(f"{kind} {count}" for kind, count in function["operations"].items())
             what = f"operations ({function['opset']})" if function["opset"] else "layers"
-            out.print(f"[dim]{what}[/dim]  {counts}\n")
+            out.print(styled((what, "dim"), f"  {counts}"), end="\n\n")
     if found["counts"]:
-        out.print(f"[dim]contents[/dim]  {', '.join(f'{name} {value}' for name, value in found['counts'].items())}\n")
+        contents = ", ".join(f"{name} {value}" for name, value in found["counts"].items())
+        out.print(styled(("contents", "dim"), f"  {contents}"), end="\n\n")
     if found["weights"]:
         rows = table("weights", "type", "where", "size")
         for row in found["weights"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common_options import CacheFolder, Engine, Function, Precision, Strategy, Units, cache_of, configuration_of
+from .terminal import say
 
 if TYPE_CHECKING:
     from ...specialization.compute_plan import ComputePlan
@@ -47,7 +48,7 @@ def plan(
         _print(found)
     failed = [condition for condition in require or () if not _holds(condition, found)]
     for condition in failed:
-        typer.echo(f"requirement not met: {condition}", err=True)
+        say(f"requirement not met: {condition}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -91,4 +92,4 @@ def _print(plan: ComputePlan) -> None:
     out.print(rows)
     reasons = {f"{device}: {why}" for op in plan.operations for device, why in op.reasons.items()}
     for reason in sorted(reasons):
-        out.print(f"[dim]not on {reason}[/dim]")
+        out.print(f"not on {reason}", style="dim")

@@ -37,7 +37,7 @@ def predict(
     from ...runtime.model import load
     from .parse_inputs import read_inputs
     from .print_outputs import as_json, print_outputs, write_outputs
-    from .terminal import console, format_duration
+    from .terminal import console, format_duration, styled
 
     configuration: Any = Configuration(function_name=function, engine=engine, precision=precision)  # type: ignore[arg-type]
     started = time.perf_counter()
@@ -56,6 +56,6 @@ def predict(
         return
     print_outputs(outputs)
     for path in written.values():
-        console().print(f"[dim]wrote[/dim] {path}")
+        console().print(styled(("wrote", "dim"), f" {path}"))
     times = f"loaded in {format_duration(load_time)}, predicted in {format_duration(predict_time)}"
-    console().print(f"[dim]{loaded.engine}: {times}[/dim]")
+    console().print(f"{loaded.engine}: {times}", style="dim")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,29 @@ import numpy as np
 
 from ...errors import ConfigurationError
 from ...support.atomic_write import atomic_write
-from .terminal import console, table
+from .terminal import console, styled, table
 
 _WHOLE = 24  # arrays up to this size are printed in full
 _IN_JSON = 1000  # longer arrays are not listed: JSON has their dtype, shape and file
 _TOP = 5
+_LONGEST = 100  # characters of a file name
 _NEAR = 0.01  # values of a dictionary that sum to 1 within this tolerance are probabilities
 
 
 def print_outputs(outputs: dict[str, Any]) -> None:
     """Print one block per output: an array in full or summarized, the most probable labels, the size of an image."""
-    from rich.markup import escape  # a string may contain brackets
-
     for name, value in outputs.items():
         if isinstance(value, dict):
             probable = abs(sum(value.values()) - 1) < _NEAR and all(0 <= number <= 1 for number in value.values())
             best = sorted(value.items(), key=lambda item: -item[1])[:_TOP] if probable else list(value.items())[:_WHOLE]
             rows = table(name, "probability" if probable else "value")
             for label, number in best:
-                rows.add_row(escape(str(label)), f"{number:.4f}" if probable else f"{number:.6g}")
+                rows.add_row(str(label), f"{number:.4f}" if probable else f"{number:.6g}")
             if not probable and len(value) > _WHOLE:
                 rows.add_row(f"... ({len(value)} total)", "")
             console().print(rows)
         else:
-            console().print(f"[bold]{escape(name)}[/bold]  {escape(_summary(value))}")
+            console().print(styled((name, "bold"), "  "), _summary(value), sep="")
 
 
 def as_json(outputs: dict[str, Any], written: dict[str, Path]) -> dict[str, Any]:
@@ -55,15 +55,25 @@ def write_outputs(outputs: dict[str, Any], folder: Path) -> dict[str, Path]:
     written = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, value in outputs.items():
+        for (name, value), file in zip(outputs.items(), _file_names(outputs), strict=True):
             suffix, save = _saver(value)
-            path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}{suffix}"
+            path = folder / f"{file}{suffix}"
             with atomic_write(path) as temporary:
                 save(temporary)
             written[name] = path
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror or error}") from None
     return written
+
+
+def _file_names(names: Iterable[str]) -> list[str]:
+    """A file name for each output: letters and digits, not hidden, not too long for a file system, each one once."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_LONGEST].lstrip(".") or "output"
+        same = (f"{plain}-{number}" for number in count(2))
+        found.append(plain if plain not in found else next(other for other in same if other not in found))
+    return found
 
 
 def _saver(value: Any) -> tuple[str, Callable[[Path], Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common_options import Function, Strategy
+from .terminal import say
 
 if TYPE_CHECKING:
     from ...configuration import Configuration
@@ -95,11 +96,9 @@ def _configurations(
 
 
 def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] | None, seconds: float) -> Report:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from ...reporting import report as measured
     from .parse_inputs import read_inputs
+    from .terminal import progress_bar
 
     features = None
     if inputs:
@@ -107,23 +106,17 @@ def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] |
 
         described = open_asset(models[0]).description
         features = read_inputs(inputs, described.function(rows[0].function_name))
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("report", total=1.0)
-
-        def progress(what: str, share: float) -> None:
-            bar.update(task, description=what, completed=share)
-
+    with progress_bar("report", err=True) as progress:
         return measured(*models, configurations=rows, inputs=features, seconds=seconds, progress=progress)
 
 
 def _print(result: Result) -> None:
     from ...reporting.results import Statistics
     from ...support.units import format_bytes, format_duration
-    from .terminal import console, table
+    from .terminal import console, styled, table
 
     out = console()
-    out.print(f"[bold]{result.title}[/bold]  {result.kind}, {result.engine}, {format_bytes(result.size)}")
+    out.print(styled((result.title, "bold"), f"  {result.kind}, {result.engine}, {format_bytes(result.size)}"))
     kinds = ("median", "average", "first", "minimum", "maximum", "deviation")
     rows = table("", *kinds, "count")
     timed: list[tuple[str, Statistics | None]] = [
@@ -154,7 +147,7 @@ def _print(result: Result) -> None:
     out.print(rows)
     reasons = {f"{device}: {why}" for op in result.operations for device, why in op.reasons.items()}
     for reason in sorted(reasons):
-        out.print(f"[dim]not on {reason}[/dim]")
+        out.print(f"not on {reason}", style="dim")
 
 
 def _print_side_by_side(report: Report) -> None:
@@ -192,4 +185,4 @@ def _print_changes(report: Report, baseline: Report) -> None:
 def _print_verdicts(verdicts: list[Verdict]) -> None:
     for verdict in verdicts:
         outcome = "failed" if verdict.failed else "passed"
-        typer.echo(f"{outcome}: {verdict.result}: fail if {verdict.condition}", err=verdict.failed)
+        say(f"{outcome}: {verdict.result}: fail if {verdict.condition}", err=verdict.failed)

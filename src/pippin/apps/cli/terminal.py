@@ -1,43 +1,104 @@
-"""Console: tables and error messages for every command.
+"""Terminal: the one way by which commands print: lines, tables, progress and errors.
 
-If the output is not a terminal, it is wide enough that names are not truncated.
+Text of a model or a file is never read as markup, a link or an emoji, and its control characters are made visible.
+Styles are given by argument. If the output is not a terminal, it is wide enough that names are not truncated.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...support.units import format_bytes as format_bytes
 from ...support.units import format_duration as format_duration
+from ...support.visible_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 _WIDTH_WITHOUT_TERMINAL = 200
 
 
 @cache
-def console() -> Console:
+def _console_class() -> type[Console]:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+    class Plain(Console):
+        """Takes every string as text. Rich turns each one it prints into Text by this method, cells and titles too."""
+
+        def render_str(self, text: str, **how: Any) -> Text:
+            how |= {"markup": False, "emoji": False, "highlight": False, "highlighter": None}
+            return super().render_str(visible(text, lines=True), **how)
+
+    return Plain
+
+
+def new_console(**how: Any) -> Console:
+    """A console that prints text only; the arguments are those of `rich.console.Console`."""
+    return _console_class()(markup=False, emoji=False, highlight=False, **how)
+
+
+@cache
+def console() -> Console:
+    return new_console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """One line of text; a part (text, style) has that style. Line breaks inside a part are made visible."""
+    from rich.text import Text
+
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((visible(text), style) for text, style in pairs))
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines without wrapping them, as other programs read them."""
+    import typer
+
+    typer.echo(visible(text, lines=True), err=err)
+
+
+def write(text: str) -> None:
+    """Print the content of a file: exact in a pipe or file, with control characters made visible on a terminal."""
+    import typer
+
+    typer.echo(visible(text, lines=True) if sys.stdout.isatty() else text, nl=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    rows = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    class Rows(Table):
+        def add_row(self, *cells: Any, **how: Any) -> None:
+            """A cell is one line: a line break in a name is made visible. A Text keeps its lines."""
+            super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **how)
+
+    shown = None if title is None else visible(title)
+    rows = Rows(box=box.SIMPLE_HEAD, title=shown, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        rows.add_column(column, overflow="fold")
+        rows.add_column(visible(column), overflow="fold")
     return rows
 
 
-def print_error(message: str) -> None:
-    """Print one readable message to standard error."""
-    from rich.console import Console
+@contextmanager
+def progress_bar(start: str, err: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar while the block runs; call what it yields with the stage and the share done, 0 to 1."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {message}", markup=False, style="red")
+    shown = new_console(stderr=True) if err else console()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=shown, transient=True) as bar:
+        task = bar.add_task(start, total=1.0)
+        yield lambda stage, share: bar.update(task, description=visible(stage), completed=share)
+
+
+def print_error(message: str) -> None:
+    """Print one readable message to standard error. Its other lines are indented, so that none passes for another."""
+    text = f"error: {message}".replace("\n", "\n  ")
+    new_console(stderr=True, soft_wrap=True).print(text, style="red")

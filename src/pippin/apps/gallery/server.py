@@ -154,6 +154,8 @@ async def _figures(request: Request) -> Response:
 
 
 async def _control(request: Request) -> Response:
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return JSONResponse({"error": "only the gallery's own page may change its settings"}, 403)
     try:
         wanted = await request.json()
         mode, most = wanted["mode"], wanted["max_in_flight"]

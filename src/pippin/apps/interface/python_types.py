@@ -67,8 +67,15 @@ def label_type(labels: Sequence[str | int]) -> str:
 
 
 def literal(label: str | int) -> str:
-    """Return the source of a label. JSON string escapes are valid in Python."""
-    return json.dumps(label, ensure_ascii=False)
+    """Return the source of a label. JSON string escapes are valid in Python.
+
+    What does not show, such as a mark that reverses the text after it, is an escape too.
+    """
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in json.dumps(label, ensure_ascii=False))
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def told(feature: FeatureDescription) -> str:

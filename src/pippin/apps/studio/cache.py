@@ -13,7 +13,8 @@ from ...cache.store import Cache, Entry, default_cache
 from ...runtime.loading import Source, key_of, prune
 from ...support.units import format_bytes
 from .open_models import Opened
-from .widgets import busy, card, error_box, facts, hint, table, tile
+from .text import TextLabel
+from .widgets import busy, card, error_box, facts, hint, seen_rows, table, tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +41,8 @@ class CacheTab:
             self._count = tile("Entries", "")
             self._size = tile("Size", "", f"limit {format_bytes(cache.limit)}")
             with ui.element("div").classes("tile wide-tile"):
-                ui.label("Folder").classes("tile-name")
-                ui.label(str(cache.folder)).classes("code")
+                TextLabel("Folder").classes("tile-name")
+                TextLabel(str(cache.folder)).classes("code")
         with card("Entries"):
             with ui.element("div").classes("line"):
                 ui.toggle({False: "This model", True: "All"}, value=False, on_change=self._scope).props(
@@ -58,7 +59,7 @@ class CacheTab:
             self._message = ui.element("div")
             columns = [
                 ("key", "Key"), ("*model", "Model"), ("engines", "Engines"), ("options", "Configuration"),
-                ("#size", "Size"), ("used", "Last used"), ("*state", ""),
+                ("#size", "Size"), ("used", "Last used"), ("*state", "State"),
             ]  # fmt: skip
             self._table = table(columns, [], key="id", per_page=20)
             self._table.props('selection="multiple" no-data-label="No entries"').props(remove="hide-no-data")
@@ -73,7 +74,7 @@ class CacheTab:
         self._count.set_text(f"{len(entries):,}")
         self._size.set_text(format_bytes(sum(entry.size for entry in entries)))
         here = [entry for entry in entries if self._all or self._opened.path in entry.sources]
-        self._table.rows = [row_of(entry, self._states.get(entry.key, "")) for entry in here]
+        self._table.rows = seen_rows(row_of(entry, self._states.get(entry.key, "")) for entry in here)
         self._ticked = [key for key in self._ticked if any(entry.key == key for entry in here)]
         self._table.props["selected"] = [row for row in self._table.rows if row["id"] in self._ticked]
         self._table.update()
@@ -83,7 +84,7 @@ class CacheTab:
             if answer is None:
                 hint("The model at this path cannot be identified from its files.")
                 return
-            ui.label(answer.reason[0].upper() + answer.reason[1:]).classes("answer-line")
+            TextLabel(answer.reason[0].upper() + answer.reason[1:]).classes("answer-line")
             facts([("key", answer.key)])
             if answer.changed:
                 rows = [

@@ -17,6 +17,7 @@ from ...format.description import (
 )
 from ...format.description import Sequence as SequenceFeature
 from .open_models import Opened
+from .text import TextLabel
 from .widgets import card, hint
 
 _MANY = 12  # enumerated shapes listed
@@ -37,19 +38,19 @@ def _features(title: str, features: Sequence[FeatureDescription], label: str = "
         for feature in features:
             with ui.element("div").classes("feature"):
                 with ui.element("div").classes("feature-head"):
-                    ui.label(feature.name).classes("code feature-name")
+                    TextLabel(feature.name).classes("code feature-name")
                     for mark, shown in (
                         ("optional", feature.optional),
                         ("predicted label", feature.name == label != ""),
                         ("probabilities", feature.name == probabilities != ""),
                     ):
                         if shown:
-                            ui.label(mark).classes("chip")
-                ui.label(type_of(feature)).classes("feature-type")
+                            TextLabel(mark).classes("chip")
+                TextLabel(type_of(feature)).classes("feature-type")
                 if allowed := flexibility_of(feature):
-                    ui.label(allowed).classes("dim")
+                    TextLabel(allowed).classes("dim")
                 if feature.doc:
-                    ui.label(feature.doc).classes("prose")
+                    TextLabel(feature.doc).classes("prose")
 
 
 def type_of(feature: FeatureDescription) -> str:

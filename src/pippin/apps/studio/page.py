@@ -12,9 +12,11 @@ from fastapi import FastAPI, Request
 from nicegui import ui
 
 from ...configuration import ComputeUnits
+from ...support.visible_text import visible
 from . import cache, feature_list, general, netron, performance, start_page, structure, trace
 from .open_models import Models, Opened, configuration_of
 from .preview import tab as preview
+from .text import Heading, TextLabel
 from .widgets import error_box, failing_into
 
 TABS: dict[str, Callable[[Opened], Any]] = {
@@ -27,6 +29,7 @@ TABS: dict[str, Callable[[Opened], Any]] = {
     "Cache": cache.build,
 }
 _STYLE = Path(__file__).parent / "studio.css"
+_SCRIPT = Path(__file__).parent / "studio.js"
 _DARK = "pippin-dark"  # cookie that stores light or dark mode
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
@@ -41,13 +44,15 @@ def application() -> FastAPI:
     """The studio as a FastAPI application, without API documentation pages."""
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     netron.mount(made)
-    ui.run_with(made, title="Pippin", favicon=_ICON, dark=None, tailwind=False, show_welcome_message=False)
+    ui.run_with(
+        made, title="Pippin", language="en-US", favicon=_ICON, dark=None, tailwind=False, show_welcome_message=False
+    )
     return made
 
 
 @ui.page("/")
 async def root(request: Request) -> None:
-    with _head(request):
+    with _head(request, title=True):
         ui.element("div").classes("grow")
     with ui.element("div").classes("body narrow"):
         start_page.build(models.recent())
@@ -58,13 +63,13 @@ async def model_page(request: Request, path: str, function: str = "", units: str
     try:
         opened = await models.open(Path(path).expanduser().absolute(), configuration_of(function, units))
     except Exception as error:
-        with _head(request):
+        with _head(request, title=True):
             ui.element("div").classes("grow")
         with ui.element("div").classes("body narrow"):
             error_box(error)
             start_page.build(models.recent())
         return
-    ui.page_title(f"{opened.path.name} – Pippin")
+    ui.page_title(f"{visible(opened.path.name)} – Pippin")
     chosen = next((name for name in TABS if name.lower() == tab.lower()), "General")
     with _head(request):
         _identity(opened)
@@ -102,11 +107,11 @@ def _identity(opened: Opened) -> None:
     """Model name and kind, with selectors for the function and the compute units."""
     description = opened.asset.description
     with ui.element("div").classes("identity"):
-        ui.label(opened.path.name).classes("model-name")
-        ui.label(opened.kind.title).classes("chip")
+        Heading(1, opened.path.name).classes("model-name").tooltip(visible(str(opened.path)))
+        TextLabel(opened.kind.title).classes("chip")
     ui.element("div").classes("grow")
     if len(description.functions) > 1:
-        functions = [function.name for function in description.functions]
+        functions = {function.name: visible(function.name) for function in description.functions}
         ui.select(
             functions,
             value=opened.function.name,
@@ -131,10 +136,12 @@ def _address(opened: Opened, **changed: str) -> str:
 
 
 @contextmanager
-def _head(request: Request) -> Iterator[None]:
-    """Page header. Elements built in the block appear between the home link and the light/dark button."""
+def _head(request: Request, title: bool = False) -> Iterator[None]:
+    """Page header. Elements built in the block appear between the home link and the light/dark button. With `title`,
+    the product's name is the page's heading."""
     ui.add_css(_STYLE)
-    ui.colors(primary="#3d8b4f")
+    ui.add_body_html(f"<script>{_SCRIPT.read_text(encoding='utf-8')}</script>")
+    ui.colors(primary="#2f7340")
     kept = request.cookies.get(_DARK)
     dark = ui.dark_mode(None if kept is None else kept == "1")
 
@@ -146,8 +153,8 @@ def _head(request: Request) -> Iterator[None]:
 
     with ui.element("header").classes("head"):
         with ui.link(target="/").classes("brand"):
-            ui.html(_ICON, sanitize=False)
-            ui.label("Pippin")
+            ui.html(_ICON, sanitize=False).props('aria-hidden="true"')
+            (Heading(1, "Pippin") if title else TextLabel("Pippin")).classes("brand-name")
         yield
         button = ui.button(icon="contrast").props('flat round aria-label="Light or dark"').classes("look")
         button.on("click", toggle, js_handler="() => emit(document.body.classList.contains('body--dark'))")

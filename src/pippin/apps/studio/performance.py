@@ -49,7 +49,9 @@ class PerformanceTab:
             self._progress = ui.element("div")
             with self._progress:
                 self._label = hint("")
-                self._share = ui.linear_progress(0, show_value=False).props("rounded instant-feedback")
+                self._share = ui.linear_progress(0, show_value=False).props(
+                    'rounded instant-feedback aria-label="Progress"'
+                )
             self._progress.set_visibility(False)
         self._place = ui.element("div").classes("stack")
         self._timer = ui.timer(_LOOK, self._look, active=False)
@@ -136,7 +138,7 @@ def _times(result: Result) -> None:
         if found is not None
     ]
     with card("Times"):
-        table([("id", ""), *((f"#{kind}", kind) for kind in _KINDS), ("#count", "count")], rows)
+        table([("id", "Time of"), *((f"#{kind}", kind) for kind in _KINDS), ("#count", "count")], rows)
 
 
 def _changes(result: Result, before: Result) -> None:
@@ -150,7 +152,7 @@ def _changes(result: Result, before: Result) -> None:
         }
         for change in changes(result, before)
     ]
-    columns = [("id", ""), ("#before", "Before"), ("#now", "Now"), ("#ratio", "Ratio"), ("verdict", "")]
+    columns = [("id", "Figure"), ("#before", "Before"), ("#now", "Now"), ("#ratio", "Ratio"), ("verdict", "Verdict")]
     with card("Compared with the previous measurement"):
         table(columns, rows, per_page=_PAGE)
 

@@ -1,15 +1,22 @@
-"""Start page: opens a model by path or from the list of recent and cached models."""
+"""Start page: opens a model by path, by a dropped or chosen file, or from the list of recent and cached models."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from nicegui import ui
 
 from ...cache.store import default_cache
-from .widgets import card, hint
+from ...format.asset import open_asset
+from ...support.visible_text import visible
+from . import uploads
+from .file_drop import file_drop
+from .text import TextLabel
+from .widgets import card, failing_into, hint
 
 _SHOWN = 12
 
@@ -22,9 +29,21 @@ def build(recent: Sequence[Path]) -> None:
                 ui.navigate.to(address(Path(path.value.strip()).expanduser()))
 
         with ui.element("div").classes("line"):
-            path = ui.input(placeholder="Model path", autocomplete=[str(p) for p in recent]).classes("grow")
+            path = ui.input(placeholder="Model path", autocomplete=[visible(str(p)) for p in recent]).classes("grow")
             path.props('outlined dense autofocus aria-label="Model path"').on("keydown.enter", go)
             ui.button("Open", on_click=go).props("unelevated no-caps")
+
+        async def uploaded(files: Sequence[Any]) -> None:
+            place.clear()
+            with failing_into(place):
+                file = uploads.new_file(files[0].name)
+                await files[0].save(file)
+                model = await asyncio.to_thread(uploads.model_in, file)
+                await asyncio.to_thread(open_asset, model)
+                ui.navigate.to(address(model))
+
+        file_drop("Drop an .mlmodel or a zipped .mlpackage here, or click", ",".join(uploads.MODELS), uploaded)
+        place = ui.element("div")
     known = list(dict.fromkeys([*recent, *_cached()]))[:_SHOWN]
     with card("Recent", "Opened since the server started, or in the cache"):
         if not known:
@@ -33,8 +52,8 @@ def build(recent: Sequence[Path]) -> None:
             with ui.link(target=address(found)).classes("recent"):
                 ui.icon("deployed_code" if found.is_dir() else "description")
                 with ui.element("div"):
-                    ui.label(found.name).classes("recent-name")
-                    ui.label(str(found.parent)).classes("dim")
+                    TextLabel(visible(found.name)).classes("recent-name")
+                    TextLabel(visible(str(found.parent))).classes("dim")
 
 
 def address(path: Path) -> str:

@@ -11,7 +11,8 @@ from nicegui import ui
 from ...runtime.model import Model
 from . import netron
 from .open_models import Opened
-from .widgets import busy, card, error_box, facts, hint, loaded_model, table, took
+from .text import TextLabel
+from .widgets import busy, card, error_box, facts, hint, loaded_model, seen_rows, table, took
 
 if TYPE_CHECKING:
     from ...specialization.compute_plan import ComputePlan, PlannedOperation
@@ -94,14 +95,13 @@ class _Operations:
             ]  # fmt: skip
             if not shapes:
                 columns = [column for column in columns if column[0] != "*shape"]
-            self._table = table(columns, self._rows, per_page=_PAGE)
-            self._table.on("row-click", self._explain, args=[[], ["id"], []])
-            self._reasons = ui.element("div").classes("reasons")
+            self._table = table(columns, self._rows, per_page=_PAGE, chosen=self._explain)
+            self._reasons = ui.element("div").classes("reasons").props('aria-live="polite"')
             with self._reasons:
-                hint("Click an operation to see why it runs on this device.")
+                hint("Choose an operation to see why it runs on this device.")
 
     def _filter(self) -> None:
-        self._table.rows = matching(self._rows, self._text.value or "", self._places.value or ())
+        self._table.rows = seen_rows(matching(self._rows, self._text.value or "", self._places.value or ()))
         self._table.update()
 
     async def _measure(self) -> None:
@@ -120,12 +120,12 @@ class _Operations:
         with self._failure:
             hint(f"{took(sum(plan.measured.values()))} in total, {took(rest)} outside the program's operations")
 
-    def _explain(self, event: Any) -> None:
+    def _explain(self, number: int) -> None:
         operations = [op for op in self._plan.operations if op.device]
-        op: PlannedOperation = operations[int(event.args[1]["id"])]
+        op: PlannedOperation = operations[number]
         self._reasons.clear()
         with self._reasons:
-            ui.label(f"{op.kind} {op.name}").classes("code feature-name")
+            TextLabel(f"{op.kind} {op.name}").classes("code feature-name")
             facts(
                 [
                     ("runs on", f"{op.device}, by {op.engine}, in segment {op.segment}"),
@@ -174,34 +174,39 @@ def _segments(plan: ComputePlan) -> None:
             ]
             columns = [
                 ("candidate", "Candidate"), ("#prediction", "Prediction"), ("#compilation", "Compilation"),
-                ("#noise", "Signal-to-noise"), ("*note", ""),
+                ("#noise", "Signal-to-noise"), ("*note", "Outcome"),
             ]  # fmt: skip
             table(columns, tried)
 
 
 def _graph(opened: Opened) -> None:
-    with card("Graph", "Lowered ONNX model, drawn by Netron"):
+    with card("Graph", "Drawn by Netron"):
         if not netron.installed():
             hint("Netron is not installed; run pip install 'pippin[studio]'.")
             return
-        place = ui.element("div")
+        buttons, place = ui.element("div").classes("line"), ui.element("div")
+        for name, form in netron.FORMS.items():
+            if form.fits(opened):
+                with buttons:
+                    _graph_button(opened, name, form, place)
 
-        async def show() -> None:
-            place.clear()
-            try:
-                async with busy(button):
-                    address = await asyncio.to_thread(netron.write, opened)
-            except Exception as error:
-                with place:
-                    error_box(error)
-                return
-            button.set_visibility(False)
+
+def _graph_button(opened: Opened, name: str, form: netron.Form, place: Any) -> None:
+    async def show() -> None:
+        place.clear()
+        try:
+            async with busy(button):
+                address = await asyncio.to_thread(form.write, opened)
+        except Exception as error:
             with place:
-                frame = ui.element("iframe").classes("graph")
-                frame.props["src"] = address
-                frame.props["title"] = "Model graph"
+                error_box(error)
+            return
+        with place:
+            frame = ui.element("iframe").classes("graph")
+            frame.props["src"] = address
+            frame.props["title"] = f"Graph: {name}"
 
-        button = ui.button("Show graph", icon="account_tree", on_click=show).props("unelevated no-caps")
+    button = ui.button(f"Show {name}", icon="account_tree", on_click=show).props("unelevated no-caps")
 
 
 def _type(kind: Any) -> str:

@@ -117,14 +117,18 @@ class TraceTab:
             whole = ui.range(min=0, max=100, step=0.5, value={"min": 100 * begin, "max": 100})
             whole.props('aria-label="Section"')
 
-            def zoom(event: Any) -> None:
-                place.set_content(lanes(made.events, event.value["min"] / 100, event.value["max"] / 100))
+            def zoom(first: float, last: float) -> None:
+                place.set_content(lanes(made.events, first / 100, last / 100))
+                # Quasar gives both ends as the one value, which is no number.
+                whole.props["aria-valuenow"], whole.props["aria-valuetext"] = first, f"from {first} % to {last} %"
+                whole.update()
 
-            whole.on_value_change(zoom)
+            zoom(100 * begin, 100)
+            whole.on_value_change(lambda event: zoom(event.value["min"], event.value["max"]))
             hint("Move the ends to zoom; hover over an event for details.")
         with card("Events"):
             columns = [
-                ("event", "Event"), ("label", ""), ("model", "Model"), ("lane", "Lane"), ("#count", "Count"),
+                ("event", "Event"), ("label", "Kind"), ("model", "Model"), ("lane", "Lane"), ("#count", "Count"),
                 ("#total", "Total"), ("#average", "Average"), ("#minimum", "Minimum"), ("#maximum", "Maximum"),
             ]  # fmt: skip
             table(columns, [_row(number, row) for number, row in enumerate(found.rows)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from nicegui import ui
 from ...errors import PippinError
 from ...runtime.model import Model
 from ...support.units import format_duration
+from ...support.visible_text import visible
+from .text import Heading, TextLabel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,9 +42,9 @@ def card(title: str = "", note: str = "", classes: str = "") -> Iterator[Any]:
     with ui.element("section").classes(f"sheet {classes}") as made:
         if title or note:
             with ui.element("div").classes("sheet-head"):
-                ui.label(title).classes("sheet-title")
+                Heading(2, title).classes("sheet-title")
                 if note:
-                    ui.label(note).classes("dim")
+                    TextLabel(note).classes("dim")
         yield made
 
 
@@ -52,39 +54,53 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
         for name, value in rows:
             if value:
                 with ui.element("dt"):
-                    ui.label(name)
+                    TextLabel(name)
                 with ui.element("dd"):
-                    ui.label(value)
+                    TextLabel(value)
 
 
 def tile(name: str, value: str, note: str = "") -> Any:
     """Tile with a named figure; returns the label of the figure for later updates."""
     with ui.element("div").classes("tile"):
-        ui.label(name).classes("tile-name")
-        figure = ui.label(value).classes("tile-value")
+        TextLabel(name).classes("tile-name")
+        figure = TextLabel(value).classes("tile-value")
         if note:
-            ui.label(note).classes("dim")
+            TextLabel(note).classes("dim")
     return figure
 
 
 def table(
-    columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], key: str = "id", per_page: int | None = None
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[Mapping[str, Any]],
+    key: str = "id",
+    per_page: int | None = None,
+    chosen: Callable[[Any], object] | None = None,
 ) -> Any:
-    """Sortable table. `columns` are (field, title); "#" before a field right-aligns numbers, "*" marks long text."""
+    """Sortable table. `columns` are (field, title); "#" before a field right-aligns numbers, "*" marks long text.
+
+    `chosen` is called with the key of a row that is clicked, or entered by keyboard (`studio.js`).
+    """
     shown = [
         {
             "name": field,
             "field": field,
-            "label": title,
+            "label": visible(title),
             "align": "right" if field.startswith("#") else "left",
             "sortable": True,
             "classes": _CELLS.get(field[:1], "word"),
         }
         for field, title in columns
     ]
-    made = ui.table(columns=shown, rows=list(rows), row_key=key, pagination=per_page)
+    made = ui.table(columns=shown, rows=seen_rows(rows), row_key=key, pagination=per_page)
     made.props("flat dense wrap-cells hide-no-data" + ("" if per_page else " hide-pagination"))
+    if chosen is not None:
+        made.classes("choice").on("row-click", lambda event: chosen(event.args[1][key]), args=[[], [key], []])
     return made.classes("rows")
+
+
+def seen_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows for a table, with the control characters of names visible."""
+    return [{name: visible(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
 
 
 def bar(share: float, color: str = "") -> None:
@@ -99,16 +115,21 @@ def error_box(error: BaseException) -> None:
     """Error message with the text that the command line prints."""
     expected = isinstance(error, PippinError)
     text = error.report() if isinstance(error, PippinError) else f"unexpected {type(error).__name__}: {error}"
+    refusal(text, "" if expected else "This is a bug in Pippin.")
+
+
+def refusal(text: str, note: str = "") -> None:
+    """A message of what did not work."""
     with ui.element("div").classes("failure").props('role="alert"'):
-        ui.icon("error_outline")
+        ui.icon("error_outline").props('aria-hidden="true"')
         with ui.element("div"):
-            ui.label(text).classes("failure-text")
-            if not expected:
-                ui.label("This is a bug in Pippin.").classes("dim")
+            TextLabel(text).classes("failure-text")
+            if note:
+                TextLabel(note)
 
 
 def hint(text: str) -> Any:
-    return ui.label(text).classes("dim")
+    return TextLabel(text).classes("dim")
 
 
 @contextmanager
@@ -140,8 +161,8 @@ async def loaded_model(opened: Opened, place: Any) -> Model | None:
         return opened.loaded
     place.clear()
     with place, ui.element("div").classes("waiting"):
-        label = ui.label("Loading")
-        progress = ui.linear_progress(0, show_value=False).props("instant-feedback rounded")
+        label = TextLabel("Loading")
+        progress = ui.linear_progress(0, show_value=False).props('instant-feedback rounded aria-label="Progress"')
 
         def look() -> None:
             if (now := opened.progress) is not None:
@@ -174,7 +195,7 @@ def picture(source: str, label: str, classes: str = "") -> Any:
     """Image element; `label` is its alternative text."""
     made = ui.element("img").classes(f"picture {classes}")
     made.props["src"] = source
-    made.props["alt"] = label
+    made.props["alt"] = visible(label)
     return made
 
 
@@ -193,22 +214,6 @@ def curve(values: Sequence[float], low: float | None = None, high: float | None 
         f'<svg class="curve" viewBox="0 0 {wide} {tall}" preserveAspectRatio="none" role="img">'
         f'<polyline points="{points}" /></svg>'
     )
-
-
-def file_drop(text: str, suffixes: str, taken: Callable[[bytes, str], Any]) -> Any:
-    """Area to drop or choose a file; `taken` is called with its bytes and name."""
-
-    async def upload(event: Any) -> None:
-        await taken(await event.file.read(), event.file.name)
-        made.reset()
-
-    with ui.element("div").classes("drop") as place:
-        ui.icon("upload_file")
-        ui.label(text)
-        made = ui.upload(auto_upload=True, on_upload=upload).props(f'accept="{suffixes}" flat')
-    # Handled in the browser: file choosers open only in response to a user's click.
-    place.on("click", js_handler=f"() => getElement({made.id}).$refs.qRef.pickFiles()")
-    return made
 
 
 def took(seconds: float) -> str:

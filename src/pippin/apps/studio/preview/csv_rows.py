@@ -12,7 +12,9 @@ import numpy as np
 from nicegui import ui
 
 from ....errors import PippinError
-from ..widgets import busy, card, error_box, failing_into, file_drop, hint
+from ....support.visible_text import spreadsheet_cell
+from ..file_drop import file_drop
+from ..widgets import busy, card, error_box, failing_into, hint
 from ..widgets import table as table_of
 from .input_controls import Control, NumberControl, TextControl
 from .parse_values import row_features, table_rows
@@ -33,14 +35,16 @@ class Table:
             file_drop("Drop a .csv file here, or click", ".csv,text/csv", self._dropped)
             self._place = ui.element("div")
 
-    async def _dropped(self, data: bytes, name: str) -> None:
+    async def _dropped(self, files: Sequence[Any]) -> None:
+        (file,) = files
+        data, name = await file.read(), file.name
         self._place.clear()
         with failing_into(self._place):
             self._rows = table_rows(data, name, self._desk.function.inputs)[:_MOST]
             self._found = []
             with self._place:
                 with ui.element("div").classes("line"):
-                    hint(f"{name}: {len(self._rows):,} rows; click one to fill the fields")
+                    hint(f"{name}: {len(self._rows):,} rows; choose one to fill the fields")
                     ui.element("div").classes("grow")
                     button = ui.button("Predict all", icon="table_rows").props("unelevated no-caps")
                     button.on_click(lambda: self._all(button))
@@ -57,13 +61,12 @@ class Table:
         ]
         self._shown.clear()
         with self._shown:
-            made = table_of(columns, rows, per_page=_PAGE)
-            made.on("row-click", self._fill, args=[[], ["id"], []])
+            table_of(columns, rows, per_page=_PAGE, chosen=self._fill)
             if self._found:
                 ui.button("Download", icon="download", on_click=self._download).props("flat dense no-caps")
 
-    def _fill(self, event: Any) -> None:
-        row = self._rows[int(event.args[1]["id"]) - 1]
+    def _fill(self, number: int) -> None:
+        row = self._rows[number - 1]
         for name, control in self._controls.items():
             if name in row and isinstance(control, NumberControl | TextControl):
                 control.fill(row[name])
@@ -85,11 +88,16 @@ class Table:
 
     def _download(self) -> None:
         text = io.StringIO()
-        rows = [row | found for row, found in zip(self._rows, self._found, strict=True)]
+        rows = [_cells(row | found) for row, found in zip(self._rows, self._found, strict=True)]
         writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
         ui.download.content(text.getvalue(), "predictions.csv", "text/csv")
+
+
+def _cells(row: Mapping[str, str]) -> dict[str, str]:
+    """A row for a spreadsheet, in which no name or label of a model is a formula."""
+    return {spreadsheet_cell(name): spreadsheet_cell(text) for name, text in row.items()}
 
 
 def _texts(outputs: Mapping[str, Any] | PippinError, names: Sequence[str]) -> dict[str, str]:

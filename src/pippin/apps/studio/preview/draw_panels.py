@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from nicegui import ui
 
+from ....support.visible_text import visible
+from ..text import TextLabel
 from ..widgets import bar, curve, data_url, hint, picture
 from .output_panels import Curve, Numbers, Panel, Picture, Scores, Value
 
@@ -18,7 +20,8 @@ _BOXES = 12  # detections listed at most
 def draw(panels: Sequence[Panel], format: str = "PNG") -> None:
     """Build the panels, in order, in the current page slot."""
     for panel in panels:
-        with ui.element("div").classes("panel").props(f'data-output="{_attribute(panel.name)}"'):
+        with ui.element("div").classes("panel") as made:
+            made.props["data-output"] = visible(panel.name)
             _head(panel)
             match panel:
                 case Scores():
@@ -32,12 +35,12 @@ def draw(panels: Sequence[Panel], format: str = "PNG") -> None:
                     if panel.note:
                         hint(panel.note)
                 case Value():
-                    ui.label(panel.text).classes("value")
+                    TextLabel(panel.text).classes("value")
 
 
 def _head(panel: Panel) -> None:
     with ui.element("div").classes("panel-head"):
-        ui.label(panel.name).classes("code")
+        TextLabel(panel.name).classes("code")
         ui.element("div").classes("grow")
         if isinstance(panel, Picture):
             _download(lambda: _encoded(panel), f"{panel.name}.png")
@@ -47,12 +50,12 @@ def _head(panel: Panel) -> None:
 
 def _scores(panel: Scores) -> None:
     if panel.label is not None:
-        ui.label(panel.label).classes("answer")
+        TextLabel(panel.label).classes("answer")
     with ui.element("div").classes("scores"):
         for label, probability in panel.rows:
-            ui.label(label).classes("score-label")
+            TextLabel(label).classes("score-label")
             bar(probability)
-            ui.label(f"{probability:.2%}" if 0 <= probability <= 1 else f"{probability:.4g}").classes("number")
+            TextLabel(f"{probability:.2%}" if 0 <= probability <= 1 else f"{probability:.4g}").classes("number")
     if panel.count > len(panel.rows):
         hint(f"top {len(panel.rows)} of {panel.count:,} classes")
 
@@ -66,13 +69,13 @@ def _picture(panel: Picture, format: str) -> None:
     for entry in panel.legend:
         with ui.element("div").classes("legend"):
             ui.element("span").classes("swatch").style(f"background: {entry.color}")
-            ui.label(entry.label)
-            ui.label(f"{entry.share:.1%}").classes("number dim")
+            TextLabel(entry.label)
+            TextLabel(f"{entry.share:.1%}").classes("number dim")
     for box in panel.boxes[:_BOXES]:
         with ui.element("div").classes("legend"):
             ui.element("span").classes("swatch").style(f"background: {box.color}")
-            ui.label(box.label)
-            ui.label(f"{box.confidence:.1%}").classes("number dim")
+            TextLabel(box.label)
+            TextLabel(f"{box.confidence:.1%}").classes("number dim")
 
 
 def _numbers(panel: Numbers) -> None:
@@ -81,18 +84,19 @@ def _numbers(panel: Numbers) -> None:
     with ui.element("div").classes("figures"):
         for name, value in panel.statistics.items():
             with ui.element("div"):
-                ui.label(name).classes("dim")
-                ui.label(f"{value:.6g}")
+                TextLabel(name).classes("dim")
+                TextLabel(f"{value:.6g}")
     if panel.map is not None:
         picture(data_url(panel.map), f"Output: {panel.name} as a map", "map")
     if panel.text:
         with ui.element("pre").classes("numbers"):
-            ui.label(panel.text)
+            TextLabel(panel.text)
 
 
 def _download(content: Any, name: str) -> None:
+    name = visible(name)
     button = ui.button(icon="download", on_click=lambda: ui.download.content(content(), name))
-    button.props(f'flat round dense size=sm aria-label="Download {_attribute(name)}"')
+    button.props("flat round dense size=sm").props["aria-label"] = f"Download {name}"
 
 
 def _encoded(panel: Picture) -> bytes:
@@ -105,7 +109,3 @@ def _saved(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
-
-
-def _attribute(name: str) -> str:
-    return name.replace('"', "").replace("\\", "")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nicegui import ui
 
 from ....errors import FeatureError, MissingFeatureError
-from ....features.files import filled
+from ....features.files import filled, fitted
 from ....features.image_input import Resize
+from ....features.sound import is_sound
 from ....format.description import FeatureDescription, Int64, MultiArray
-from ..widgets import curve, data_url, error_box, file_drop, hint, picture
+from ....support.visible_text import visible
+from ..file_drop import file_drop
+from ..text import TextLabel
+from ..widgets import curve, data_url, error_box, hint, picture
 from . import samples
 from .kinds import Kind, control_of
 from .output_panels import curve_of
@@ -21,11 +25,13 @@ from .parse_values import (
     Range,
     array_in,
     dictionary_value,
+    hertz,
     image_value,
     number_value,
     opened_image,
     seen_by_model,
     sequence_value,
+    sound_in,
     windows_of,
     written_array,
 )
@@ -38,7 +44,8 @@ RESIZES = {"scale_fill": "Stretch", "scale_fit": "Fit", "center_crop": "Crop the
 RANGES: tuple[Range, ...] = ("0 to 1", "-1 to 1", "0 to 255", "ImageNet")
 _PICTURES = "image/*"
 _ARRAYS = ".npy,.npz,.json,.csv,.wav"
-_THUMBNAIL = 420
+_SOUNDS = "audio/*,.wav,.npy"
+_THUMBNAIL, _SMALL = 420, 96  # pixels of one picture, and of each of several
 
 
 class Control:
@@ -64,14 +71,15 @@ class Control:
 
 
 class PictureControl(Control):
-    """Picture from a file or the built-in sample."""
+    """Pictures from files, or the built-in sample. The first is the value; of several, each is predicted."""
 
     def __init__(self, feature: FeatureDescription, given: Given) -> None:
         super().__init__(feature, given)
-        self._image: Image | None = None
+        self.images: list[tuple[str, Image]] = []
+        """The pictures by the name of their files."""
         with ui.element("div").classes("control"):
             _title(feature)
-            file_drop("Drop a picture here, or click", _PICTURES, self._dropped)
+            file_drop("Drop pictures here, or click", _PICTURES, self._dropped, multiple=True)
             self._place = ui.element("div").classes("given")
             with ui.element("div").classes("line"):
                 ui.button("Sample picture", icon="auto_awesome", on_click=self._sample).props("flat dense no-caps")
@@ -84,9 +92,7 @@ class PictureControl(Control):
                     self._scale.props("dense outlined options-dense").classes("small-select")
 
     def value(self) -> Any:
-        if self._image is None:
-            return self.missing()
-        return self.value_of(self._image)
+        return self.value_of(self.images[0][1]) if self.images else self.missing()
 
     def value_of(self, image: Image) -> Any:
         """Input value for another picture, with this control's resize and value settings."""
@@ -95,45 +101,51 @@ class PictureControl(Control):
 
     @property
     def picture(self) -> Image | None:
-        return None if self._image is None else self.seen(self._image)
+        return self.seen(self.images[0][1]) if self.images else None
 
     def seen(self, image: Image) -> Image:
         return seen_by_model(image, self.feature, self._resize.value)
 
-    async def _dropped(self, data: bytes, name: str) -> None:
-        try:
-            image = await asyncio.to_thread(opened_image, data, self.feature.name)
-        except FeatureError as error:
-            self._image = None
-            self._place.clear()
-            with self._place:
-                error_box(error)
-            return
-        await self._take(image, name)
+    async def _dropped(self, files: Sequence[Any]) -> None:
+        found, errors = [], []
+        for file in files:
+            try:
+                data = await file.read()
+                found.append((file.name, await asyncio.to_thread(opened_image, data, self.feature.name, file.name)))
+            except FeatureError as error:
+                errors.append(error)
+        await self._take(found, errors)
 
     async def _sample(self) -> None:
-        await self._take(await asyncio.to_thread(samples.frame, 1.0, (480, 360)), "sample")
+        await self._take([("sample", await asyncio.to_thread(samples.frame, 1.0, (480, 360)))])
 
-    async def _take(self, image: Image, name: str) -> None:
-        self._image = image
-        small = image.copy()
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    async def _take(self, images: list[tuple[str, Image]], errors: Sequence[FeatureError] = ()) -> None:
+        self.images = images
+        size = _THUMBNAIL if len(images) == 1 else _SMALL
+        drawn = [await asyncio.to_thread(thumbnail, image, size) for _, image in images]
         self._place.clear()
         with self._place:
-            picture(await asyncio.to_thread(data_url, small), f"Input: {name}")
-            hint(f"{name}, {image.width} × {image.height}")
-        await self.given()
+            for error in errors:
+                error_box(error)
+            with ui.element("div").classes("line"):
+                for (name, image), source in zip(images, drawn, strict=True):
+                    with ui.element("div"):
+                        picture(source, f"Input: {name}")
+                        hint(f"{name}, {image.width} × {image.height}")
+        if images:
+            await self.given()
 
     async def _changed(self) -> None:
-        if self._image is not None:
+        if self.images:
             await self.given()
 
 
 class ArrayControl(Control):
     """Array that is generated, read from a file, or typed."""
 
-    def __init__(self, feature: FeatureDescription, given: Given, start: str) -> None:
+    def __init__(self, feature: FeatureDescription, given: Given, start: str, rate: int | None) -> None:
         super().__init__(feature, given)
+        self._rate = rate
         self._file: np.ndarray | None = None
         choices = ["Random", "Zeros", "Ones", "File", "Typed"]
         with ui.element("div").classes("control"):
@@ -145,6 +157,7 @@ class ArrayControl(Control):
             with self._drop:
                 file_drop("Drop a .npy, .npz, .json, .csv or .wav file here, or click", _ARRAYS, self._dropped)
             self._typed = ui.textarea(placeholder="[[1, 2], [3, 4]]  or  1 2 3").props("dense outlined autogrow")
+            self._typed.props["aria-label"] = f"Numbers of {visible(feature.name)}"
             self._place = ui.element("div").classes("given")
         self._show()
 
@@ -164,28 +177,38 @@ class ArrayControl(Control):
         self._typed.set_visibility(self._choice.value == "Typed")
         self._place.set_visibility(self._choice.value == "File")
 
-    async def _dropped(self, data: bytes, name: str) -> None:
+    async def _dropped(self, files: Sequence[Any]) -> None:
         self._place.clear()
+        (file,) = files
         with self._place:
             try:
-                self._file = await asyncio.to_thread(array_in, data, name, self.feature)
+                array, note = await asyncio.to_thread(self._read, await file.read(), file.name)
             except FeatureError as error:
                 self._file = None
                 error_box(error)
                 return
-            hint(f"{name}: {self._file.dtype}, {' × '.join(map(str, self._file.shape))}")
+            self._file = array
+            hint(f"{file.name}: {array.dtype}, {' × '.join(map(str, array.shape))}{note}")
         await self.given()
+
+    def _read(self, data: bytes, name: str) -> tuple[np.ndarray, str]:
+        if not is_sound(name) or not isinstance(self.feature.type, MultiArray):
+            return array_in(data, name, self.feature), ""
+        sound, _, note = sound_in(data, name, self.feature, self._rate)
+        return fitted(sound, self.feature.type), f"; {note}"
 
 
 class SoundControl(Control):
-    """Sound from a file or the built-in sample; a sound longer than the input is split into windows."""
+    """Sound from a file or the built-in sample; a sound longer than the input is split into windows. `rate` is the
+    model's, if known: sounds of another rate are resampled."""
 
-    def __init__(self, feature: FeatureDescription, given: Given) -> None:
+    def __init__(self, feature: FeatureDescription, given: Given, rate: int | None) -> None:
         super().__init__(feature, given)
+        self._rate = rate
         self._windows: list[np.ndarray] = []
         with ui.element("div").classes("control"):
             _title(feature)
-            file_drop("Drop a .wav file here, or click", ".wav,.npy", self._dropped)
+            file_drop("Drop a sound here, or click", _SOUNDS, self._dropped)
             self._place = ui.element("div").classes("given")
             ui.button("Sample sound", icon="auto_awesome", on_click=self._sample).props("flat dense no-caps")
 
@@ -196,9 +219,12 @@ class SoundControl(Control):
     def windows(self) -> list[np.ndarray]:
         return self._windows
 
-    async def _dropped(self, data: bytes, name: str) -> None:
+    async def _dropped(self, files: Sequence[Any]) -> None:
+        (file,) = files
         try:
-            await self._take(await asyncio.to_thread(array_in, data, name, self.feature), name)
+            data = await file.read()
+            sound, rate, note = await asyncio.to_thread(sound_in, data, file.name, self.feature, self._rate)
+            await self._take(sound, file.name, rate, note)
         except FeatureError as error:
             self._windows = []
             self._place.clear()
@@ -206,14 +232,16 @@ class SoundControl(Control):
                 error_box(error)
 
     async def _sample(self) -> None:
-        await self._take(samples.hum(), "hum, 16 kHz")
+        rate = self._rate or 16000
+        await self._take(samples.hum(rate=rate), "hum", rate, hertz(rate))
 
-    async def _take(self, sound: np.ndarray, name: str) -> None:
+    async def _take(self, sound: np.ndarray, name: str, rate: int | None, note: str) -> None:
         self._windows = windows_of(sound, self.feature)
         self._place.clear()
         with self._place:
             ui.html(curve(curve_of(name, sound).values, -1, 1), sanitize=False)
-            hint(f"{name}: {sound.size:,} samples in {len(self._windows)} windows")
+            length = f" ({sound.size / rate:.2f} s)" if rate else ""
+            hint(f"{name}: {sound.size:,} samples{length} in {len(self._windows)} windows; {note}")
         await self.given()
 
 
@@ -223,7 +251,9 @@ class NumberControl(Control):
         whole = isinstance(feature.type, Int64)
         with ui.element("div").classes("field"):
             start = None if feature.optional else 0
-            self._input = ui.number(feature.name, value=start, step=1 if whole else None).props("dense outlined")
+            self._input = ui.number(visible(feature.name), value=start, step=1 if whole else None).props(
+                "dense outlined"
+            )
             self._input.on("keydown.enter", given)
             if feature.doc:
                 self._input.tooltip(feature.doc)
@@ -241,9 +271,11 @@ class TextControl(Control):
         super().__init__(feature, given)
         with ui.element("div").classes("field wide" if long else "field"):
             if long:
-                self._input: Any = ui.textarea(feature.name, placeholder="Type text").props("outlined autogrow")
+                self._input: Any = ui.textarea(visible(feature.name), placeholder="Type text").props(
+                    "outlined autogrow"
+                )
             else:
-                self._input = ui.input(feature.name).props("dense outlined").on("keydown.enter", given)
+                self._input = ui.input(visible(feature.name)).props("dense outlined").on("keydown.enter", given)
             if feature.doc:
                 hint(feature.doc)
 
@@ -268,6 +300,7 @@ class DictionaryControl(Control):
             _title(feature)
             self._choice = ui.toggle(choices, value=choices[0]).props("no-caps unelevated dense")
             self._input = ui.textarea(placeholder='text, or {"key": 1.5}').props("outlined autogrow")
+            self._input.props["aria-label"] = visible(feature.name)
 
     def value(self) -> Any:
         text = (self._input.value or "").strip()
@@ -280,7 +313,7 @@ class SequenceControl(Control):
     def __init__(self, feature: FeatureDescription, given: Given) -> None:
         super().__init__(feature, given)
         with ui.element("div").classes("field wide"):
-            self._input = ui.input(feature.name, placeholder="comma-separated").props("dense outlined")
+            self._input = ui.input(visible(feature.name), placeholder="comma-separated").props("dense outlined")
             self._input.on("keydown.enter", given)
 
     def value(self) -> Any:
@@ -294,7 +327,7 @@ def control_for(feature: FeatureDescription, kind: Kind, given: Given, zeros: bo
         case "image" | "pixels":
             return PictureControl(feature, given)
         case "sound":
-            return SoundControl(feature, given)
+            return SoundControl(feature, given, kind.sample_rate)
         case "number":
             return NumberControl(feature, given)
         case "text":
@@ -303,12 +336,19 @@ def control_for(feature: FeatureDescription, kind: Kind, given: Given, zeros: bo
             return DictionaryControl(feature, given)
         case "sequence":
             return SequenceControl(feature, given)
-    return ArrayControl(feature, given, "Zeros" if zeros else "Random")
+    return ArrayControl(feature, given, "Zeros" if zeros else "Random", kind.sample_rate)
+
+
+def thumbnail(image: Image, size: int) -> str:
+    """A small copy of a picture, as a data URL."""
+    small = image.copy()
+    small.thumbnail((size, size))
+    return data_url(small)
 
 
 def _title(feature: FeatureDescription) -> None:
     with ui.element("div").classes("control-head"):
-        ui.label(feature.name).classes("code feature-name")
-        ui.label(str(feature.type) if len(str(feature.type)) < 60 else f"{str(feature.type)[:60]}…").classes("dim")
+        TextLabel(feature.name).classes("code feature-name")
+        TextLabel(str(feature.type) if len(str(feature.type)) < 60 else f"{str(feature.type)[:60]}…").classes("dim")
     if feature.doc:
         hint(feature.doc)

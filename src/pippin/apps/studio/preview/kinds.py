@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ....features.sound import declared_rate
 from ....format.description import (
     Dictionary,
     Double,
@@ -65,6 +66,8 @@ class Kind:
     colors: tuple[str, ...] = ()
     """Class colours as "#RRGGBB" by index."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    sample_rate: int | None = None
+    """Sample rate of its sounds in Hz, if the model states one."""
 
     @property
     def title(self) -> str:
@@ -82,7 +85,8 @@ def kind_of(description: ModelDescription, function: FunctionDescription) -> Kin
         name = _guessed(function)
     labels = _labels(parameters, user) or tuple(map(str, description.class_labels or ()))
     colors = tuple(str(color) for color in parameters.get("colors", ()))
-    return Kind(name, labels, colors, parameters)
+    texts = (description.metadata.short_description, *(feature.doc for feature in function.inputs))
+    return Kind(name, labels, colors, parameters, declared_rate(user, texts))
 
 
 def pictures(function: FunctionDescription) -> list[FeatureDescription]:

@@ -16,6 +16,7 @@ import numpy as np
 from ....errors import FeatureShapeError, FeatureTypeError, FeatureValueError
 from ....features.files import fitted, is_read, read_array
 from ....features.image_input import ImageInput, Resize
+from ....features.sound import is_sound, read_sound, resampled
 from ....format.description import Double, FeatureDescription, Image, Int64, MultiArray
 from .kinds import channels_of
 
@@ -27,7 +28,7 @@ Range = Literal["0 to 1", "-1 to 1", "0 to 255", "ImageNet"]
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
-def opened_image(data: bytes, name: str) -> PIL.Image.Image:
+def opened_image(data: bytes, name: str, file_name: str = "the file") -> PIL.Image.Image:
     """Read a dropped picture file, rotated by its EXIF orientation. Raises FeatureValueError."""
     import PIL.Image
     import PIL.ImageOps
@@ -35,8 +36,12 @@ def opened_image(data: bytes, name: str) -> PIL.Image.Image:
     try:
         with PIL.Image.open(io.BytesIO(data)) as picture:
             return PIL.ImageOps.exif_transpose(picture).convert("RGB")
+    except PIL.UnidentifiedImageError:
+        raise FeatureValueError(
+            f"'{name}': cannot read the picture: {file_name} is in no format that is read"
+        ) from None
     except Exception as error:  # Pillow's readers raise many types
-        raise FeatureValueError(f"'{name}': cannot read the picture: {error}") from None
+        raise FeatureValueError(f"'{name}': cannot read the picture: {file_name}: {error}") from None
 
 
 def array_in(data: bytes, file_name: str, feature: FeatureDescription) -> np.ndarray:
@@ -52,6 +57,29 @@ def array_in(data: bytes, file_name: str, feature: FeatureDescription) -> np.nda
         except FeatureValueError as error:
             raise FeatureValueError(str(error).replace(str(path), file_name)) from None
     return fitted(array, feature.type) if isinstance(feature.type, MultiArray) else array
+
+
+def sound_in(
+    data: bytes, file_name: str, feature: FeatureDescription, rate: int | None
+) -> tuple[np.ndarray, int | None, str]:
+    """Samples of a dropped sound at the model's `rate`, their rate, and what was done. Raises FeatureValueError.
+
+    An array file has no rate, and a model that states none is given the samples as they are: the note says so.
+    """
+    if not is_sound(file_name):
+        note = "the file states no sample rate" + (f"; the model expects {hertz(rate)}" if rate else "")
+        return array_in(data, file_name, feature), None, note
+    sound = read_sound(io.BytesIO(data), file_name, feature.name)
+    if rate is None:
+        return sound.samples, sound.rate, f"{hertz(sound.rate)}, as it is: the model states no sample rate"
+    if rate == sound.rate:
+        return sound.samples, rate, hertz(rate)
+    return resampled(sound.samples, sound.rate, rate), rate, f"{hertz(sound.rate)}, resampled to {hertz(rate)}"
+
+
+def hertz(rate: int) -> str:
+    """`44100` becomes `44.1 kHz`."""
+    return f"{rate / 1000:.6g} kHz" if rate >= 1000 else f"{rate} Hz"
 
 
 def written_array(text: str, feature: FeatureDescription) -> np.ndarray:

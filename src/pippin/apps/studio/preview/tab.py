@@ -10,6 +10,7 @@ from nicegui import ui
 
 from ....format.description import FeatureDescription
 from ..open_models import Opened
+from ..text import Heading, TextLabel
 from ..widgets import busy, card, error_box, hint, loaded_model, took
 from .csv_rows import Table
 from .draw_panels import draw
@@ -39,7 +40,8 @@ class Preview:
 
     def __init__(self, opened: Opened, desk: Desk) -> None:
         self._desk = desk
-        self._made: Made | None = None
+        self._made: list[tuple[str, Made, Image | None]] = []
+        """The last results: the file of the picture they were made of, if there are several, and the picture."""
         self._busy = False
         self._again = False
         self._controls: dict[str, Control] = {}
@@ -88,7 +90,7 @@ class Preview:
             with ui.element("div").classes("line"):
                 if desk.carried:
                     ui.switch("Carry over", value=True, on_change=lambda event: setattr(desk, "carries", event.value))
-                self._steps = ui.label("0 steps").classes("steps")
+                self._steps = TextLabel("0 steps").classes("steps")
                 ui.element("div").classes("grow")
                 ui.button("Reset", icon="restart_alt", on_click=self._reset).props("flat dense no-caps")
             self._states = ui.element("div").classes("results")
@@ -105,11 +107,12 @@ class Preview:
     def _slider(self, title: str, name: str, value: float) -> None:
         async def moved(event: Any) -> None:
             self._desk.options = self._desk.options.with_value(name, float(event.value))
-            if self._made is not None:
-                self._made = await asyncio.to_thread(self._desk.redrawn, self._made, self._picture)
-                self._show(self._made)
+            if self._made:
+                redrawn = [await asyncio.to_thread(self._desk.redrawn, made, image) for _, made, image in self._made]
+                self._made = [(name, made, image) for (name, _, image), made in zip(self._made, redrawn, strict=True)]
+                self._show()
 
-        ui.label(title).classes("dim")
+        TextLabel(title).classes("dim")
         slider = ui.slider(min=0, max=1, step=0.05, value=value, on_change=moved).props("label").classes("slider")
         slider.props(f'aria-label="{title}"')
 
@@ -145,9 +148,9 @@ class Preview:
         try:
             async with busy(self._button):
                 self._made = await self._made_now()
-                self._show(self._made)
+                self._show()
         except Exception as error:
-            self._made = None
+            self._made = []
             self._status.set_text("")
             self._results.clear()
             with self._results:
@@ -158,20 +161,34 @@ class Preview:
             self._again = False
             await self._predict()
 
-    async def _made_now(self) -> Made:
+    async def _made_now(self) -> list[tuple[str, Made, Image | None]]:
         sound = next((c for c in self._controls.values() if isinstance(c, SoundControl)), None)
         several = sound is not None and len(sound.windows) > 1
         features = await asyncio.to_thread(lambda: self._features(afresh=several))
         if sound is not None and several:
-            return await self._desk.listen([features | {sound.feature.name: window} for window in sound.windows])
-        return await self._desk.predict(features, self._picture)
+            windows = [features | {sound.feature.name: window} for window in sound.windows]
+            return [("", await self._desk.listen(windows), None)]
+        control = next((c for c in self._controls.values() if isinstance(c, PictureControl)), None)
+        if control is None or len(control.images) < 2:
+            return [("", await self._desk.predict(features, self._picture), self._picture)]
+        found: list[tuple[str, Made, Image | None]] = []
+        for name, image in control.images:
+            value = await asyncio.to_thread(control.value_of, image)
+            seen = control.seen(image)
+            found.append((name, await self._desk.predict(features | {control.feature.name: value}, seen), seen))
+        return found
 
-    def _show(self, made: Made) -> None:
-        several = f"{made.predictions} predictions, each in " if made.predictions > 1 else "Predicted in "
-        self._status.set_text(f"{several}{took(made.seconds)} on {self._desk.model.engine}")
+    def _show(self) -> None:
+        count = sum(made.predictions for _, made, _ in self._made)
+        seconds = sum(made.seconds * made.predictions for _, made, _ in self._made) / count
+        several = f"{count} predictions, each in " if count > 1 else "Predicted in "
+        self._status.set_text(f"{several}{took(seconds)} on {self._desk.model.engine}")
         self._results.clear()
         with self._results:
-            draw(made.panels)
+            for name, made, _ in self._made:
+                if name:
+                    Heading(3, name).classes("file-name")
+                draw(made.panels)
         if self._desk.has_memory:
             self._remember()
 
@@ -186,5 +203,5 @@ class Preview:
         self._desk.reset()
         self._remember()
         self._results.clear()
-        self._made = None
+        self._made = []
         self._status.set_text("Memory cleared.")
