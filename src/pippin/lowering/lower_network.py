@@ -40,13 +40,13 @@ def lower_network(asset: Asset, function: FunctionDescription, joined: bool = Fa
         network.first.update(tensor.name for _, tensor in inputs)
     network.layers(message.layers)
     labels, outputs = _outputs(network, asset, function, [port for port, _ in inputs])
-    results = [*(tensor for _, tensor in outputs), *network.index_outputs.values()]
+    results = [*(tensor for _, tensor in outputs), *network.check_outputs, *network.index_outputs.values()]
     model = network.model(function.name, [tensor for _, tensor in inputs], results)
     ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
     sources = tuple(Source(layer.name, layer.WhichOneof("layer") or "") for layer in message.layers)
     return Lowered(
         function.name, model, *ports, states=(), written=(), labels=labels, sources=sources,
-        index_checks=tuple(network.index_checks),
+        checks=tuple(network.checks), index_checks=tuple(network.index_checks),
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from ..types import Shape
 from . import limits
 from .known_sizes import KnownSizes
 from .lowered_model import PYTHON
+from .onnx_protobuf import attribute, store
 
 OPSET = 21
 IR_VERSION = 10
@@ -156,7 +157,7 @@ class Graph:
         schema = _schema(kind)
         tensors = _without_omitted(self._operands(kind, schema, inputs), schema.min_input)
         names = [self.unique(kind) for _ in range(outputs or max(1, schema.min_output))]
-        plain = {name: _attribute(value) for name, value in attributes.items() if value is not None}
+        plain = {name: attribute(value) for name, value in attributes.items() if value is not None}
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
         limits.numbers(kind, [self._values.get(t.name) if t else None for t in tensors], plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
@@ -285,7 +286,7 @@ class Graph:
         made.graph.output.extend(value_info(t) for t in outputs)
         made.graph.value_info.extend(value_info(t) for t in self._foreign)
         for label, array in self.initializers.items():
-            _store(array, made.graph.initializer.add(name=label))
+            store(array, made.graph.initializer.add(name=label))
         return made
 
     def named(self, tensor: Tensor, name: str) -> Tensor:
@@ -416,33 +417,9 @@ def _without_omitted(tensors: list[Tensor | None], least: int) -> list[Tensor | 
     return tensors[: max(count, least)]
 
 
-def _store(array: np.ndarray, proto: onnx.TensorProto) -> None:
-    """Write an array directly into its message in the model; a separate message would be copied."""
-    if array.dtype.itemsize * 8 != _bits(array.dtype) or array.dtype == object:  # packed elements, strings
-        proto.MergeFrom(numpy_helper.from_array(array))
-        return
-    proto.data_type = element_type(array.dtype)
-    proto.dims.extend(array.shape)
-    proto.raw_data = array.tobytes()
-
-
-def _bits(dtype: np.dtype[Any]) -> int:
-    """Bits per element as ONNX stores it."""
-    return 4 if dtype.name in ("int4", "uint4") else dtype.itemsize * 8
-
-
 def _group(parameter: Any) -> str:
     """The type parameter on which operands must agree; empty for a concrete type."""
     return "" if parameter.type_str.startswith("tensor(") else parameter.type_str
-
-
-def _attribute(value: Any) -> Any:
-    """numpy scalars and arrays as the plain numbers that ONNX attributes take."""
-    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_attribute(v) for v in value]
-    return int(value) if isinstance(value, bool) else value
 
 
 def _kind(proto: onnx.TypeProto) -> tuple[np.dtype[Any], Shape | None]:
