@@ -26,6 +26,8 @@ _ROUNDS = {"default": 5, "fast_prediction": 20}
 _RUNS_PER_ROUND = 5
 _SHORT = 0.02  # seconds; longer predictions are timed once per round
 
+NO_ENGINE = "no engine can run this model"
+
 Inputs = list[dict[str, np.ndarray]]
 
 
@@ -124,7 +126,7 @@ def discard_losers(choice: Choice, best: Trial, strategy: str) -> None:
 def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
     """The error for a model that every engine declines, with their reasons."""
     lines = [f"{name}: {reason}" for name, reason in reasons.items()]
-    return UnsupportedOperationError("\n  ".join(["no engine can run this model", *lines]))
+    return UnsupportedOperationError("\n  ".join([NO_ENGINE, *lines]))
 
 
 def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:
