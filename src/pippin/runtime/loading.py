@@ -302,8 +302,9 @@ def _specialized(
 
 def _fresh(made: _Made, name: str) -> Loaded:
     lowered, compiled, segments = made.specialized.lowered, made.specialized.compiled, made.specialized.segments
+    kinds = {source.name: source.kind for source in lowered.sources}
     with boundary(SpecificationError, f"{name}: its description does not fit what it computes"):
-        session = Session(made.description.function(lowered.name), lowered, compiled, name, segments)
+        session = Session(made.description.function(lowered.name), lowered, compiled, name, segments, lambda: kinds)
     return Loaded(made.description, session, segments, "prepare and cache", made.specialized.plan, None)
 
 
@@ -369,7 +370,16 @@ def _from_entry(entry: Entry, name: str, exact: Compiled | None) -> Loaded:
     compiled: Compiled = load_artifacts(entry.folder, segments, stored["arrays"], exact)
     description: ModelDescription = stored["description"]
     function: FunctionDescription = description.function(stored["name"])
-    return Loaded(description, Session(function, lowered, compiled, name, segments), segments, "cached", None, entry)
+    session = Session(function, lowered, compiled, name, segments, lambda: _kinds(entry))
+    return Loaded(description, session, segments, "cached", None, entry)
+
+
+def _kinds(entry: Entry) -> dict[str, str]:
+    """The kinds of the operations by name; empty if the cache entry is gone."""
+    try:
+        return {operation.name: operation.kind for operation in _read_plan(entry).operations}
+    except (CacheError, OSError):
+        return {}
 
 
 def _session_json(made: _Made) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
 from time import perf_counter
@@ -24,12 +24,14 @@ from ..errors import (
 )
 from ..features.decode import make_decode
 from ..features.encode import Encoder, default_value, make_encoder
+from ..features.narrowed import narrowed
 from ..format.description import FunctionDescription, MultiArray
 from ..lowering.lowered_model import Lowered, Port, refuse_outside, written_name
 from ..specialization.artifacts import CompiledSegment, SegmentedModel
 from ..support.boundary import described
 from ..support.cancellation import Stop
 from ..trace import recorder
+from .failed_run import explained
 
 # An array's own methods take longer: 0.9 instead of 0.7 us.
 _min, _max = np.minimum.reduce, np.maximum.reduce
@@ -54,13 +56,16 @@ class Session:
         compiled: Compiled,
         name: str,
         segments: Sequence[CompiledSegment],
+        operations: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`name` (the model's) and `segments` (of `compiled`) are shown in traces."""
+        """`name` (the model's) and `segments` (of `compiled`) are shown in traces, `operations` (kinds by name) in
+        errors."""
         self.function = function
         devices = tuple((segment.settings.device, segment.engine, segment.settings.precision) for segment in segments)
         self.subject: recorder.Subject = (next(recorder.numbers), name, function.name, devices)
         self.states: tuple[Port, ...] = lowered.states
         self._compiled = compiled
+        self._lowered_inputs, self._operations = lowered.inputs, operations
         self._written = tuple((name, written_name(name)) for name in lowered.written)
         self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
         self._checks = lowered.checks
@@ -100,6 +105,11 @@ class Session:
             into = self._direct_backings(backings) if backings else None
             arrays = self._compiled.run(self._encode(features) | (state or {}), stop, into)
             return self._outputs(arrays, state, backings)
+        except PredictionError as error:
+            told = explained(error, lambda: self._encode(features), self._lowered_inputs, self._operations)
+            if told is error:
+                raise
+            raise told from error.__cause__
         except PippinError:
             raise
         except Exception as error:
@@ -235,12 +245,26 @@ def _inputs(function: FunctionDescription, lowered: Lowered) -> dict[str, Input]
             f"the description declares the inputs {', '.join(described) or 'none'},"
             f" but the program takes {', '.join(ports) or 'none'}"
         )
-    return {
-        name: Input(
-            make_encoder(feature, ports[name]),
-            default_value(feature, ports[name]),
-            str(feature.type),
-            ports[name].key_tensor if ports[name].keys is not None else "",
+    inputs = {}
+    for name, feature in described.items():
+        port, held = ports[name], narrowed(feature, ports[name])
+        encode = make_encoder(held, port)
+        inputs[name] = Input(
+            encode if held is feature else _saying(encode, f"the model describes {feature.type}, its program is fixed"),
+            default_value(held, port),
+            str(held.type),
+            port.key_tensor if port.keys is not None else "",
         )
-        for name, feature in described.items()
-    }
+    return inputs
+
+
+def _saying(encode: Encoder, why: str) -> Encoder:
+    """The encoder; its errors about shapes say why the description allows more."""
+
+    def encode_and_say(value: Any) -> Any:
+        try:
+            return encode(value)
+        except FeatureShapeError as error:
+            raise FeatureShapeError(f"{error}; {why}") from None
+
+    return encode_and_say

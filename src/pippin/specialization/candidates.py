@@ -38,6 +38,8 @@ SHORT = 0.02  # seconds; longer predictions are timed once per round
 # Seconds for compiling a graph with a loop without a bound: OpenVINO computes one of constants, which may never end.
 _UNBOUNDED_COMPILATION = 60.0
 
+NO_ENGINE = "no engine can run this model"
+
 Inputs = list[dict[str, np.ndarray]]
 
 
@@ -164,7 +166,7 @@ def discard_losers(choice: Choice, best: Trial, strategy: str) -> None:
 def cannot_run(reasons: Mapping[str, str]) -> UnsupportedOperationError:
     """The error for a model that every engine declines, with their reasons."""
     lines = [f"{name}: {reason}" for name, reason in reasons.items()]
-    return UnsupportedOperationError("\n  ".join(["no engine can run this model", *lines]))
+    return UnsupportedOperationError("\n  ".join([NO_ENGINE, *lines]))
 
 
 def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strategy: str, stages: Stages) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..features.encode import make_encoder
+from ..features.narrowed import narrowed
 from ..format.description import (
     ColorSpace,
     Dictionary,
@@ -43,6 +44,7 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
         if feature.name not in ports:
             raise UnsupportedError(f"'{feature.name}' is in the description, but is not an input of the program")
         port = ports[feature.name]
+        feature = narrowed(feature, port)
         encoded = make_encoder(feature, port)(_value(feature, random, port.type.shape or ()))
         arrays |= dict(zip(port.tensors, encoded if port.keys is not None else (encoded,), strict=True))
     for check in lowered.index_checks:

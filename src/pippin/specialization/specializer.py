@@ -16,7 +16,7 @@ import onnx
 from ..configuration import Configuration
 from ..devices import ComputeDevice, cpu, devices_of
 from ..engines import Compiled, Engine, Settings, all_engines, engine_named, python_engine
-from ..errors import ConfigurationError, EngineError, PippinError
+from ..errors import ConfigurationError, EngineError, PippinError, UnsupportedOperationError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
 from ..lowering.external_data import readable
@@ -29,7 +29,7 @@ from ..types import DataType
 from . import custom_model_operator as custom_model_operator  # registers its operator
 from .artifacts import CompiledSegment, artifact_folder, join_segments, with_variants
 from .budget import Budget
-from .candidates import Choice, Trial, candidates, cannot_run, choose, discard_losers
+from .candidates import NO_ENGINE, Choice, Trial, candidates, cannot_run, choose, discard_losers
 from .compute_plan import ComputePlan, PlannedSegment
 from .concurrency import ConcurrencyChoice, choose_concurrency
 from .degenerate import degenerate_inputs, difference
@@ -117,6 +117,42 @@ def specialize(
 
     Raises FormatError, UnsupportedError, ConfigurationError, CompilationError or SpecializationCancelled.
     """
+    try:
+        return _specialize(asset, configuration, stages, folder, calibration)
+    except UnsupportedOperationError as error:
+        if configuration.engine is None or not str(error).startswith(NO_ENGINE):
+            raise
+        raise _named_engine_fails(configuration.engine, str(error), lower_function(asset, configuration)) from None
+
+
+def _named_engine_fails(name: str, message: str, lowered: Lowered) -> UnsupportedOperationError:
+    """The error for a model that the engine named in the configuration cannot run: says which one can."""
+    reason = message.partition(f"{name}: ")[2]
+    others = [engine for engine in all_engines().values() if engine.installed and engine.name != name]
+    able = next((engine.name for engine in others if _can_run(engine, lowered)), None)
+    advice = (
+        f"{able} can: choose engine='{able}', or name no engine" if able else "no other installed engine can either"
+    )
+    return UnsupportedOperationError(f"{name} cannot run this model: {reason}\n  {advice}")
+
+
+def _can_run(engine: Engine, lowered: Lowered) -> bool:
+    python = _python_code(lowered)
+    if engine.declined(lowered).keys() - python.keys():
+        return False
+    if python:  # it runs the segments between
+        return True
+    try:
+        with readable(engine.prepared(lowered.model)) as source:
+            engine.compile(source)
+    except EngineError:
+        return False
+    return True
+
+
+def _specialize(
+    asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None, calibration: Path | None
+) -> Specialized:
     engines = _engines(configuration.engine, configuration.hints.specialization_strategy == "fast_prediction")
     with stages.stage("lower"):
         function = asset.description.function(configuration.function_name)
