@@ -118,7 +118,7 @@ def specialize(
     Raises FormatError, UnsupportedError, ConfigurationError, CompilationError or SpecializationCancelled.
     """
     try:
-        return _specialize(asset, configuration, stages, folder, calibration)
+        return _specialize(asset, configuration, stages, folder, calibration, exact)
     except UnsupportedOperationError as error:
         if configuration.engine is None or not str(error).startswith(NO_ENGINE):
             raise
@@ -151,8 +151,9 @@ def _can_run(engine: Engine, lowered: Lowered) -> bool:
 
 
 def _specialize(
-    asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None, calibration: Path | None
-) -> Specialized:
+    asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None, calibration: Path | None,
+    exact: Exact | None,
+) -> Specialized:  # fmt: skip
     engines = _engines(configuration.engine, configuration.hints.specialization_strategy == "fast_prediction")
     with stages.stage("lower"):
         function = asset.description.function(configuration.function_name)
