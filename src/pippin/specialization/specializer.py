@@ -152,7 +152,7 @@ def _can_run(engine: Engine, lowered: Lowered) -> bool:
 
 def _specialize(
     asset: Asset, configuration: Configuration, stages: Stages, folder: Path | None, calibration: Path | None,
-    exact: Exact | None,
+    exact: Compiled | None,
 ) -> Specialized:  # fmt: skip
     engines = _engines(configuration.engine, configuration.hints.specialization_strategy == "fast_prediction")
     with stages.stage("lower"):
