@@ -30,6 +30,7 @@ from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
 from pippin.lowering.lowered_model import Lowered
 from pippin.program.protobuf_reader import read_program
+from pippin.specialization.reference import prepared
 
 ENGINES = ("openvino", "onnxruntime")
 # Why some rows of an operation are not given to OpenVINO, or not compiled by it; any other refusal fails.
@@ -160,7 +161,7 @@ def check(row: Case, engine: str, dtype: str) -> None:
 def compiled_on(engine: str, lowered: Lowered) -> Compiled:
     """A lowered model on one engine, in float32, on one thread."""
     found = all_engines()[engine]
-    return found.compile(found.prepared(lowered.model).SerializeToString(), Settings(threads=1))
+    return found.compile(prepared(found, lowered.model).SerializeToString(), Settings(threads=1))
 
 
 def refused(row: Case, engine: str, reason: str) -> NoReturn:

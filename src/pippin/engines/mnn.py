@@ -33,6 +33,14 @@ _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 _CONVERT_TIMEOUT = 300  # seconds
 # MNN infers shapes for one input shape only; its support for subgraphs and 64-bit types is incomplete.
 _SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
+# What MNN 3.6 accepts but computes wrong, and how.
+_WRONG = {
+    **dict.fromkeys(
+        ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), "MNN reduces over all axes"
+    ),
+    "GRU": "MNN returns an empty result",
+    "Resize": "MNN's cubic interpolation is wrong",
+}
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _stdout_lock = RLock()
 
@@ -64,6 +72,8 @@ class MNN:
         return ()
 
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
+        from ..passes.round_float16 import rounds_to_float16
+
         graph = lowered.model.graph
         if lowered.states or any(port.dtype not in _DTYPES for port in (*lowered.inputs, *lowered.outputs)):
             return {"": "only used for stateless models with float32 and int32 inputs and outputs"}
@@ -76,12 +86,25 @@ class MNN:
             for n in graph.node
             if n.op_type in _SUBGRAPHS
         }
+        declined |= {n.name: "MNN does not round to float16" for n in graph.node if rounds_to_float16(n)}
+        declined |= {
+            n.name: f"{n.op_type}: {_WRONG[n.op_type]}"
+            for n in graph.node
+            if n.op_type in _WRONG and (n.op_type != "Resize" or any(a.s == b"cubic" for a in n.attribute))
+        }
         return declined | {
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
         }
 
-    def prepared(self, model: ModelProto) -> ModelProto:
-        return model
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
+        """The model with weights in float32, since MNN's converter misreads others, and with activations it computes
+        exactly."""
+        from ..passes.decompress import decompressed
+        from ..passes.eight_bit import in_float32
+        from ..passes.exact_activations import exact_activations
+        from ..passes.widen import widened
+
+        return exact_activations(widened(decompressed(in_float32(model), lambda *_: False)))
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile

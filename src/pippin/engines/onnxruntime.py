@@ -71,10 +71,12 @@ class OnnxRuntime:
         # The lowering emits only operators with a CPU kernel; a test checks this.
         return {n.name: f"{n.op_type} runs in Python" for n in lowered.model.graph.node if n.domain == PYTHON}
 
-    def prepared(self, model: ModelProto) -> ModelProto:
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
         from ..passes.decompress import decompressed
+        from ..passes.eight_bit import unsigned
 
-        return decompressed(model, _has_kernel)
+        model = decompressed(model, _has_kernel)
+        return unsigned(model) if saturates else model
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

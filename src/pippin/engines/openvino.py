@@ -77,8 +77,12 @@ class OpenVINO:
 
         return refused(lowered)
 
-    def prepared(self, model: ModelProto) -> ModelProto:
-        return model  # it folds constants itself, including compressed ones
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
+        """Compressed constants stay, since OpenVINO folds them. Its 8-bit kernels may saturate, and it drops casts."""
+        from ..passes.eight_bit import in_float32
+        from ..passes.round_float16 import rounded_by_arithmetic
+
+        return rounded_by_arithmetic(in_float32(model) if saturates else model)
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

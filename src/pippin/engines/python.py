@@ -91,7 +91,7 @@ class Python:
         nodes = lowered.model.graph.node
         return {n.name or n.output[0]: "not Python code" for n in nodes if n.domain != PYTHON}
 
-    def prepared(self, model: ModelProto) -> ModelProto:
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
         return model
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledPython:

@@ -38,29 +38,34 @@ from .lowered_model import Lowered
 from .pipeline import closed, join
 
 
-def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32) -> Lowered:
-    """Lower one function of a model to ONNX. `float16` is the type used to compute float16 values.
+def lower_model(
+    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32, rounds: bool = False
+) -> Lowered:
+    """Lower one function of a model to ONNX. `float16` is the type used to compute float16 values; with `rounds`, every
+    result that is declared float16 is rounded to float16.
 
     Raises UnsupportedModelError for an unsupported kind of model, and the errors of its lowering.
     """
-    lowered = _lower(asset, function, float16, _tree_ensembles(asset))
+    lowered = _lower(asset, function, float16, rounds, _tree_ensembles(asset))
     return closed(lowered, {feature.name for feature in function.inputs})
 
 
-def _lower(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
+def _lower(
+    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, rounds: bool, trees: int
+) -> Lowered:
     """`trees` is the number of tree ensembles in the whole model."""
     kind = asset.description.kind
     if kind == "mlProgram":
-        return lower(read_program(asset), function.name, float16)
+        return lower(read_program(asset), function.name, float16, rounds)
     if kind in _PIPELINES:
         parts = [
-            (part.description.function(), _part(part, part.description.function(), float16, trees))
+            (part.description.function(), _part(part, part.description.function(), float16, rounds, trees))
             for part in asset.parts()
         ]
         return join(function, parts)
     if kind == "linkedModel":
         linked = asset.linked()
-        return replace(_lower(linked, linked.description.function(), float16, trees), name=function.name)
+        return replace(_lower(linked, linked.description.function(), float16, rounds, trees), name=function.name)
     if kind == "treeEnsembleClassifier":
         return lower_tree_ensemble_classifier(asset, function, only=trees == 1)
     if kind not in _KINDS:
@@ -76,9 +81,11 @@ def _tree_ensembles(asset: Asset) -> int:
     return 2 if kind == "linkedModel" else int(kind.startswith("treeEnsemble"))
 
 
-def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
+def _part(
+    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, rounds: bool, trees: int
+) -> Lowered:
     try:
-        return _lower(asset, function, float16, trees)
+        return _lower(asset, function, float16, rounds, trees)
     except PippinError as error:
         error.add_note(f"in {asset.name} ({asset.description.kind})")
         raise

@@ -16,8 +16,11 @@ from .lowered_model import Labels, Lowered, Port, Source, written_name
 from .onnx_builder import Tensor
 
 
-def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32) -> Lowered:
-    """Lower one function. `float16` is the type used to compute float16 values.
+def lower(
+    program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32, rounds: bool = False
+) -> Lowered:
+    """Lower one function. `float16` is the type used to compute float16 values; with `rounds`, every result that is
+    declared float16 is rounded to float16.
 
     Raises UnsupportedOperationError before anything is compiled, naming the operation, its output, the function and
     the reason.
@@ -25,7 +28,7 @@ def lower(program: Program, function_name: str, float16: np.dtype[Any] | type = 
     if function_name not in program.functions:
         raise ConfigurationError(f"no function '{function_name}' (it has: {', '.join(program.functions)})")
     function = program.functions[function_name]
-    builder = Builder(function, float16)
+    builder = Builder(function, float16, rounds)
     try:
         inputs = [builder.input(value) for value in function.inputs]
         results = builder.block(function.block)

@@ -147,7 +147,7 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
     if len(loaded.segments) > 1:
         raise UnsupportedError("cannot profile the operations of a model split into several segments")
     (segment,) = loaded.segments
-    lowered = lower_function(source.open(), configuration)
+    lowered = lower_function(source.open(), configuration, rounds=segment.settings.device == "cpu")
     engine = engine_named(segment.engine)
     with sources(lowered.model, [engine]) as readable_by:
         arrays = example_inputs(loaded.session.function, lowered)

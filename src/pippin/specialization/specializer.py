@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,13 @@ import onnx
 from ..configuration import Configuration
 from ..devices import ComputeDevice, cpu, devices_of
 from ..engines import Compiled, Engine, Settings, all_engines, engine_named, python_engine
-from ..errors import ConfigurationError, EngineError, PippinError
+from ..errors import ConfigurationError, EngineError, PippinError, UnsupportedOperationError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
 from ..lowering.external_data import readable
 from ..lowering.lower_model import lower_model
 from ..lowering.lowered_model import PYTHON, Lowered
+from ..passes.eight_bit import in_float32, quantizes_activations
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
 from . import custom_model_operator as custom_model_operator  # registers its operator
@@ -31,6 +32,7 @@ from .compute_plan import ComputePlan, PlannedSegment
 from .concurrency import ConcurrencyChoice, choose_concurrency
 from .planned_operations import planned_operations
 from .progress import Stages
+from .reference import Reference, prepared, reference, trusted_engines
 from .sample_inputs import example_inputs
 
 _SEEDS = (0, 1)
@@ -50,7 +52,7 @@ class SegmentArtifacts:
     def load(self, number: int, engine: Engine, settings: Settings) -> Compiled:
         if self._folder is not None:
             return engine.load(artifact_folder(self._folder, number), settings)
-        with readable(engine.prepared(self._models[number])) as source:
+        with readable(prepared(engine, self._models[number])) as source:
             return engine.compile(source, settings)
 
 
@@ -74,21 +76,26 @@ def sources(model: onnx.ModelProto, engines: Sequence[Engine]) -> Iterator[dict[
         prepared_sources: list[tuple[onnx.ModelProto, bytes | Path]] = []
         by_engine = {}
         for engine in engines:
-            prepared = engine.prepared(model)
-            known = next((source for other, source in prepared_sources if other is prepared), None)
+            made = prepared(engine, model)
+            known = next((source for other, source in prepared_sources if other is made), None)
             if known is None:
-                known = stack.enter_context(readable(prepared))
-                prepared_sources.append((prepared, known))
+                known = stack.enter_context(readable(made))
+                prepared_sources.append((made, known))
             by_engine[engine.name] = known
         yield by_engine
 
 
-def lower_function(asset: Asset, configuration: Configuration) -> Lowered:
-    """Lower the configured function to ONNX, independent of engine."""
+def lower_function(asset: Asset, configuration: Configuration, rounds: bool = False) -> Lowered:
+    """Lower the configured function to ONNX, independent of engine.
+
+    CPU engines compute float16 graphs in float32 and round at the ends. With `rounds`, `precision="float16"` gives a
+    float32 graph that rounds each result.
+    """
     description = asset.description.function(configuration.function_name)
     try:
-        precision = np.float16 if configuration.precision == "float16" else np.float32
-        return lower_model(asset, description, precision)
+        rounds = rounds and configuration.precision == "float16"
+        precision = np.float16 if configuration.precision == "float16" and not rounds else np.float32
+        return lower_model(asset, description, precision, rounds)
     except PippinError as error:
         error.add_note(f"in {asset.name}")
         raise
@@ -107,11 +114,12 @@ def specialize(
     Raises FormatError, UnsupportedError, ConfigurationError, CompilationError or SpecializationCancelled.
     """
     engines = _engines(configuration.engine, configuration.hints.specialization_strategy == "fast_prediction")
+    devices = devices_of(configuration.compute_units)
     with stages.stage("lower"):
         function = asset.description.function(configuration.function_name)
-        lowered = lower_function(asset, configuration)
+        lowered = lower_function(asset, configuration, rounds=_on_cpu(devices))
+    _check_float16(configuration, lowered)
     with stages.stage("segment"):
-        devices = devices_of(configuration.compute_units)
         python = _python_code(lowered)
         declined = {engine.name: {**engine.declined(lowered), **python} for engine in engines}
         if python:
@@ -120,10 +128,14 @@ def specialize(
         planned = _planned_segments(lowered, engines, devices, declined, calibration)
     results: list[tuple[CompiledSegment, Choice, ConcurrencyChoice]] = []
     unsaved = ""
+    choose_for = partial(
+        _choose, function=function, configuration=configuration, lowered=lowered, stages=stages, folder=folder,
+        trusted=trusted_engines(declined),
+    )  # fmt: skip
     for number, segment in enumerate(planned):
         stages.report("compile", number, len(planned))
-        with sources(segment.model, segment.engines) as readable_by:
-            choice = _choose(segment, readable_by, function, configuration, lowered, stages, folder)
+        with _chosen(segment, choose_for) as (segment, readable_by, choice):
+            planned[number] = segment
             concurrency = _concurrency(segment, choice, readable_by, function, lowered, configuration, stages)
             best = concurrency.best
             discard_losers(choice, best, configuration.hints.specialization_strategy)
@@ -141,7 +153,9 @@ def specialize(
         segments=tuple(map(_planned_segment, compiled_segments, planned)),
         candidates=tuple(trial.described() for _, choice, more in results for trial in (*choice.trials, *more.trials)),
         operations=planned_operations(lowered, compiled_segments, [s.nodes for s in planned], declined),
-        precision=_sixteen_bit(configuration, lowered)[1],
+        precision="; ".join(
+            [_sixteen_bit(configuration, lowered)[1], *_deviations(lowered, planned, (r[2] for r in results))]
+        ),
         stages=dict(stages.seconds),
     )
     return Specialized(lowered, compiled_segments, compiled, plan, artifacts, unsaved)
@@ -251,14 +265,36 @@ def _cut_at_python(
     return planned
 
 
+@contextmanager
+def _chosen(
+    segment: UncompiledSegment, choose_for: Callable[[UncompiledSegment, Mapping[str, bytes | Path]], Choice]
+) -> Iterator[tuple[UncompiledSegment, Mapping[str, bytes | Path], Choice]]:
+    """The segment, its sources and the best candidate. If no engine computes it right in 8 bits, it is the segment with
+    the same values in float32."""
+    with sources(segment.model, segment.engines) as readable_by:
+        try:
+            choice = choose_for(segment, readable_by)
+        except UnsupportedOperationError:
+            if not quantizes_activations(segment.model):
+                raise
+        else:
+            yield segment, readable_by, choice
+            return
+    exact = replace(segment, model=in_float32(segment.model))
+    with sources(exact.model, exact.engines) as readable_by:
+        yield exact, readable_by, choose_for(exact, readable_by)
+
+
 def _choose(
     segment: UncompiledSegment,
     readable_by: Mapping[str, bytes | Path],
+    *,
     function: FunctionDescription,
     configuration: Configuration,
     lowered: Lowered,
     stages: Stages,
     folder: Path | None,
+    trusted: Sequence[Engine],
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = _sixteen_bit(configuration, lowered)
@@ -270,15 +306,23 @@ def _choose(
     if wanted not in ("", "auto") and strategy == "fast_load":
         trials.sort(key=lambda trial: trial.settings.precision != wanted)
     names = [port.tensor for port in lowered.outputs]
+
+    def inputs() -> list[dict[str, np.ndarray]]:
+        return [example_inputs(function, lowered, seed) for seed in _SEEDS]
+
+    def known() -> Reference | None:
+        return reference(segment.model, segment.engines, trusted, inputs) if whole else None
+
     return choose(
         trials,
         readable_by,
-        lambda: [example_inputs(function, lowered, seed) for seed in _SEEDS],
+        inputs,
         strategy if whole else "fast_load",
         wanted or "float32",
         stages,
         names,
         folder,
+        known,
     )
 
 
@@ -311,6 +355,18 @@ def _with_variants(
     )
 
 
+def _on_cpu(devices: Sequence[ComputeDevice]) -> bool:
+    return all(device.kind == "cpu" for device in devices)
+
+
+def _check_float16(configuration: Configuration, lowered: Lowered) -> None:
+    if configuration.precision == "float16" and configuration.engine == "mnn" and DataType.FLOAT16 in lowered.computes:
+        raise ConfigurationError(
+            "precision 'float16': MNN does not round to float16; choose engine 'onnxruntime' or 'openvino', or the "
+            "precision 'float32'"
+        )
+
+
 def _sixteen_bit(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
     """The 16-bit precisions to try ("auto", one by name, or "" for none), and a human-readable reason."""
     if configuration.precision == "float32":
@@ -318,12 +374,31 @@ def _sixteen_bit(configuration: Configuration, lowered: Lowered) -> tuple[str, s
     if configuration.precision == "bfloat16":
         return "bfloat16", "bfloat16 if an engine supports it, as configured"
     if configuration.precision == "float16":
-        return "", "float16, as configured"
+        if DataType.FLOAT16 not in lowered.computes:
+            return "", "float32, as declared: no operation is declared float16"
+        if not _on_cpu(devices_of(configuration.compute_units)):
+            return "", "float16 on the GPU or NPU, as configured; operations on the CPU are computed in float32"
+        return "", "float16 itself, as configured: the result of each float16 operation is rounded to float16"
     if lowered.computes == {DataType.FLOAT16}:
         return "auto", "declared float16: 16-bit if the signal-to-noise ratio is at least 40 dB"
     if DataType.FLOAT16 in lowered.computes:
         return "", "float32: parts of the program compute in float32"
     return "", "float32, as declared"
+
+
+def _deviations(
+    lowered: Lowered, planned: Sequence[UncompiledSegment], concurrencies: Iterable[ConcurrencyChoice]
+) -> Iterator[str]:
+    """How the chosen engines depart from the model as it is declared."""
+    quantized = quantizes_activations(lowered.model)
+    for segment, best in zip(planned, (concurrency.best for concurrency in concurrencies), strict=True):
+        if quantized and segment.nodes is None and not quantizes_activations(prepared(best.engine, segment.model)):
+            yield f"8-bit activations computed in float32: {best.engine.name} has no exact 8-bit form on this processor"
+        if best.unchecked:
+            yield f"not compared with a float32 run: {best.unchecked}"
+        elif best.engine.thorough and best.noise:
+            worst = min(best.noise.values())
+            yield f"{best.engine.name} approximates: {worst:.0f} dB against another engine in float32"
 
 
 def _planned_segment(segment: CompiledSegment, planned: UncompiledSegment) -> PlannedSegment:
