@@ -66,7 +66,7 @@ def cast_first(x):
 
 
 def in_a_branch(x):
-    flag = mb.greater(x=mb.reduce_sum(x=x), y=HALF(0))
+    flag = mb.greater(x=mb.reduce_sum(x=x, axes=[0]), y=HALF(0))
     return mb.cond(
         pred=flag,
         _true_fn=lambda: mb.mul(x=mb.mul(x=x, y=x), y=half(0.001)),

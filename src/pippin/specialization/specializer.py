@@ -23,6 +23,7 @@ from ..lowering.external_data import readable
 from ..lowering.lower_model import lower_model
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..passes.eight_bit import in_float32, quantizes_activations
+from ..passes.round_float16 import rounds_to_float16
 from ..segment import Unit, cut, estimate, machine, partition
 from ..types import DataType
 from . import custom_model_operator as custom_model_operator  # registers its operator
@@ -402,13 +403,13 @@ def _deviations(
 
 
 def _planned_segment(segment: CompiledSegment, planned: UncompiledSegment) -> PlannedSegment:
-    settings = segment.settings
+    settings, nodes = segment.settings, planned.model.graph.node
     return PlannedSegment(
         settings.device,
         segment.engine,
         engine_named(segment.engine).version,
-        settings.precision,
+        "float16" if any(map(rounds_to_float16, nodes)) else settings.precision,
         settings.threads,
-        len(planned.model.graph.node),
+        len(nodes),
         tuple(s.streams or 1 for s in segment.concurrent_settings),
     )
