@@ -56,7 +56,8 @@ class Configuration:
     precision: Precision = "auto"
     """Compute precision for float16 values: "float32", "bfloat16" or "float16"; "auto": a 16-bit type if an engine has
     faster kernels for it and every output keeps a measured signal-to-noise ratio of 40 dB. Values declared as float32
-    are computed in float32, except with "bfloat16"."""
+    are computed in float32, except with "bfloat16". With "float16", the result of each operation that is declared
+    float16 is rounded to float16, as on a device: it is slower than "float32" on a CPU. MNN cannot do this."""
     engine: str | None = None
     """ "openvino", "onnxruntime" or "mnn"; None: the one measured to be fastest for this model on this machine."""
     threads: int | None = None

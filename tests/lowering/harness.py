@@ -30,6 +30,7 @@ from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
 from pippin.lowering.lowered_model import Lowered, refuse_outside
 from pippin.program.protobuf_reader import read_program
+from pippin.specialization.reference import prepared
 
 ENGINES = ("openvino", "onnxruntime")
 # Why some rows of an operation are not given to OpenVINO, or not compiled by it; any other refusal fails.
@@ -137,7 +138,7 @@ def compiled_on(engine: str, lowered: Lowered) -> Compiled:
     unnamed = [node.op_type for node in every_node(lowered.model.graph) if node.input and not node.input[-1]]
     assert not unnamed, f"OpenVINO takes an input that is omitted at the end as given: {unnamed}"
     found = all_engines()[engine]
-    return found.compile(found.prepared(lowered.model).SerializeToString(), Settings(threads=1))
+    return found.compile(prepared(found, lowered.model).SerializeToString(), Settings(threads=1))
 
 
 def every_node(graph: Any) -> Iterator[Any]:

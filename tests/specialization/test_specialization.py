@@ -221,7 +221,7 @@ def test_no_engine_for_an_operation(package, monkeypatch):
 
 def test_what_cannot_be_measured_is_still_loaded(package, monkeypatch):
     monkeypatch.setattr(
-        "pippin.specialization.specializer.example_inputs",
+        "pippin.specialization.segment_choice.example_inputs",
         lambda *_: (_ for _ in ()).throw(pippin.errors.FeatureError()),
     )
     model = pippin.load(package)

@@ -23,6 +23,23 @@ _INSTRUCTION_SETS = (
     ("SVE", {"sve"}),
 )
 
+# Instruction sets that multiply 8-bit numbers exactly; ARM's do.
+_EXACT_8_BIT = {"VNNI", "AVX-VNNI", "NEON"}
+# https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html: what each cap leaves out.
+_CAP = "ONEDNN_MAX_CPU_ISA"
+_AFTER_VNNI = frozenset({"BF16", "FP16", "AMX"})
+_AFTER_AVX512 = _AFTER_VNNI | {"VNNI"}
+_AFTER_AVX2 = _AFTER_AVX512 | {"AVX-512"}
+_ABOVE_CAP = {
+    **dict.fromkeys(("SSE41", "AVX"), _AFTER_AVX2 | {"AVX-VNNI", "AVX2"}),
+    "AVX2": _AFTER_AVX2 | {"AVX-VNNI"},
+    **dict.fromkeys(("AVX2_VNNI", "AVX2_VNNI_2"), _AFTER_AVX2),
+    "AVX512_CORE": _AFTER_AVX512 | {"AVX-VNNI"},
+    "AVX512_CORE_VNNI": _AFTER_VNNI,
+    "AVX512_CORE_BF16": frozenset({"FP16", "AMX"}),
+    "AVX512_CORE_FP16": frozenset({"AMX"}),
+}
+
 
 def cores() -> int:
     """The number of cores that this process may run on."""
@@ -39,9 +56,17 @@ def name() -> str:
 
 @cache
 def instruction_sets() -> tuple[str, ...]:
+    """Those of the processor, up to the cap that oneDNN, which computes for OpenVINO, is given by its variable."""
     fields = _fields()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    return tuple(label for label, needed in _INSTRUCTION_SETS if needed <= flags)
+    found = (label for label, needed in _INSTRUCTION_SETS if needed <= flags)
+    above = _ABOVE_CAP.get(os.environ.get(_CAP, "").upper(), frozenset())
+    return tuple(label for label in found if label not in above)
+
+
+def saturates() -> bool:
+    """Whether sums of 8-bit products saturate at 16 bits: on x86 without VNNI."""
+    return not _EXACT_8_BIT & set(instruction_sets())
 
 
 @cache

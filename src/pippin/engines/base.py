@@ -121,8 +121,11 @@ class Engine(Protocol):
         """
         ...
 
-    def prepared(self, model: ModelProto) -> ModelProto:
-        """The graph after the `passes` that this engine needs; the same object if it needs none."""
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
+        """The graph after the `passes` that this engine needs; the same object if it needs none.
+
+        `saturates`: whether sums of 8-bit products saturate on this processor (`devices.cpu.saturates`).
+        """
         ...
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> Compiled:

@@ -36,9 +36,16 @@ _CONVERT_TIMEOUT = 300  # seconds
 # MNN infers shapes for one input shape only; its support for subgraphs and 64-bit types is incomplete.
 _SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
 _NOT_FROM_THE_END = frozenset({"GatherElements", "GatherND", "ScatterElements"})
+# What MNN 3.6 accepts but computes wrong, and how.
+_WRONG = {
+    **dict.fromkeys(
+        ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), "MNN reduces over all axes"
+    ),
+    "GRU": "MNN returns an empty result",
+    "Resize": "MNN's cubic interpolation is wrong",
+}
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _CUT_TO_ZERO = frozenset({"Softplus"})  # below -17
-_FLOAT16 = 10  # of `TensorProto.DataType`
 # Seconds that a prediction may take without being stoppable.
 _SHORT = 0.5
 _stdout_lock = RLock()
@@ -80,6 +87,8 @@ class MNN:
         return ()
 
     def declined(self, lowered: Lowered) -> Mapping[str, str]:
+        from ..passes.float16_rounding import rounds_to_float16
+
         graph = lowered.model.graph
         if lowered.states or any(port.dtype not in _DTYPES for port in (*lowered.inputs, *lowered.outputs)):
             return {"": "only used for stateless models with float32 and int32 inputs and outputs"}
@@ -97,7 +106,12 @@ class MNN:
             for n in graph.node
             if n.op_type in _NOT_FROM_THE_END
         }
-        declined |= {n.name: "it drops a rounding to float16" for n in graph.node if _casts_to_float16(n)}
+        declined |= {n.name: "MNN does not round to float16" for n in graph.node if rounds_to_float16(n)}
+        declined |= {
+            n.name: f"{n.op_type}: {_WRONG[n.op_type]}"
+            for n in graph.node
+            if n.op_type in _WRONG and (n.op_type != "Resize" or any(a.s == b"cubic" for a in n.attribute))
+        }
         declined |= _inexact(lowered.model)
         return declined | {
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
@@ -106,10 +120,17 @@ class MNN:
     def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
         return True  # even its convolutions, products and sums make numbers of NaN
 
-    def prepared(self, model: ModelProto) -> ModelProto:
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
+        """The model with weights in float32, since MNN's converter misreads others, and with activations it computes
+        exactly."""
         from ..passes.accurate_tails import accurate_tails
+        from ..passes.decompress import decompressed
+        from ..passes.eight_bit import in_float32
+        from ..passes.exact_activations import exact_activations
+        from ..passes.widen import widened
 
-        return accurate_tails(model, _CUT_TO_ZERO)
+        model = widened(decompressed(in_float32(model), lambda *_: False))
+        return exact_activations(accurate_tails(model, _CUT_TO_ZERO))
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile
@@ -175,10 +196,6 @@ class MNN:
         if session is None:
             raise CompilationError(f"MNN {self.version} cannot load the model")
         return CompiledMNN(engine, interpreter, session, data)
-
-
-def _casts_to_float16(node: Any) -> bool:
-    return node.op_type == "Cast" and any(a.name == "to" and a.i == _FLOAT16 for a in node.attribute)
 
 
 def _inexact(model: ModelProto) -> dict[str, str]:

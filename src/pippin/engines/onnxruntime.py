@@ -80,14 +80,15 @@ class OnnxRuntime:
     def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
         return operator in (_MISJUDGED if kind == "NaN" else _MISJUDGED_INFINITY)
 
-    def prepared(self, model: ModelProto) -> ModelProto:
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
         from ..passes.accurate_tails import accurate_tails
         from ..passes.decompress import decompressed
+        from ..passes.eight_bit import unsigned
         from ..passes.exact_integers import exact_integers
         from ..passes.integer_forms import SATURATING
 
-        model = decompressed(accurate_tails(model, _CUT_TO_ZERO), _has_kernel)
-        return exact_integers(model, SATURATING)
+        model = exact_integers(decompressed(accurate_tails(model, _CUT_TO_ZERO), _has_kernel), SATURATING)
+        return unsigned(model) if saturates else model
 
     def compile_plainly(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         """Compile without fusing operators: their plain kernels keep to the definitions."""

@@ -87,14 +87,16 @@ class OpenVINO:
 
         return misjudged(operator, kind)
 
-    def prepared(self, model: ModelProto) -> ModelProto:
-        """It folds constants itself, including compressed ones."""
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
+        """Compressed constants stay, since OpenVINO folds them. Its 8-bit kernels may saturate, and it drops casts."""
         from ..passes.accurate_tails import accurate_tails
+        from ..passes.eight_bit import in_float32
         from ..passes.exact_integers import exact_integers
         from ..passes.float16_rounding import rounded_in_float32
         from ..passes.integer_forms import IN_FLOAT32
 
-        return exact_integers(accurate_tails(rounded_in_float32(model), _CUT_TO_ZERO), IN_FLOAT32)
+        model = rounded_in_float32(in_float32(model) if saturates else model)
+        return exact_integers(accurate_tails(model, _CUT_TO_ZERO), IN_FLOAT32)
 
     def compile(
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None

@@ -95,7 +95,7 @@ class Python:
     def misjudges(self, operator: str, kind: Literal["NaN", "infinity"]) -> bool:
         return False
 
-    def prepared(self, model: ModelProto) -> ModelProto:
+    def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
         return model
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledPython:

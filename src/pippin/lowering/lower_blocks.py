@@ -38,11 +38,24 @@ class Classification:
     """MIL names of the class label and the probability dictionary."""
 
 
-class Builder(CheckedGraph):
-    """A graph built from a MIL function. `op` is the operation being lowered."""
+# Operations that return some of their operands, or what float16 holds exactly if it holds the operands.
+_EXACT = frozenset({
+    "abs", "ceil", "clip", "concat", "cond", "expand_dims", "floor", "gather", "gather_along_axis", "gather_nd",
+    "identity", "list_gather", "list_read", "max_pool", "maximum", "minimum", "read_state", "reduce_max", "reduce_min",
+    "relu", "relu6", "reshape", "reshape_like", "reverse", "reverse_sequence", "round", "select", "sign",
+    "slice_by_index", "slice_by_size", "split", "squeeze", "stack", "tile", "transpose", "while_loop",
+})  # fmt: skip
 
-    def __init__(self, function: Function, float16: np.dtype[Any] | type = np.float32) -> None:
+
+class Builder(CheckedGraph):
+    """A Graph built from a MIL function. `op` is the operation being lowered.
+
+    With `rounds`, the result of every float16 operation is rounded to float16, whatever type it is computed in.
+    """
+
+    def __init__(self, function: Function, float16: np.dtype[Any] | type = np.float32, rounds: bool = False) -> None:
         super().__init__(float16)
+        self._rounds = rounds
         self.function = function
         self.op: Operation = Operation("", {}, ())
         self.states: dict[str, Tensor] = {}
@@ -84,7 +97,7 @@ class Builder(CheckedGraph):
             self.states[value.name] = tensor
             self._scope[value.name] = State(value.name, kind)
         else:
-            self._scope[value.name] = tensor
+            self._scope[value.name] = self._rounded(tensor, kind.dtype)
         return tensor
 
     def refuse(self, wrong: Tensor, values: Tensor, message: str) -> bool:
@@ -178,9 +191,17 @@ class Builder(CheckedGraph):
         if not isinstance(value, Tensor) and value.dtype == np.float16 and output.type.dtype.is_float:
             return value  # a stored constant stays compact; the graph casts it where it is used
         value = self.cast(value, self.dtype(output.type.dtype))
+        if self.op.kind not in _EXACT:
+            value = self._rounded(value, output.type.dtype)
         if isinstance(value, Tensor):
             return Tensor(value.name, value.dtype, _merge(value.shape, output.type.shape))
         return value
+
+    def _rounded(self, value: Any, dtype: DataType) -> Any:
+        """The value rounded to float16 if that is its declared type, and a float32 that should have been float16."""
+        if not self._rounds or dtype is not DataType.FLOAT16:
+            return value
+        return self.cast(self.cast(value, np.float16), value.dtype)
 
     def choose(self, condition: Any, a: Any, b: Any) -> Any:
         """a where the condition holds, else b. ONNX Runtime has no boolean Where."""

@@ -41,35 +41,40 @@ from .made_pipelines import descriptions
 from .pipeline import check_sources, closed, join
 
 
-def lower_model(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32) -> Lowered:
-    """Lower one function of a model to ONNX. `float16` is the type used to compute float16 values.
+def lower_model(
+    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type = np.float32, rounds: bool = False
+) -> Lowered:
+    """Lower one function of a model to ONNX. `float16` is the type used to compute float16 values; with `rounds`, every
+    result that is declared float16 is rounded to float16.
 
     Raises UnsupportedModelError for an unsupported kind of model, and the errors of its lowering.
     """
     with limits.allowing(asset.size), boundary(SpecificationError, f"{asset.name} cannot be lowered"):
-        lowered = _lower(asset, function, float16, _tree_ensembles(asset))
+        lowered = _lower(asset, function, float16, rounds, _tree_ensembles(asset))
         return closed(lowered, {feature.name for feature in function.inputs})
 
 
 def _lower(
-    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int, joined: bool = False
-) -> Lowered:
+    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, rounds: bool, trees: int,
+    joined: bool = False,
+) -> Lowered:  # fmt: skip
     """`trees` is the number of tree ensembles in the whole model; `joined` is set for a part of a pipeline."""
     kind = asset.description.kind
     limits.described(function)
     if kind == "mlProgram":
-        return lower(read_program(asset), function.name, float16, joined)
+        return lower(read_program(asset), function.name, float16, rounds, joined)
     if kind.startswith("neuralNetwork"):
         return lower_network(asset, function, joined)
     if kind in _PIPELINES:
         parts = asset.parts()
         described = descriptions(parts)
         check_sources(function, described)
-        lowered = (_part(part, one, float16, trees) for part, one in zip(parts, described, strict=True))
+        lowered = (_part(part, one, float16, rounds, trees) for part, one in zip(parts, described, strict=True))
         return join(function, list(zip(described, lowered, strict=True)))
     if kind == "linkedModel":
         linked = asset.linked()
-        return replace(_lower(linked, linked.description.function(), float16, trees, joined), name=function.name)
+        lowered_link = _lower(linked, linked.description.function(), float16, rounds, trees, joined)
+        return replace(lowered_link, name=function.name)
     if kind == "treeEnsembleClassifier":
         return lower_tree_ensemble_classifier(asset, function, only=trees == 1)
     if kind not in _KINDS:
@@ -85,10 +90,12 @@ def _tree_ensembles(asset: Asset) -> int:
     return 2 if kind == "linkedModel" else int(kind.startswith("treeEnsemble"))
 
 
-def _part(asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, trees: int) -> Lowered:
+def _part(
+    asset: Asset, function: FunctionDescription, float16: np.dtype[Any] | type, rounds: bool, trees: int
+) -> Lowered:
     try:
         with boundary(SpecificationError, f"the {asset.description.kind} cannot be lowered"):
-            return _lower(asset, function, float16, trees, joined=True)
+            return _lower(asset, function, float16, rounds, trees, joined=True)
     except PippinError as error:
         error.add_note(f"in {asset.name} ({asset.description.kind})")
         raise

@@ -17,10 +17,14 @@ from .onnx_builder import Tensor
 
 
 def lower(
-    program: Program, function_name: str, float16: np.dtype[Any] | type = np.float32, joined: bool = False
+    program: Program,
+    function_name: str,
+    float16: np.dtype[Any] | type = np.float32,
+    rounds: bool = False,
+    joined: bool = False,
 ) -> Lowered:
-    """Lower one function. `float16` is the type used to compute float16 values; `joined` says that other models of a
-    pipeline compute its inputs.
+    """Lower one function. `float16` is the type used to compute float16 values; with `rounds`, every result that is
+    declared float16 is rounded to float16. `joined` says that other models of a pipeline compute its inputs.
 
     Raises UnsupportedOperationError before anything is compiled, naming the operation, its output, the function and
     the reason.
@@ -28,7 +32,7 @@ def lower(
     if function_name not in program.functions:
         raise ConfigurationError(f"no function '{function_name}' (it has: {', '.join(program.functions)})")
     function = program.functions[function_name]
-    builder = Builder(function, float16)
+    builder = Builder(function, float16, rounds)
     try:
         inputs = [builder.input(value) for value in function.inputs]
         if not joined:

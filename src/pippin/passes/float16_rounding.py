@@ -10,6 +10,7 @@ q = (2^23 + 1) |x|, p is q - (1 - 2^-24) q: S. M. Rump, T. Ogita, S. Oishi, "Acc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,32 +18,54 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
+def rounds_to_float16(node: Any) -> bool:
+    """Whether a node is the first of the two casts that round to float16."""
+    return _casts_to(node, TensorProto.FLOAT16)
+
+
 def rounded_in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without casts to float16 that only round; the same object if it has none."""
-    readers: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    casts = {
-        node.output[0]
-        for node in model.graph.node
-        if _casts_to(node, TensorProto.FLOAT16)
-        and readers.get(node.output[0])
-        and all(_casts_to(reader, TensorProto.FLOAT) for reader in readers[node.output[0]])
-    }
-    casts -= {info.name for info in model.graph.output}
-    if not casts:
+    if not any(_roundings(graph) for graph in _graphs(model.graph)):
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    del made.graph.node[:]
-    for node in model.graph.node:
-        made.graph.node.extend(_rounding(node) if node.output and node.output[0] in casts else [node])
+    for graph in _graphs(made.graph):
+        casts = _roundings(graph)
+        nodes = [new for node in graph.node for new in (_rounding(node) if node.output[0] in casts else [node])]
+        del graph.node[:]
+        graph.node.extend(nodes)
+        kept = [info for info in graph.value_info if info.name not in casts]
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
     made.graph.initializer.extend(numpy_helper.from_array(np.array(v, np.float32), n) for n, v in _CONSTANTS.items())
-    kept = [info for info in made.graph.value_info if info.name not in casts]
-    del made.graph.value_info[:]
-    made.graph.value_info.extend(kept)
     return made
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph after those of its branches and loops."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+    yield graph
+
+
+def _roundings(graph: Any) -> set[str]:
+    """The outputs of casts to float16 that only casts back to float32 read."""
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    outside = {info.name for info in graph.output}
+    outside |= {n for inner in _graphs(graph) if inner is not graph for node in inner.node for n in node.input}
+    return {
+        node.output[0]
+        for node in graph.node
+        if rounds_to_float16(node)
+        and node.output[0] not in outside
+        and readers.get(node.output[0])
+        and all(_casts_to(reader, TensorProto.FLOAT) for reader in readers[node.output[0]])
+    }
 
 
 def _casts_to(node: Any, element: int) -> bool:

@@ -189,15 +189,16 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
 
     Raises UnsupportedError for a model split into several segments.
     """
+    from ..specialization.prepared_models import sources
     from ..specialization.profile import with_measurements
     from ..specialization.sample_inputs import example_inputs
-    from ..specialization.specializer import lower_function, sources
+    from ..specialization.specializer import lower_function
 
     plan = loaded.compute_plan()
     if len(loaded.segments) > 1:
         raise UnsupportedError("cannot profile the operations of a model split into several segments")
     (segment,) = loaded.segments
-    lowered = lower_function(source.open(), configuration)
+    lowered = lower_function(source.open(), configuration, rounds=segment.settings.device == "cpu")
     engine = engine_named(segment.engine)
     with sources(lowered.model, [engine]) as readable_by:
         arrays = example_inputs(loaded.session.function, lowered)

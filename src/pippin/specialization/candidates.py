@@ -28,6 +28,7 @@ from .budget import FOREVER, Budget
 from .compute_plan import Candidate
 from .precision import MIN_DB_16_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .progress import Stages
+from .reference import Reference
 
 # Candidates within this fraction of the fastest are tied; of those, the one that loads faster wins.
 _TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
@@ -61,6 +62,8 @@ class Trial:
     """Not run for lack of time, or stopped."""
     short: bool = False
     """Whether a run was so short that further ones need not be stoppable, which would take some of their time."""
+    unchecked: str = ""
+    """Why it could not be compared with a reference; "" if it was, or need not be."""
 
     @property
     def seconds(self) -> float | None:
@@ -107,18 +110,19 @@ def candidates(
 def choose(
     trials: list[Trial], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
     stages: Stages, outputs: list[str], folder: Path | None = None, verify: Verify | None = None,
-    budget: Budget | None = None,
+    budget: Budget | None = None, reference: Callable[[], Reference | None] = lambda: None,
 ) -> Choice:  # fmt: skip
     """Compile and time the candidates, and choose the best. `sources` maps engine names to the model they read.
-    `wanted` is the requested precision; "auto" allows any that keeps 40 dB. `verify` says why one must not be chosen.
+    `wanted` is the requested precision; "auto" allows any that keeps 40 dB. `verify` says why one must not be chosen;
+    `reference` is what they must agree with.
 
     Artifacts are written below `folder`, one folder per candidate. Raises UnsupportedOperationError with every
-    engine's reason if no candidate compiles.
+    engine's reason if no candidate compiles and agrees.
     """
     for number, trial in enumerate(trials):
         trial.artifact = folder / f"candidate{number}" if folder else None
     _compile_all(trials, sources, strategy, stages)
-    usable = [trial for trial in trials if trial.compiled is not None]
+    usable = _agreeing([trial for trial in trials if trial.compiled is not None], reference, outputs, stages)
     if not usable:
         raise cannot_run({trial.engine.name: trial.note for trial in trials})
     if len(usable) > 1 and strategy != "fast_load":
@@ -227,6 +231,39 @@ def _compile_in_child(trial: Trial, source: bytes | Path, stages: Stages, second
         except PredictionCancelled:
             raise CompilationError(f"{trial.engine.name} did not compile the model within {seconds:g} s") from None
     return compiled
+
+
+def _agreeing(
+    trials: list[Trial], reference: Callable[[], Reference | None], outputs: list[str], stages: Stages
+) -> list[Trial]:
+    """The candidates that agree with the reference; the others get a note."""
+    try:
+        known = reference() if trials else None
+    except PippinError as error:  # no sample inputs, or no engine to compare with
+        for trial in trials:
+            trial.unchecked = str(error)
+        return trials
+    if known is None:
+        return trials
+    with stages.stage("measure"):
+        return [trial for trial in trials if _agrees(trial, known, outputs)]
+
+
+def _agrees(trial: Trial, reference: Reference, outputs: list[str]) -> bool:
+    assert trial.compiled is not None
+    try:
+        trial.noise = reference.noise(trial.compiled, outputs)
+    except PredictionError as error:
+        trial.note = f"failed on sample inputs: {error}"
+        return False
+    name, worst = min(trial.noise.items(), key=lambda item: item[1], default=("", np.inf))
+    if worst >= reference.minimum:
+        return True
+    trial.note = (
+        f"'{name}' has a signal-to-noise ratio of {worst:.1f} dB against {reference.engine} in float32; "
+        f"{reference.minimum:.0f} dB is required"
+    )
+    return False
 
 
 def _needs_check(trial: Trial) -> bool:

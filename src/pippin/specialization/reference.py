@@ -1,0 +1,77 @@
+"""Reference: a float32 run that candidates must agree with before one of them may be chosen.
+
+Engines are compared with each other when several are measured (`candidates.py`). That is not enough for quantized
+activations, where all may be wrong in the same way, and for an engine whose kernels are checked and that runs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from ..engines import Compiled, Engine, Settings, all_engines
+from ..errors import PippinError
+from ..lowering.external_data import readable
+from ..passes.eight_bit import in_float32, quantizes_activations
+from .precision import MIN_DB_8_BIT, MIN_DB_FLOAT32, signal_to_noise
+from .prepared_models import prepared
+
+Arrays = Mapping[str, np.ndarray]
+
+_LARGE = 4.0  # standard deviations: beyond the range of most activations, so that codes are the largest
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Inputs with their expected outputs, and the signal-to-noise ratio that is required in dB."""
+
+    engine: str
+    runs: tuple[tuple[Arrays, Arrays], ...]
+    minimum: float
+
+    def noise(self, compiled: Compiled, outputs: list[str]) -> dict[str, float]:
+        """The lowest signal-to-noise ratio of each output in dB. Raises PredictionError."""
+        found = [signal_to_noise(right, compiled.run(inputs), outputs) for inputs, right in self.runs]
+        return {name: min(run[name] for run in found) for name in outputs}
+
+
+def reference(
+    model: onnx.ModelProto,
+    engines: Sequence[Engine],
+    trusted: Sequence[Engine],
+    sample: Callable[[], list[dict[str, np.ndarray]]],
+) -> Reference | None:
+    """The reference for a model that `engines` may run; None if they need none. `trusted` can run the model.
+
+    Raises PippinError if there is none to be had.
+    """
+    quantized = quantizes_activations(model)
+    if not quantized and not all(engine.thorough for engine in engines):
+        return None
+    if not trusted:
+        raise PippinError("no other engine is installed that can run the model")
+    inputs = sample()
+    if quantized:
+        model, inputs = in_float32(model), [*inputs, _large(inputs[0])]
+    engine = min(trusted, key=lambda engine: engine.load_rank)
+    with readable(prepared(engine, model)) as source:
+        compiled = engine.compile(source, Settings())
+    minimum = MIN_DB_8_BIT if quantized else MIN_DB_FLOAT32
+    return Reference(engine.name, tuple((arrays, compiled.run(arrays)) for arrays in inputs), minimum)
+
+
+def trusted_engines(declined: Mapping[str, Mapping[str, str]]) -> list[Engine]:
+    """The installed engines whose float32 results need no check, without those that decline the model."""
+    installed = [engine for engine in all_engines().values() if engine.installed and not engine.thorough]
+    return [engine for engine in installed if not declined.get(engine.name)]
+
+
+def _large(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Inputs of large positive values: the sums that saturate first."""
+    return {
+        name: np.abs(array) * array.dtype.type(_LARGE) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }
