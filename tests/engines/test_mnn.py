@@ -98,5 +98,8 @@ def test_the_only_engine_is_compared_too(strategy, monkeypatch, tmp_path):
         return made
 
     monkeypatch.setattr(type(ENGINE), "compile", wrong)
-    with pytest.raises(UnsupportedOperationError, match=r"mnn: 'y' has .* against onnxruntime .* 70 dB is required"):
+    with pytest.raises(
+        UnsupportedOperationError,
+        match=r"mnn cannot run this model: 'y' has .* against onnxruntime .* 70 dB is required",
+    ):
         pippin.load(package, how, cache=False)

@@ -130,7 +130,7 @@ class MNN:
         from ..passes.widen import widened
 
         model = widened(decompressed(in_float32(model), lambda *_: False))
-        return exact_activations(accurate_tails(model, _CUT_TO_ZERO))
+        return accurate_tails(exact_activations(model), _CUT_TO_ZERO)
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile

@@ -80,6 +80,7 @@ def _sources(
 def choose_candidate(
     segment: UncompiledSegment,
     readable_by: Mapping[str, bytes | Path],
+    guards: Mapping[str, Guard],
     *,
     function: FunctionDescription,
     configuration: Configuration,
@@ -87,7 +88,6 @@ def choose_candidate(
     stages: Stages,
     folder: Path | None,
     trusted: Sequence[Engine],
-    guards: Mapping[str, Guard],
     unbounded: bool,
     budget: Budget,
 ) -> Choice:
