@@ -197,17 +197,11 @@ def _positive(mb, x, i):
     return mb.select(cond=mb.greater_equal(x=i, y=0), a=i, b=mb.add(x=i, y=4))
 
 
-# Indices that are inputs, moved or cast: checked before the prediction, without a node.
+# Indices that are inputs, or moved ones: checked before the prediction, without a node.
 GIVEN = [
     (lambda mb, x, i: gathered(mb, x, i), FIRST, [FIRST, ints(-4, 3)], [ints(0, 4), ints(-5, 0)]),
     (lambda mb, x, i: gathered(mb, x, mb.expand_dims(x=i, axes=[0]), 0), FIRST, [ints(3, 3)], [ints(4, 0)]),
     (lambda mb, x, i: gathered(mb, x, _positive(mb, x, i)), FIRST, [ints(-8, 3)], [ints(4, 0), ints(-9, 0)]),
-    (
-        lambda mb, x, i: gathered(mb, x, mb.cast(x=i, dtype="int32")),
-        np.array([0, 1], np.float32),
-        [np.array(v, np.float32) for v in ([3.9, -0.9], [-4.9, 0])],
-        [np.array(v, np.float32) for v in ([4, 0], [0, -5], [np.nan, 0], [np.inf, 0], [1e10, 0], [2**31, 0])],
-    ),
 ]
 
 
@@ -285,9 +279,9 @@ def test_no_row_of_an_8_bit_table_is_left_from_the_prediction_before(engine, ind
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("index", ["identity(x = i)", "add(x = i, y = int32(0))"], ids=["given", "computed"])
-def test_mnn(index, tmp_path):
-    text = TABLE.format(index=index, validate="false")
+def test_mnn(tmp_path):
+    """Given indices; it declines the check of computed ones, whose limits it would round."""
+    text = TABLE.format(index="identity(x = i)", validate="false")
     first, last = text.index("tensor<int8"), text.index("tensor<int32, [2]> j")
     rows = ", ".join(f"[{v}.0, {v}.0, {v}.0]" for v in (1, 11, 21, 31))
     table = f'tensor<fp32, [4, 3]> x = const()[name = string("x"), val = tensor<fp32, [4, 3]>([{rows}])];'

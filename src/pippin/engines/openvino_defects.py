@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from onnx import numpy_helper
 
 from ..lowering.lowered_model import Lowered
 
@@ -81,15 +80,6 @@ def _refused(graph: Any, constants: Mapping[str, Any], nested: bool = False) -> 
 
 
 _MOVES = frozenset({"Expand", "Reshape", "Transpose", "Unsqueeze"})
-
-
-def _limits(node: Any, around: _Surroundings) -> str | None:
-    """Indices clamped to a very long axis (`lowering/index_checks.py`)."""
-    for name in node.input[1:]:
-        data = around.constants.get(name)
-        if data is not None and data.data_type in _INTEGERS and (np.abs(numpy_helper.to_array(data)) > 2**24).any():
-            return f"{node.op_type} of integers beyond 2**24: OpenVINO computes it in float32"
-    return None
 
 
 def _recurrent(node: Any, around: _Surroundings) -> str | None:
@@ -170,8 +160,6 @@ _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
     "GRU": _recurrent,
     "LSTM": _recurrent,
     "MatMul": _product,
-    "Max": _limits,
-    "Min": _limits,
     "RNN": _recurrent,
     "Tile": _repeats,
 }

@@ -224,7 +224,11 @@ class _Pipeline:
         if value.type is None or value.type == kind:
             return value
         value = self._passed(name)
-        return replace(value, tensors=(self._colored(value, kind), *value.tensors[1:]))
+        tensor = self._colored(value, kind)
+        port = value.port
+        if tensor is not value.tensors[0]:  # another color space has another number of channels
+            port = replace(port, type=TensorType(port.type.dtype, tensor.shape))
+        return replace(value, port=port, tensors=(tensor, *value.tensors[1:]))
 
     def _colored(self, value: _Value, kind: FeatureType | None) -> Tensor:
         """The tensor of a value, in the color space of its reader if both are images."""
