@@ -91,8 +91,13 @@ ROWS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("name", ROWS)
+# OpenVINO rounds by other means (`test_by_an_engine`).
+ON_OPENVINO = ("overflow", "rounding", "branch", "product")
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"), [*((name, "onnxruntime") for name in ROWS), *((name, "openvino") for name in ON_OPENVINO)]
+)
 def test_an_operation(name, engine, tmp_path):
     body, x, expected = ROWS[name]
     package = saved_program(tmp_path, body, dtype=HALF, target=ct.target.iOS17, x=x.shape)
