@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ...errors import PippinError
+from ...errors import ConfigurationError, FeatureError, PippinError
 from . import (
     cache,
     compile,
@@ -91,6 +91,8 @@ def main() -> NoReturn:
         if debug:
             raise
         print_error(error.report())
+        if isinstance(error, ConfigurationError | FeatureError):  # an option, a name or a file that was given
+            sys.exit(2)
     except Exception as error:
         if debug:
             raise
