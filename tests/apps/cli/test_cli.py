@@ -294,6 +294,12 @@ def test_inspect(package, pippin):
     assert found["bytes"] > 0 and found["specification_version"] == 8
 
 
+def test_shell_completion(pippin, monkeypatch):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    status, out, _ = pippin("--show-completion", "bash")
+    assert status == 0 and "_PIPPIN_COMPLETE" in out
+
+
 def test_inspect_text(package, pippin):
     status, out, _ = pippin("inspect", package, "--text")
     assert status == 0

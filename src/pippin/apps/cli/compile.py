@@ -30,9 +30,12 @@ def compile(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ...runtime.model import load, save_compiled
+    from .open_argument import open_argument
     from .terminal import console
 
     configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
+    asset = open_argument(model)
+    asset.description.function(function)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True) as bar:
         task = bar.add_task("read", total=1.0)
@@ -41,9 +44,9 @@ def compile(
             bar.update(task, description=getattr(report, "stage", ""), completed=getattr(report, "share", 0.0))
 
         if output is not None:
-            save_compiled(model, output, [configuration], progress=progress)
+            save_compiled(asset.path or model, output, [configuration], progress=progress)
         else:
-            loaded = load(model, configuration, cache=cache_of(cache), progress=progress)
+            loaded = load(asset, configuration, cache=cache_of(cache), progress=progress)
     if output is not None:
         console().print(f"[dim]wrote[/dim] {output}")
     else:

@@ -51,7 +51,12 @@ def _print_kinds(rows: Sequence[Row], measured: bool) -> None:
     order = sorted(sums.items(), key=lambda item: -item[1][2 if measured else 1])
     listed = table("kind", "operations", "cost", *(["measured"] if measured else []))
     for kind, (count, share, seconds) in order[:_KINDS]:
-        listed.add_row(styled(kind), str(int(count)), f"{share:.1%}", *([format_duration(seconds)] if measured else []))
+        listed.add_row(styled(kind), str(int(count)), f"{share:.1%}", *([_time(seconds)] if measured else []))
     if len(order) > _KINDS:
         listed.add_row(f"... ({len(order)} total)")
     console().print(listed)
+
+
+def _time(seconds: float) -> str:
+    """Empty for a kind whose operations were all fused with others."""
+    return format_duration(seconds) if seconds else ""

@@ -54,12 +54,18 @@ def report(
 
     Also reports compilation and each operation. Several models and configurations are compared side by side.
     """
+    from ...errors import ConfigurationError, ReportError
     from ...reporting.compare import judge
     from ...reporting.fail_conditions import Condition
     from ...reporting.performance_report import read_report
+    from .open_argument import model_path
 
-    conditions = [Condition(text) for text in fail_if or ()]
-    saved = read_report(baseline) if baseline is not None else None
+    try:
+        conditions = [Condition(text) for text in fail_if or ()]
+        saved = read_report(baseline) if baseline is not None else None
+    except ReportError as error:
+        raise ConfigurationError(str(error)) from None
+    models = [model_path(model) for model in models]
     rows = _configurations(function, compute_units, precision, engine, strategy)
     measured = _measured(models, rows, inputs, seconds)
     for result in measured.results:
@@ -102,14 +108,18 @@ def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] |
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from ...reporting import report as measured
+    from .check_inputs import check_inputs
     from .parse_inputs import read_inputs
+    from .styled_text import notice
 
     features = None
     if inputs:
         from ...format.asset import open_asset
 
         described = open_asset(models[0]).description
-        features = read_inputs(inputs, described.function(rows[0].function_name))
+        function = described.function(rows[0].function_name)
+        features = read_inputs(inputs, function, notice=notice)
+        check_inputs(features, function, described)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("report", total=1.0)
