@@ -370,7 +370,7 @@ def test_version(pippin):
     ("arguments", "status", "message"),
     [
         (["predict", "nothing.mlpackage"], 2, "no such file"),
-        (["inspect", "nothing.mlpackage"], 1, "no such file"),
+        (["inspect", "nothing.mlpackage"], 2, "no such file"),
         (["frobnicate"], 2, "No such command"),
         (["predict"], 2, "Missing argument"),
         (["predict", "PACKAGE"], 2, "'x' is missing"),

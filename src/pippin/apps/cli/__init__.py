@@ -85,7 +85,7 @@ def main() -> NoReturn:
     """Run the command line. The exit status is 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
     debug = "--debug" in sys.argv[1:]
     try:
-        app()  # raises SystemExit, also for wrong usage
+        app(prog_name="pippin")  # raises SystemExit, also for wrong usage
     except PippinError as error:
         if debug:
             raise
