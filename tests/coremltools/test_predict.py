@@ -75,6 +75,8 @@ def test_images_in_and_out(installed, layout, mode, channels, comes_back):
     found = model.predict({"x": PIL.Image.fromarray(pixels)})["y"]
     assert found.mode == comes_back
     np.testing.assert_array_equal(np.asarray(found.convert(mode)), 255 - pixels)
+    with pytest.raises(RuntimeError, match="must be 5 x 4 pixels, got 10 x 4"):  # as Core ML, which resizes nothing
+        model.predict({"x": PIL.Image.fromarray(pixels).resize((10, 4))})
 
 
 def test_a_classifier_with_integer_labels(installed):

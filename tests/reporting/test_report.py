@@ -175,6 +175,10 @@ def test_statistics():
     assert (found.average, found.first, found.median, found.minimum, found.maximum) == (3, 3, 2.5, 1, 6)
     assert found.deviation == statistics.stdev([3, 1, 2, 6])
     assert Statistics.of([2.0]).deviation == 0
+    values = np.random.default_rng(0).lognormal(size=37)
+    found = Statistics.of(values.tolist())
+    np.testing.assert_allclose([found.p90, found.p95, found.p99], np.percentile(values, [90, 95, 99]))
+    assert Statistics.of([2.0]).p99 == 2
 
 
 def test_json_comes_back(tmp_path):
@@ -372,7 +376,7 @@ def test_the_verdict_is_the_exit_status(package, ran, condition, status):
 @pytest.mark.process
 def test_a_wrong_condition_fails_before_anything_is_measured(tmp_path):
     found = command(tmp_path / "absent.mlpackage", "--fail-if", "import os")
-    assert found.returncode == 1 and "the condition 'import os': it cannot be parsed" in found.stderr
+    assert found.returncode == 2 and "the condition 'import os': it cannot be parsed" in found.stderr
 
 
 @pytest.mark.process
@@ -380,7 +384,7 @@ def test_inputs_are_those_of_predict(package, tmp_path):
     found = command(package, "--engine", "onnxruntime", "--inputs", "x=ones", "--json", tmp_path / "r.json")
     assert found.returncode == 0, found.stderr
     found = command(package, "--engine", "onnxruntime", "--inputs", f"x={Path('nowhere.npy')}")
-    assert found.returncode == 1 and "nowhere.npy" in found.stderr
+    assert found.returncode == 2 and "nowhere.npy" in found.stderr
 
 
 def test_every_figure_has_a_unit():

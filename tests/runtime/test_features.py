@@ -9,10 +9,19 @@ import torch
 from coremltools.converters.mil.mil import Builder as mb
 
 import pippin
-from pippin.errors import PredictionError
+from pippin.errors import FeatureShapeError, PredictionError
 from pippin.features.decode import make_decode
 from pippin.features.images import encode_image
-from pippin.format.description import ColorSpace, Dictionary, FeatureDescription, Image, Int64, String
+from pippin.format.description import (
+    ColorSpace,
+    Dictionary,
+    FeatureDescription,
+    FunctionDescription,
+    Image,
+    Int64,
+    SizeRange,
+    String,
+)
 from pippin.lowering.lowered_model import Labels
 from support.small_models import converted, saved_program
 
@@ -151,6 +160,70 @@ def test_resizing(resize, expected):
         "x", pippin.ImageInput(picture, resize), Image(8, 8, ColorSpace.GRAYSCALE), np.dtype(np.float32)
     )
     assert (found[0, 0, 0, 4], found[0, 0, 4, 4]) == expected
+
+
+IMAGE = Image(8, 6, ColorSpace.GRAYSCALE)
+RANGES = Image(64, 64, ColorSpace.RGB, (SizeRange(32, 256), SizeRange(32, 256)))
+SIZES = Image(64, 64, ColorSpace.RGB, ((128, 64), (64, 128)))
+NEAREST = {  # the size given, what the model accepts, and the size that is chosen
+    "fixed": (IMAGE, (100, 50), (8, 6)),
+    "a range keeps the proportions": (RANGES, (1024, 512), (256, 128)),
+    "up to the smallest": (RANGES, (16, 64), (32, 128)),
+    "one side in the range": (RANGES, (512, 200), (256, 100)),
+    "too long for the range": (RANGES, (4000, 100), (256, 100)),
+    "without an upper limit": (Image(8, 8, ColorSpace.RGB, (SizeRange(8, None), SizeRange(8, None))), (4, 6), (8, 12)),
+    "enumerated, wide": (SIZES, (500, 240), (128, 64)),
+    "enumerated, tall": (SIZES, (240, 500), (64, 128)),
+    "the default size": (SIZES, (100, 99), (64, 64)),
+}
+
+
+@pytest.mark.parametrize("case", NEAREST)
+def test_a_picture_takes_the_nearest_size(case, tmp_path):
+    """Files and Pillow images; an array of that size is an error, and so is "error"."""
+    kind, given, expected = NEAREST[case]
+    assert kind.allows(expected)
+    picture = PIL.Image.effect_noise(given, 50)
+    picture.save(tmp_path / "x.png")
+    mode = "L" if kind.color is ColorSpace.GRAYSCALE else "RGB"
+    right = np.asarray(picture.convert(mode).resize(expected), np.float32)
+    right = right[None, None] if right.ndim == 2 else right.transpose(2, 0, 1)[None]
+    for value in (picture, tmp_path / "x.png", str(tmp_path / "x.png")):
+        np.testing.assert_array_equal(encode_image("x", value, kind, np.dtype(np.float32)), right)
+    for strict in (
+        np.asarray(picture),
+        pippin.ImageInput(picture, "error"),
+        pippin.ImageInput(np.asarray(picture), "error"),
+    ):
+        with pytest.raises(FeatureShapeError, match=f"got {given[0]} x {given[1]}"):
+            encode_image("x", strict, kind, np.dtype(np.float32))
+
+
+def test_an_allowed_size_stays():
+    picture = PIL.Image.effect_noise((40, 250), 50)
+    found = encode_image("x", picture, RANGES, np.dtype(np.float32))
+    np.testing.assert_array_equal(found[0, 0], np.asarray(picture))
+
+
+def test_a_picture_that_cannot_be_resized():
+    for size in ((0, 0), (2**31, 2**31)):
+        with pytest.raises(FeatureShapeError, match="cannot be resized"):
+            encode_image("x", PIL.Image.new("L", (4, 4)), Image(*size, ColorSpace.RGB), np.dtype(np.float32))
+    with pytest.raises(FeatureShapeError, match="got 0 x 4"):
+        encode_image("x", PIL.Image.new("L", (0, 4)), IMAGE, np.dtype(np.float32))
+
+
+def test_options_resize_the_images_of_a_prediction():
+    """Only images, arrays too, and not those that have a way of their own."""
+    own, pixels = pippin.ImageInput("b.png", "center_crop"), np.zeros((2, 2), np.uint8)
+    function = FunctionDescription("main", tuple(FeatureDescription(n, IMAGE) for n in "abc"))
+    given = {"a": "a.png", "b": own, "c": pixels, "x": "a text"}
+    found = pippin.PredictionOptions(resize="scale_fit").with_resize(given, function)
+    assert found["a"] == pippin.ImageInput("a.png", "scale_fit") and found["b"] is own and found["x"] == "a text"
+    assert found["c"].source is pixels and found["c"].resize == "scale_fit"
+    assert pippin.PredictionOptions().with_resize(given, function) is given
+    with pytest.raises(pippin.errors.ConfigurationError, match="resize must be one of scale_fill"):
+        pippin.PredictionOptions(resize="squeeze")
 
 
 def test_labels():

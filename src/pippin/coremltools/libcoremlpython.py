@@ -13,7 +13,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -26,6 +26,7 @@ from ..errors import ConfigurationError, FormatError, PippinError, PredictionErr
 from ..format.asset import NEWEST_SPECIFICATION, Asset
 from ..program import open_model, save_compiled
 from ..runtime.model import Model, load
+from ..runtime.prediction_options import PredictionOptions
 from ..runtime.state import State
 from .model_structure import Plan, model_structure
 from .model_structure import _MLModelStructureNeuralNetworkLayerProxy as _MLModelStructureNeuralNetworkLayerProxy
@@ -35,6 +36,10 @@ from .values import from_array, from_outputs, to_features
 T = TypeVar("T")
 
 _COMPILED = ".mlmodelc"
+loading: Callable[[], AbstractContextManager[Any]] = nullcontext
+"""Entered around each load; yields its `progress`. `pippin run` shows a bar."""
+# Core ML resizes no picture in a prediction.
+_AS_CORE_ML = PredictionOptions(resize="error")
 
 
 @contextmanager
@@ -74,7 +79,8 @@ class _MLModelProxy:
                 if path.rstrip("/").endswith(_COMPILED):
                     self._compiled = _path(path)
             started = time.perf_counter_ns()
-            self._model: Model = load(opened, configuration)
+            with loading() as progress:
+                self._model: Model = load(opened, configuration, progress=progress)
             self._loading = time.perf_counter_ns() - started
 
     def predict(self, data: Mapping[str, Any], state: _State | None = None) -> dict[str, Any]:
@@ -84,8 +90,8 @@ class _MLModelProxy:
         return self._timed(lambda: [self._predict(features, None) for features in data])
 
     def _predict(self, data: Mapping[str, Any], state: _State | None) -> dict[str, Any]:
-        model = self._model
-        return from_outputs(model, model.predict(to_features(model, data), state=state.state if state else None))
+        model, held = self._model, state.state if state else None
+        return from_outputs(model, model.predict(to_features(model, data), state=held, options=_AS_CORE_ML))
 
     def _timed(self, predict: Callable[[], T]) -> T:
         started = time.perf_counter_ns()

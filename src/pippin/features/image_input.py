@@ -1,4 +1,4 @@
-"""Image input: an image to resize before prediction. Separate from `images` to keep `import pippin` light."""
+"""Image input: an image and how to resize it. Separate from `images` to keep `import pippin` light."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from typing import Any, Literal, get_args
 
 from ..errors import ConfigurationError
 
-Resize = Literal["scale_fill", "scale_fit", "center_crop"]
+Resize = Literal["scale_fill", "scale_fit", "center_crop", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """An image that is resized to the model's input size; without this, a wrong size is an error.
+    """An image, and what to do if the model does not accept its size.
 
     `source` is a Pillow image, a file path, or an array (height, width[, 3 or 4]). `resize` follows Vision's
     crop-and-scale options: "scale_fill" ignores the aspect ratio, "scale_fit" pads with black, "center_crop" crops to
-    the center.
+    the center; "error" raises FeatureShapeError. Without this class, files and Pillow images are resized with
+    "scale_fill", and an array of a wrong size is an error.
     """
 
     source: Any
     resize: Resize = "scale_fill"
 
     def __post_init__(self) -> None:
-        if self.resize not in get_args(Resize):
-            raise ConfigurationError(f"resize must be one of {', '.join(get_args(Resize))}, got {self.resize!r}")
+        check_resize(self.resize)
+
+
+def check_resize(resize: object) -> None:
+    """Raise ConfigurationError for an unknown way to resize."""
+    if resize not in get_args(Resize):
+        raise ConfigurationError(f"resize must be one of {', '.join(get_args(Resize))}, got {resize!r}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import FeatureShapeError, FeatureTypeError, FeatureValueError
-from ..format.description import ColorSpace, Image
+from ..format.description import ColorSpace, FunctionDescription, Image, SizeRange
 from ..support.regular_files import open_regular
 from .image_input import ImageInput, Resize
 
@@ -24,24 +26,67 @@ _MODES = {
 def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np.ndarray:
     """Convert an image to a tensor (1, channels, height, width), values 0 to 255 (any for GRAYSCALE_FLOAT16).
 
-    Raises FeatureTypeError for a value that is not an image, FeatureShapeError for a size that the model does not
-    accept, FeatureValueError for a file that cannot be read.
+    A file or a Pillow image of a size that the model does not accept is stretched to the nearest one, unless an
+    ImageInput says otherwise. Raises FeatureTypeError for a value that is not an image, FeatureShapeError for an array
+    of another size, FeatureValueError for a file that cannot be read.
     """
     mode, order = _MODES[kind.color]
     if type(value) is np.ndarray and _are_pixels(value, mode, kind):
         return _tensor(value, order, dtype)
-    resize = None
+    resize: Resize | None = None
     if isinstance(value, ImageInput):
         value, resize = value.source, value.resize
-    picture = _picture(name, value, kind)
-    if resize is not None and not kind.allows((picture.width, picture.height)):
-        picture = _resized(picture, kind, resize)
-    if not kind.allows((picture.width, picture.height)):
-        raise FeatureShapeError(
-            f"'{name}' must be {kind.allowed} pixels, got {picture.width} x {picture.height}"
-            " (width x height; to resize, pass pippin.ImageInput(image, resize=...))"
-        )
+    picture = picture_of(name, value, kind)
+    if not kind.allows(picture.size):
+        resize = resize or ("scale_fill" if is_picture(value) else "error")
+        if resize == "error" or not all(picture.size):
+            raise FeatureShapeError(
+                f"'{name}' must be {kind.allowed} pixels, got {picture.width} x {picture.height} (width x height;"
+                ' resize it, or let pippin.ImageInput(image, resize="scale_fill") do so)'
+            )
+        picture = _resized(name, picture, nearest_size(kind, picture.size), resize)
     return _tensor(np.asarray(picture), order, dtype)
+
+
+def with_resize(features: Mapping[str, Any], function: FunctionDescription, resize: Resize) -> dict[str, Any]:
+    """The features, with this way to resize for each image that does not have its own."""
+    images = [feature.name for feature in function.inputs if isinstance(feature.type, Image)]
+    return {
+        name: ImageInput(value, resize) if name in images and not isinstance(value, ImageInput) else value
+        for name, value in features.items()
+    }
+
+
+def is_picture(value: Any) -> bool:
+    """Whether a value is an image file or a Pillow image, which may have any size; an array is exact."""
+    import PIL.Image
+
+    return isinstance(value, str | os.PathLike | PIL.Image.Image)
+
+
+def nearest_size(kind: Image, size: tuple[int, int]) -> tuple[int, int]:
+    """The allowed (width, height) that is nearest to `size`. In a range of sizes, it keeps the proportions if it can;
+    among enumerated sizes, a change of the proportions counts more than a change of the area."""
+    if not kind.sizes:
+        return kind.width, kind.height
+    width, height = size
+    ranges = [allowed for allowed in kind.sizes if isinstance(allowed, SizeRange)]
+    if ranges:
+        smallest = max(allowed.lower / side for allowed, side in zip(ranges, size, strict=True))
+        largest = min((allowed.upper or math.inf) / side for allowed, side in zip(ranges, size, strict=True))
+        factor = min(max(1.0, smallest), largest) if smallest <= largest else 1.0
+        sides = (round(width * factor), round(height * factor))
+        across, down = (
+            max(1, allowed.lower, min(side, allowed.upper or side)) for allowed, side in zip(ranges, sides, strict=True)
+        )
+        return across, down
+    pairs = [(kind.width, kind.height), *(allowed for allowed in kind.sizes if isinstance(allowed, tuple))]
+
+    def distance(to: tuple[int, int]) -> float:
+        across, down = math.log(max(to[0], 1) / width), math.log(max(to[1], 1) / height)
+        return (across + down) ** 2 + 4 * (across - down) ** 2
+
+    return min(pairs, key=distance)
 
 
 def _are_pixels(array: np.ndarray, mode: str, kind: Image) -> bool:
@@ -56,7 +101,7 @@ def _tensor(pixels: np.ndarray, order: slice, dtype: np.dtype[Any]) -> np.ndarra
     return np.ascontiguousarray(channels[None]).astype(dtype)  # converting while transposing would be slower
 
 
-def _picture(name: str, value: Any, kind: Image) -> Any:
+def picture_of(name: str, value: Any, kind: Image) -> Any:
     """Return the value as a Pillow image in the mode of the color space."""
     import PIL.Image
 
@@ -103,13 +148,18 @@ def _converted(picture: Any, mode: str) -> Any:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _resized(picture: Any, kind: Image, resize: Resize) -> Any:
+def _resized(name: str, picture: Any, size: tuple[int, int], resize: Resize) -> Any:
     from PIL import ImageOps
 
-    size = (kind.width, kind.height)
-    if resize == "scale_fill":
-        return picture.resize(size)
-    return ImageOps.fit(picture, size) if resize == "center_crop" else ImageOps.pad(picture, size)
+    try:
+        if resize == "scale_fill":
+            return picture.resize(size)
+        return ImageOps.fit(picture, size) if resize == "center_crop" else ImageOps.pad(picture, size)
+    except (MemoryError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise FeatureShapeError(
+            f"'{name}': the picture of {picture.width} x {picture.height} pixels cannot be resized to the"
+            f" {size[0]} x {size[1]} that the model declares: {error or type(error).__name__}"
+        ) from None
 
 
 def decode_image(name: str, array: np.ndarray, color: ColorSpace) -> Any:

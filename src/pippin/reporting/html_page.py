@@ -12,7 +12,7 @@ from .compare import changes, counterpart
 from .css import STYLE
 from .results import Operation, Result, Statistics
 
-_STATISTICS = ("median", "average", "first", "minimum", "maximum", "deviation")
+_STATISTICS = ("median", "average", "first", "minimum", "maximum", "deviation", "p90", "p95", "p99")
 _MOST_OPERATIONS = 400
 
 

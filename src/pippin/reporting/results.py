@@ -20,6 +20,26 @@ class Statistics:
     deviation: float
     """Sample standard deviation; 0 for a single value."""
 
+    @property
+    def p90(self) -> float:
+        return self.percentile(90)
+
+    @property
+    def p95(self) -> float:
+        return self.percentile(95)
+
+    @property
+    def p99(self) -> float:
+        return self.percentile(99)
+
+    def percentile(self, percent: float) -> float:
+        """The value below which this share of the measurements lies, interpolated between the two nearest."""
+        ordered = sorted(self.values) or [self.median]
+        place = (len(ordered) - 1) * percent / 100
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
     @classmethod
     def of(cls, values: Sequence[float]) -> Statistics:
         return cls(
@@ -120,7 +140,7 @@ def figures(result: Result) -> Iterator[tuple[str, float, str]]:
     }
     for name, found in timed.items():
         if found is not None:
-            for kind in ("average", "first", "median", "minimum", "maximum", "deviation"):
+            for kind in ("average", "first", "median", "minimum", "maximum", "deviation", "p90", "p95", "p99"):
                 yield f"{name}.{kind}", getattr(found, kind), "s"
     for count, rate in result.throughput.items():
         yield f"throughput[{count}]", rate, "1/s"

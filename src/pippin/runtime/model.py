@@ -225,9 +225,9 @@ class Model:
         """Run one prediction: {input name: value} to {output name: value}.
 
         A multiarray accepts numpy arrays of any layout, anything with `__array__` or DLPack on the CPU, numbers and
-        nested lists; an image accepts a Pillow image, a file path, or a uint8 array (height, width[, 3]). Returns
-        arrays in the declared dtype, Pillow images, and for a classifier the label and {label: probability}. A stateful
-        model requires a `state` and updates it. Raises FeatureError, StateError, PredictionError.
+        nested lists; an image accepts a Pillow image or a file path, both resized if necessary, or a uint8 array
+        (height, width[, 3]). Returns arrays in the declared dtype, Pillow images, and for a classifier the label and
+        {label: probability}. A `state` that a model needs is updated. Raises FeatureError, StateError, PredictionError.
 
         If the model has a `flow` or a loop without a bound, or `timeout` (seconds) or `cancellation` is passed, the
         prediction is queued and runs in a worker thread, so that it can be stopped, with Ctrl-C too. It may raise
@@ -396,6 +396,8 @@ class Model:
                 f"features must be a dictionary of input name to value, got {type(features).__name__}"
             )
         backings = None if options is None else options.output_backings
+        if options is not None and options.resize is not None:
+            features = options.with_resize(features, session.function)
         if state is None:
             if session.states:
                 names = ", ".join(port.name for port in session.states)

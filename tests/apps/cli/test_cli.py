@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import sys
 import wave
 
@@ -150,12 +152,101 @@ def test_images(suffix, image_package, pippin, tmp_path):
     assert np.abs(found - [245, 235, 225]).max() <= (0 if suffix == "png" else 4)
 
 
-def test_resizing_is_asked_for(image_package, pippin, tmp_path):
-    PIL.Image.new("RGB", (40, 60), (10, 20, 30)).save(tmp_path / "in.png")
-    status, _, err = pippin("predict", image_package, "--input", f"x={tmp_path}/in.png")
-    assert status == 1 and "40 x 60" in err
-    status, _, _ = pippin("predict", image_package, "--input", f"x={tmp_path}/in.png", "--resize", "center_crop")
+RESIZED = {  # the file, the options, and what is said on standard error; the exit status is 2 if that is an error
+    "a picture": ("png", [], "x: resized 40 x 60 to 4 x 6"),
+    "a picture, cropped": ("png", ["--resize", "center_crop"], "x: resized 40 x 60 to 4 x 6"),
+    "a picture, strict": ("png", ["--resize", "error"], "got 40 x 60 (width x height); --resize scale_fill"),
+    "an array": ("npy", [], "got 40 x 60 (width x height); --resize scale_fill"),
+    "an array, stretched": ("npy", ["--resize", "scale_fill"], "x: resized 40 x 60 to 4 x 6"),
+}
+
+
+@pytest.mark.parametrize("case", RESIZED)
+def test_resizing(case, image_package, pippin, tmp_path):
+    suffix, options, said = RESIZED[case]
+    picture = PIL.Image.new("RGB", (40, 60), (10, 20, 30))
+    picture.save(tmp_path / "in.png")
+    np.save(tmp_path / "in.npy", np.asarray(picture))
+    status, out, err = pippin(
+        "predict", image_package, "--input", f"x={tmp_path}/in.{suffix}", "--output", tmp_path / "out", *options
+    )
+    assert said in err.replace("\n", " ") and "ImageInput" not in err
+    assert status == (2 if "got" in said else 0)
+    if status == 0:
+        assert "image RGB 4 x 6" in out
+        assert set(PIL.Image.open(tmp_path / "out" / "y.png").getdata()) == {(245, 235, 225)}
+
+
+def test_many_files(image_package, pippin, tmp_path):
+    """A folder, and an input that is repeated: one row and one folder of outputs each."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for value, name in ((10, "a.png"), (20, "b[red].png")):
+        PIL.Image.new("RGB", (4, 6), (value,) * 3).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    status, out, _ = pippin("predict", image_package, "--input", f"x={folder}", "--output", tmp_path / "out")
+    assert status == 0 and "a.png" in out and "b[red].png" in out and "2 predictions" in out
+    assert PIL.Image.open(tmp_path / "out" / "1-b[red].png" / "y.png").getpixel((0, 0)) == (235,) * 3
+    twice = ["--input", f"x={folder}/a.png", "--input", f"x={folder}/b[red].png"]
+    rows = json.loads(pippin("predict", image_package, *twice, "--json")[1])["rows"]
+    assert [row["file"].rpartition("/")[2] for row in rows] == ["a.png", "b[red].png"]
+    status, _, err = pippin("predict", image_package, *twice[:2], "--input", "x=no.png")
+    assert status == 2 and "file not found: no.png" in err
+
+
+@pytest.mark.parametrize("kind", ["json", "npy"])
+def test_standard_input(kind, package, pippin, monkeypatch):
+    stream = io.BytesIO()
+    np.save(stream, X) if kind == "npy" else stream.write(json.dumps(X.tolist()).encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stream.getvalue())))
+    status, out, _ = pippin("predict", package, "--input", "x=-", "--json")
     assert status == 0
+    np.testing.assert_allclose(json.loads(out)["outputs"]["y"], np.maximum(X, 0), atol=1e-3)
+
+
+def test_nan_is_said(package, pippin):
+    status, out, _ = pippin("predict", package, "--input", "x=[[NaN, 1, 1], [1, 1, 1]]", "--engine", "onnxruntime")
+    assert status == 0 and "y: 1 of 6 numbers is NaN" in out and "sum: 1 of 1 numbers is NaN" in out
+
+
+def test_models_in_folders_and_archives(package, pippin, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    shutil.copytree(package, tmp_path / "home" / "m.mlpackage")
+    shutil.make_archive(str(tmp_path / "m.mlpackage"), "zip", tmp_path / "home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for given in ("~/m.mlpackage", "~", tmp_path / "m.mlpackage.zip"):
+        status, out, err = pippin("predict", given, "--input", "x=ones", "--json")
+        assert status == 0, err
+        assert json.loads(out)["outputs"]["sum"] == [[6]]
+    shutil.copytree(package, tmp_path / "home" / "n.mlpackage")
+    status, _, err = pippin("predict", "~", "--input", "x=ones")
+    assert status == 2 and "m.mlpackage, n.mlpackage" in err.replace("\n", " ")
+
+
+WRONG_USE = [
+    (["predict", "PACKAGE"], "'x' is missing"),
+    (["predict", "PACKAGE", "--input", "z=1"], "no input 'z'"),
+    (["predict", "PACKAGE", "--input", "x=[1, 2]"], "must have the shape 2 x 3"),
+    (["predict", "PACKAGE", "--input", "x=ones", "--output", "/proc/no"], "cannot be written"),
+    (["predict", "PACKAGE", "--input", "x=ones", "--threads", "0"], "--threads must be"),
+    (["predict", "PACKAGE", "--input", "x=ones", "--strategy", "best"], "--strategy must be one of default"),
+    (["predict", "PACKAGE", "--function", "other"], "no function 'other'"),
+    (["plan", "PACKAGE", "--engine", "tensorflow"], "--engine must be one of openvino"),
+    (["plan", "PACKAGE", "--require", "cpu>=1.0.0"], "--require must be"),
+    (["plan", "PACKAGE", "--function", "other"], "no function 'other'"),
+    (["export", "PACKAGE", "/nowhere/at/all.onnx"], "cannot be written"),
+    (["export", "PACKAGE", "x.onnx", "--precision", "float8"], "--precision must be"),
+    (["plan", "https://example.org/m.mlpackage"], "is a URL"),
+    (["plan", "apple/resnet"], "download a model of a repository first"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG_USE)
+def test_wrong_use_is_said_before_anything_is_compiled(arguments, message, package, pippin, monkeypatch):
+    for compiling in ("pippin.runtime.model.load", "pippin.specialization.specializer.lower_function"):
+        monkeypatch.setattr(compiling, lambda *given, **how: pytest.fail("compiled"))
+    status, _, err = pippin(*(str(package) if a == "PACKAGE" else a for a in arguments))
+    assert status == 2 and message in err.replace("\n", " ")
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +270,12 @@ def classifier(tmp_path_factory):
     return path
 
 
+def test_the_top_labels_of_a_classifier(classifier, pippin):
+    status, out, _ = pippin("predict", classifier, "--input", "x=[[1, 3, 2]]", "--top", "2")
+    assert status == 0 and "dog" in out and "bird" in out and "cat" not in out
+    assert pippin("predict", classifier, "--input", "x=[[1, 3, 2]]", "--top", "0")[0] == 2
+
+
 def test_a_classifier(classifier, pippin, tmp_path):
     status, out, _ = pippin("predict", classifier, "--input", "x=[[1, 3, 2]]", "--output", tmp_path)
     assert status == 0 and "dog" in out and "0.6652" in out
@@ -195,6 +292,12 @@ def test_inspect(package, pippin):
     found = json.loads(out)
     assert found["functions"][0]["operations"] == {"reduce_sum": 1, "relu": 1}
     assert found["bytes"] > 0 and found["specification_version"] == 8
+
+
+def test_shell_completion(pippin, monkeypatch):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    status, out, _ = pippin("--show-completion", "bash")
+    assert status == 0 and "_PIPPIN_COMPLETE" in out
 
 
 def test_inspect_text(package, pippin):
@@ -230,7 +333,7 @@ def test_export(package, pippin, tmp_path):
     np.testing.assert_allclose(y, np.maximum(X, 0))
     np.testing.assert_allclose(total, [[X.sum()]], rtol=1e-6)
     status, _, err = pippin("export", package, path)
-    assert status == 1 and "--force" in err
+    assert status == 2 and "--force" in err
     assert pippin("export", package, path, "--force")[0] == 0
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
@@ -266,23 +369,23 @@ def test_version(pippin):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["predict", "nothing.mlpackage"], 1, "no such file"),
-        (["inspect", "nothing.mlpackage"], 1, "no such file"),
+        (["predict", "nothing.mlpackage"], 2, "no such file"),
+        (["inspect", "nothing.mlpackage"], 2, "no such file"),
         (["frobnicate"], 2, "No such command"),
         (["predict"], 2, "Missing argument"),
-        (["predict", "PACKAGE"], 1, "'x' is missing"),
-        (["predict", "PACKAGE", "--input", "z=1"], 1, "no input 'z'"),
-        (["predict", "PACKAGE", "--input", "x"], 1, "file not found: x"),
-        (["predict", "PACKAGE", "--input", "x=nothing.npy"], 1, "file not found: nothing.npy"),
-        (["predict", "PACKAGE", "--input", "x=hello"], 1, "neither a known file type nor a value"),
-        (["predict", "PACKAGE", "--input", "x=[1, 2]"], 1, "must have the shape 2 x 3"),
-        (["predict", "PACKAGE", "--input", "x=random:a"], 1, "the seed must be"),
-        (["predict", "PACKAGE", "--engine", "tensorflow"], 1, "openvino, onnxruntime"),
-        (["predict", "PACKAGE", "--precision", "float8"], 1, "float8"),
-        (["predict", "PACKAGE", "--function", "other"], 1, "no function 'other'"),
-        (["inspect", "PACKAGE", "--text", "--function", "other"], 1, "no function 'other'"),
-        (["export", "PACKAGE", "/nowhere/at/all.onnx"], 1, "cannot be written"),
-        (["predict", "PACKAGE", "--input", "x=ones", "--output", "/proc/no"], 1, "cannot be written"),
+        (["predict", "PACKAGE"], 2, "'x' is missing"),
+        (["predict", "PACKAGE", "--input", "z=1"], 2, "no input 'z'"),
+        (["predict", "PACKAGE", "--input", "x"], 2, "file not found: x"),
+        (["predict", "PACKAGE", "--input", "x=nothing.npy"], 2, "file not found: nothing.npy"),
+        (["predict", "PACKAGE", "--input", "x=hello"], 2, "neither a known file type nor a value"),
+        (["predict", "PACKAGE", "--input", "x=[1, 2]"], 2, "must have the shape 2 x 3"),
+        (["predict", "PACKAGE", "--input", "x=random:a"], 2, "the seed must be"),
+        (["predict", "PACKAGE", "--engine", "tensorflow"], 2, "openvino, onnxruntime"),
+        (["predict", "PACKAGE", "--precision", "float8"], 2, "float8"),
+        (["predict", "PACKAGE", "--function", "other"], 2, "no function 'other'"),
+        (["inspect", "PACKAGE", "--text", "--function", "other"], 2, "no function 'other'"),
+        (["export", "PACKAGE", "/nowhere/at/all.onnx"], 2, "cannot be written"),
+        (["predict", "PACKAGE", "--input", "x=ones", "--output", "/proc/no"], 2, "cannot be written"),
     ],
 )
 def test_errors_are_one_message(arguments, status, message, package, pippin):
@@ -308,7 +411,7 @@ def test_convert_mil_prints_and_rereads(pippin, package, tmp_path):
     for model in (compiled, again):
         assert pippin("convert-mil", model)[1] == printed
     code, _, error = pippin("convert-mil", package, "-o", text)
-    assert code == 1 and "--force" in error
+    assert code == 2 and "--force" in error
     text.write_text(printed.replace("relu(x = x)", "relu(x = q)"))
     code, _, error = pippin("convert-mil", text, "-o", tmp_path / "w.mlpackage")
     assert code == 1 and "line 5, column 47: " in error and "'q' is used" in error

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ...errors import PippinError
+from ...errors import ConfigurationError, FeatureError, PippinError
 from . import (
     cache,
     compile,
@@ -34,7 +34,6 @@ app = typer.Typer(
     name="pippin",
     help="Run, inspect and measure Core ML models without a Mac.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -86,11 +85,13 @@ def main() -> NoReturn:
     """Run the command line. The exit status is 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
     debug = "--debug" in sys.argv[1:]
     try:
-        app()  # raises SystemExit, also for wrong usage
+        app(prog_name="pippin")  # raises SystemExit, also for wrong usage
     except PippinError as error:
         if debug:
             raise
         print_error(error.report())
+        if isinstance(error, ConfigurationError | FeatureError):  # an option, a name or a file that was given
+            sys.exit(2)
     except Exception as error:
         if debug:
             raise

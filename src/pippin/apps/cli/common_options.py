@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -32,10 +32,22 @@ def configuration_of(
 ) -> Configuration:
     """Build a Configuration from option values. Raises ConfigurationError for an unknown value."""
     from ...configuration import ComputeUnits, Configuration, Hints
+    from ...configuration import Precision as Precisions
+    from ...configuration import SpecializationStrategy as Strategies
     from ...errors import ConfigurationError
 
     if units not in ComputeUnits.__members__:
         raise ConfigurationError(f"--compute-units must be one of {', '.join(ComputeUnits.__members__)}, got {units!r}")
+    if engine is not None:
+        from ...engines import all_engines
+
+        if engine not in all_engines():
+            raise ConfigurationError(f"--engine must be one of {', '.join(all_engines())}, got {engine!r}")
+    for option, given, allowed in (("precision", precision, Precisions), ("strategy", strategy, Strategies)):
+        if given not in get_args(allowed):
+            raise ConfigurationError(f"--{option} must be one of {', '.join(get_args(allowed))}, got {given!r}")
+    if threads is not None and threads < 1:
+        raise ConfigurationError(f"--threads must be a positive integer, got {threads}")
     checked: Any = (precision, strategy)
     return Configuration(function, ComputeUnits[units], checked[0], engine, threads, Hints(checked[1]))
 

@@ -28,18 +28,21 @@ def compile(
     The result goes to the cache, or with --output into a compiled model that can be copied to machines like this one.
     """
     from ...runtime.model import load, save_compiled
+    from .open_argument import open_argument
     from .terminal import console, progress_bar, styled
 
     configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
+    asset = open_argument(model)
+    asset.description.function(function)
     with progress_bar("read") as show:
 
         def progress(report: object) -> None:
             show(getattr(report, "stage", ""), getattr(report, "share", 0.0))
 
         if output is not None:
-            save_compiled(model, output, [configuration], progress=progress)
+            save_compiled(asset.path or model, output, [configuration], progress=progress)
         else:
-            loaded = load(model, configuration, cache=cache_of(cache), progress=progress)
+            loaded = load(asset, configuration, cache=cache_of(cache), progress=progress)
     if output is not None:
         console().print(styled(("wrote", "dim"), f" {output}"))
     else:

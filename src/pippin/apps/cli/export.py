@@ -27,15 +27,23 @@ def export(
     """
     from onnx import helper
 
-    from ...configuration import Configuration
-    from ...program import open_model
     from ...specialization.specializer import lower_function
+    from .common_options import configuration_of
+    from .loading_bar import loading_bar
+    from .open_argument import open_argument
     from .terminal import console, format_bytes
 
+    configuration = configuration_of(function, precision=precision)
     if path.exists() and not force:
         raise ConfigurationError(f"{path} already exists; use --force to overwrite it")
-    asset = open_model(model)
-    lowered = lower_function(asset, Configuration(function_name=function, precision=precision))  # type: ignore[arg-type]
+    if not path.parent.is_dir() or path.is_dir():
+        raise ConfigurationError(
+            f"{path} cannot be written: {'it is a' if path.is_dir() else 'there is no such'} folder"
+        )
+    asset = open_argument(model)
+    asset.description.function(function)
+    with loading_bar("lower"):
+        lowered = lower_function(asset, configuration)
     metadata = asset.description.metadata
     known = {"author": metadata.author, "license": metadata.license, "version": metadata.version}
     helper.set_model_props(lowered.model, {k: v for k, v in known.items() if v} | dict(metadata.user_defined))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import ConfigurationError, FeatureTypeError, FeatureValueError
 from ...features.files import filled, fitted, is_read, read_array
-from ...features.image_input import ImageInput
+from ...features.image_input import Resize
 from ...format.description import (
     Dictionary,
     Double,
@@ -25,10 +25,18 @@ from ...format.description import (
 )
 from ...support.regular_files import exists, is_regular, open_regular, read_regular
 from ...types import DataType
+from .image_arguments import read_image, resized_array, sized_image
+from .standard_input import standard_input
 
 
-def read_inputs(given: list[str], function: FunctionDescription, resize: Any = None) -> dict[str, Any]:
+def read_inputs(
+    given: list[str],
+    function: FunctionDescription,
+    resize: Resize | None = None,
+    notice: Callable[[str], object] | None = None,
+) -> dict[str, Any]:
     """Parse `NAME=FILE_OR_VALUE` arguments. A .npz or .json file without `NAME=` provides several inputs by name.
+    `notice` is told of each image that is resized.
 
     Raises ConfigurationError for a malformed argument, FeatureError for a value that cannot be read.
     """
@@ -39,10 +47,10 @@ def read_inputs(given: list[str], function: FunctionDescription, resize: Any = N
         if separator:
             feature = described.get(name)
             # The model rejects an unknown name and lists the valid ones.
-            features[name] = text if feature is None else _value(text, feature, resize)
+            features[name] = text if feature is None else read_value(text, feature, resize, notice)
         else:
-            for name, value in _all_of(Path(argument)):
-                features[name] = _keyed(value, described[name]) if name in described else value
+            for name, value in _all_of(Path(argument).expanduser()):
+                features[name] = _named(value, described[name], resize, notice) if name in described else value
     return features
 
 
@@ -61,16 +69,34 @@ def _all_of(path: Path) -> Iterator[tuple[str, Any]]:
         )
 
 
-def _value(text: str, feature: FeatureDescription, resize: Any) -> Any:
+def _named(
+    value: Any, feature: FeatureDescription, resize: Resize | None, notice: Callable[[str], object] | None
+) -> Any:
+    """A value from a file of several inputs."""
+    if isinstance(feature.type, Image) and resize is not None and isinstance(value, np.ndarray):
+        return sized_image(value, feature.name, feature.type, resize, notice)
+    return _keyed(value, feature)
+
+
+def read_value(
+    text: str,
+    feature: FeatureDescription,
+    resize: Resize | None = None,
+    notice: Callable[[str], object] | None = None,
+) -> Any:
+    """The value of one input, read from a file or parsed from text; "-" is standard input."""
+    if text == "-" and not isinstance(feature.type, String):
+        text = str(standard_input(feature.name))
     match feature.type:
         case Image() as image:
             generated = _generated(text, feature.name, MultiArray(DataType.UINT8, (image.height, image.width)))
             if generated is not None:
                 return generated
-            _existing(Path(text), feature.name)
-            return Path(text) if resize is None else ImageInput(Path(text), resize)
+            path = Path(text).expanduser()
+            _existing(path, feature.name)
+            return read_image(path, feature.name, image, resize, notice)
         case MultiArray() as kind:
-            return _array(text, feature.name, kind)
+            return _array(text, feature.name, kind, resize)
         case Int64() | Double():
             return _literal(text, feature.name)
         case String():
@@ -91,15 +117,17 @@ def _keyed(value: Any, feature: FeatureDescription) -> Any:
         raise FeatureTypeError(f"'{feature.name}' must have integer keys: {error}") from None
 
 
-def _array(text: str, name: str, kind: MultiArray) -> np.ndarray:
+def _array(text: str, name: str, kind: MultiArray, resize: Resize | None = None) -> np.ndarray:
     generated = _generated(text, name, kind)
     if generated is not None:
         return generated
     file, _, key = text.partition(":") if ".npz:" in text else (text, "", "")
-    if not is_read(Path(file)):
+    path = Path(file).expanduser()
+    if not is_read(path):
         return np.asarray(_literal(text, name))
-    _existing(Path(file), name)
-    return fitted(read_array(Path(file), name, key), kind)
+    _existing(path, name)
+    resized = None if resize is None else resized_array(path, name, kind.shape or (), resize)
+    return fitted(read_array(path, name, key) if resized is None else resized, kind)
 
 
 def _generated(text: str, name: str, kind: MultiArray) -> np.ndarray | None:

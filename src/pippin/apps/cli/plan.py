@@ -31,6 +31,9 @@ def plan(
             help="Exit with status 1 unless a device or engine does this share of the work: 'cpu>=0.9'; repeatable."
         ),
     ] = None,
+    operations: Annotated[
+        bool, typer.Option("--operations", help="List all operations; by default the ten slowest.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Show the compute plan: what runs on which device, and why.
@@ -38,14 +41,21 @@ def plan(
     Lists the segments, the candidates with their times, and the operations with devices and reasons.
     """
     from ...runtime.model import load
+    from .loading_bar import loading_bar
+    from .open_argument import open_argument
 
     configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
-    loaded = load(model, configuration, cache=cache_of(cache) if cache else True)
+    for condition in require or ():
+        _parsed(condition)
+    asset = open_argument(model)
+    asset.description.function(function)
+    with loading_bar() as progress:
+        loaded = load(asset, configuration, cache=cache_of(cache) if cache else True, progress=progress)
     found = loaded.measured_plan() if measure else loaded.compute_plan
     if json_:
         typer.echo(json.dumps(asdict(found)))
     else:
-        _print(found)
+        _print(found, operations)
     failed = [condition for condition in require or () if not _holds(condition, found)]
     for condition in failed:
         say(f"requirement not met: {condition}", err=True)
@@ -55,20 +65,28 @@ def plan(
 
 def _holds(condition: str, plan: ComputePlan) -> bool:
     import operator
+
+    subject, comparison, number = _parsed(condition)
+    compare = {
+        ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
+    }[comparison]  # fmt: skip
+    return bool(compare(plan.share(subject), number))
+
+
+def _parsed(condition: str) -> tuple[str, str, float]:
+    """Device or engine, comparison and share. Raises ConfigurationError."""
     import re
 
     from ...errors import ConfigurationError
 
-    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|>|<)\s*([0-9.]+)\s*", condition)
+    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|>|<)\s*(\d+\.?\d*|\.\d+)\s*", condition)
     if match is None:
         raise ConfigurationError(f"--require must be a condition such as cpu>=0.9, got {condition!r}")
-    compare = {
-        ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
-    }[match[2]]  # fmt: skip
-    return bool(compare(plan.share(match[1]), float(match[3])))
+    return match[1], match[2], float(match[3])
 
 
-def _print(plan: ComputePlan) -> None:
+def _print(plan: ComputePlan, every: bool) -> None:
+    from .operation_tables import Row, print_operations
     from .terminal import console, format_duration, table
 
     out = console()
@@ -83,13 +101,14 @@ def _print(plan: ComputePlan) -> None:
         timed = [format_duration(t) if t is not None else "" for t in (c.seconds, c.compilation)]
         rows.add_row(str(c), *timed, noise, c.note or "chosen")
     out.print(rows)
-    rows = table("operation", "kind", "device", "engine", "cost", "measured")
+    listed = []
     for op in plan.operations:
         if op.device:
             took = plan.measurement(op.name)
             time = f"with {took}" if isinstance(took, str) else "" if took is None else format_duration(took)
-            rows.add_row(op.name, op.kind, op.device, op.engine, f"{op.cost:.1%}", time)
-    out.print(rows)
+            cells = op.device, op.engine, f"{op.cost:.1%}", time
+            listed.append(Row(op.name, op.kind, cells, op.cost, took if isinstance(took, float) else None))
+    print_operations(listed, ("device", "engine", "cost", "measured"), every)
     reasons = {f"{device}: {why}" for op in plan.operations for device, why in op.reasons.items()}
     for reason in sorted(reasons):
         out.print(f"not on {reason}", style="dim")

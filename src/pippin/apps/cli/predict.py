@@ -1,4 +1,4 @@
-"""pippin predict: runs one prediction on files and values."""
+"""pippin predict: runs predictions on files and values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .common_options import Engine, Function, Precision, Strategy, Threads, Units, configuration_of
+
 
 def predict(
     model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc.")],
@@ -16,46 +18,75 @@ def predict(
         list[str] | None,
         typer.Option(
             help="NAME=FILE_OR_VALUE; repeat for each input. Files: .npy .npz .json .csv .wav .png .jpg."
-            ' Values: 3.5, text, [1, 2], {"word": 2}, zeros, ones, random:SEED.'
-            " A .npz or .json file without NAME= provides all inputs by name."
+            ' Values: 3.5, text, [1, 2], {"word": 2}, zeros, ones, random:SEED; - is standard input.'
+            " A .npz or .json file without NAME= provides all inputs by name. A folder of images, or an image input"
+            " that is repeated, gives one prediction for each file."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write every output to a file in this folder.")] = None,
-    function: Annotated[str | None, typer.Option(help="Function of a multi-function model.")] = None,
-    engine: Annotated[str | None, typer.Option(help="openvino, onnxruntime or mnn; the fastest by default.")] = None,
-    precision: Annotated[
-        str, typer.Option(help="Precision for float16 values: auto, float32, bfloat16 or float16.")
-    ] = "auto",
+    function: Function = None,
+    engine: Engine = None,
+    precision: Precision = "auto",
+    compute_units: Units = "ALL",
+    threads: Threads = None,
+    strategy: Strategy = "default",
     resize: Annotated[
-        Literal["scale_fill", "scale_fit", "center_crop"] | None,
-        typer.Option(help="Resize images to the size that the model expects."),
+        Literal["scale_fill", "scale_fit", "center_crop", "error"] | None,
+        typer.Option(
+            help="How images get the size that the model expects: image files are stretched (scale_fill) by default,"
+            " arrays are not resized; error: a wrong size is an error."
+        ),
     ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of labels of a classifier.")] = 5,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Run one prediction and print the outputs."""
-    from ...configuration import Configuration
+    """Run one prediction, or one for each of several images, and print the outputs."""
     from ...runtime.model import load
-    from .parse_inputs import read_inputs
-    from .print_outputs import as_json, print_outputs, write_outputs
-    from .terminal import console, format_duration, styled
+    from .check_inputs import check_inputs
+    from .loading_bar import loading_bar
+    from .open_argument import open_argument
+    from .print_outputs import as_json, make_folder, write_outputs
+    from .print_results import View, print_result, print_row
+    from .rows import read_rows
+    from .terminal import console, format_duration, notice, styled
 
-    configuration: Any = Configuration(function_name=function, engine=engine, precision=precision)  # type: ignore[arg-type]
+    configuration = configuration_of(function, engine, precision, compute_units, threads, strategy)
+    asset = open_argument(model)
+    described = asset.description.function(function)
+    rows = read_rows(input or [], described, resize, notice)
+    check_inputs(rows.shared | dict.fromkeys([rows.image] if rows.image else []), described, asset.description)
+    if output is not None:
+        make_folder(output)
     started = time.perf_counter()
-    loaded = load(model, configuration)
+    with loading_bar() as progress:
+        loaded = load(asset, configuration, progress=progress)
     load_time = time.perf_counter() - started
-    features = read_inputs(input or [], loaded.description.function(loaded.function_name), resize)
-    state = loaded.make_state() if loaded.description.function(loaded.function_name).states else None
-    started = time.perf_counter()
-    outputs = loaded.predict(features, state=state)
-    predict_time = time.perf_counter() - started
-    written = write_outputs(outputs, output) if output else {}
+    view = View(asset.description, described, top)
+    found: list[dict[str, Any]] = []
+    predict_time = 0.0
+    for file, features in rows.features(described, resize, notice):
+        state = loaded.make_state() if described.states else None
+        started = time.perf_counter()
+        outputs = loaded.predict(features, state=state)
+        predict_time += time.perf_counter() - started
+        folder = output if output is None or file is None else output / f"{len(found)}-{file.name}"
+        written = write_outputs(outputs, folder) if folder else {}
+        if json_:
+            named = {} if file is None else {"file": str(file)}
+            found.append(named | {"outputs": as_json(outputs, written)})
+            continue
+        found.append({})
+        if file is None:
+            print_result(outputs, view)
+            for path in written.values():
+                console().print(styled(("wrote", "dim"), f" {path}"))
+        else:
+            print_row(file.name, outputs, view)
     if json_:
-        found = {"outputs": as_json(outputs, written), "engine": loaded.engine, "function": loaded.function_name}
-        seconds = {"load": load_time, "prediction": predict_time}
-        typer.echo(json.dumps(found | {"seconds": seconds}, allow_nan=False))
+        seconds = {"load": load_time, "prediction": predict_time / len(found)}
+        facts = {"engine": loaded.engine, "function": loaded.function_name, "seconds": seconds}
+        typer.echo(json.dumps(({"rows": found} if rows.image else found[0]) | facts, allow_nan=False))
         return
-    print_outputs(outputs)
-    for path in written.values():
-        console().print(styled(("wrote", "dim"), f" {path}"))
-    times = f"loaded in {format_duration(load_time)}, predicted in {format_duration(predict_time)}"
+    each = f"{len(found)} predictions in" if rows.image else "predicted in"
+    times = f"loaded in {format_duration(load_time)}, {each} {format_duration(predict_time)}"
     console().print(f"{loaded.engine}: {times}", style="dim")

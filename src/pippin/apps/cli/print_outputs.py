@@ -23,12 +23,12 @@ _LONGEST = 100  # characters of a file name
 _NEAR = 0.01  # values of a dictionary that sum to 1 within this tolerance are probabilities
 
 
-def print_outputs(outputs: dict[str, Any]) -> None:
+def print_outputs(outputs: dict[str, Any], top: int = _TOP) -> None:
     """Print one block per output: an array in full or summarized, the most probable labels, the size of an image."""
     for name, value in outputs.items():
         if isinstance(value, dict):
-            probable = abs(sum(value.values()) - 1) < _NEAR and all(0 <= number <= 1 for number in value.values())
-            best = sorted(value.items(), key=lambda item: -item[1])[:_TOP] if probable else list(value.items())[:_WHOLE]
+            probable = is_probable(value)
+            best = sorted(value.items(), key=lambda item: -item[1])[:top] if probable else list(value.items())[:_WHOLE]
             rows = table(name, "probability" if probable else "value")
             for label, number in best:
                 rows.add_row(str(label), f"{number:.4f}" if probable else f"{number:.6g}")
@@ -36,7 +36,12 @@ def print_outputs(outputs: dict[str, Any]) -> None:
                 rows.add_row(f"... ({len(value)} total)", "")
             console().print(rows)
         else:
-            console().print(styled((name, "bold"), "  "), _summary(value), sep="")
+            console().print(styled((name, "bold"), "  "), summary(value), sep="")
+
+
+def is_probable(scores: dict[Any, float]) -> bool:
+    """Whether the numbers of a dictionary are probabilities."""
+    return abs(sum(scores.values()) - 1) < _NEAR and all(0 <= number <= 1 for number in scores.values())
 
 
 def as_json(outputs: dict[str, Any], written: dict[str, Path]) -> dict[str, Any]:
@@ -45,6 +50,14 @@ def as_json(outputs: dict[str, Any], written: dict[str, Path]) -> dict[str, Any]
     NaN and infinity, which JSON lacks, become the strings "nan", "inf" and "-inf".
     """
     return {name: _json_value(value, written.get(name)) for name, value in outputs.items()}
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder for outputs. Raises ConfigurationError if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be written: {error.strerror or error}") from None
 
 
 def write_outputs(outputs: dict[str, Any], folder: Path) -> dict[str, Path]:
@@ -91,7 +104,8 @@ def _saver(value: Any) -> tuple[str, Callable[[Path], Any]]:
     return ".json", lambda path: path.write_text(json.dumps(_json_value(value, None), indent=2))
 
 
-def _summary(value: Any) -> str:
+def summary(value: Any) -> str:
+    """One line for an output: its type, shape and numbers, those of a large array summarized."""
     if _is_image(value):
         return f"image {value.mode} {value.width} x {value.height}"
     if not isinstance(value, np.ndarray):

@@ -40,6 +40,9 @@ def report(
     csv: Annotated[Path | None, typer.Option(help="Write the figures to this CSV file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report to this HTML file, with plots.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Compare with this report, written by --json.")] = None,
+    operations: Annotated[
+        bool, typer.Option("--operations", help="List all operations; by default the ten slowest.")
+    ] = False,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,16 +55,22 @@ def report(
 
     Also reports compilation and each operation. Several models and configurations are compared side by side.
     """
+    from ...errors import ConfigurationError, ReportError
     from ...reporting.compare import judge
     from ...reporting.fail_conditions import Condition
     from ...reporting.performance_report import read_report
+    from .open_argument import model_path
 
-    conditions = [Condition(text) for text in fail_if or ()]
-    saved = read_report(baseline) if baseline is not None else None
+    try:
+        conditions = [Condition(text) for text in fail_if or ()]
+        saved = read_report(baseline) if baseline is not None else None
+    except ReportError as error:
+        raise ConfigurationError(str(error)) from None
+    models = [model_path(model) for model in models]
     rows = _configurations(function, compute_units, precision, engine, strategy)
     measured = _measured(models, rows, inputs, seconds)
     for result in measured.results:
-        _print(result)
+        _print(result, operations)
     if len(measured.results) > 1:
         _print_side_by_side(measured)
     if saved is not None:
@@ -97,27 +106,31 @@ def _configurations(
 
 def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] | None, seconds: float) -> Report:
     from ...reporting import report as measured
+    from .check_inputs import check_inputs
     from .parse_inputs import read_inputs
-    from .terminal import progress_bar
+    from .terminal import notice, progress_bar
 
     features = None
     if inputs:
         from ...format.asset import open_asset
 
         described = open_asset(models[0]).description
-        features = read_inputs(inputs, described.function(rows[0].function_name))
+        function = described.function(rows[0].function_name)
+        features = read_inputs(inputs, function, notice=notice)
+        check_inputs(features, function, described)
     with progress_bar("report", err=True) as progress:
         return measured(*models, configurations=rows, inputs=features, seconds=seconds, progress=progress)
 
 
-def _print(result: Result) -> None:
+def _print(result: Result, every: bool) -> None:
     from ...reporting.results import Statistics
     from ...support.units import format_bytes, format_duration
+    from .operation_tables import Row, print_operations
     from .terminal import console, styled, table
 
     out = console()
     out.print(styled((result.title, "bold"), f"  {result.kind}, {result.engine}, {format_bytes(result.size)}"))
-    kinds = ("median", "average", "first", "minimum", "maximum", "deviation")
+    kinds = ("median", "average", "first", "minimum", "maximum", "deviation", "p90", "p95", "p99")
     rows = table("", *kinds, "count")
     timed: list[tuple[str, Statistics | None]] = [
         ("prediction", result.prediction),
@@ -140,11 +153,12 @@ def _print(result: Result) -> None:
     quality = "" if noise is None else f"; signal to noise {noise:.1f} dB against float32"
     facts.add_row("precision", f"{result.numerics.precision}: {result.numerics.explanation}{quality}")
     out.print(facts)
-    rows = table("operation", "kind", "planned", "actual", "engine", "estimated", "measured")
+    listed = []
     for op in result.operations:
         took = f"with {op.fused}" if op.fused else "" if op.measured is None else format_duration(op.measured)
-        rows.add_row(op.name, op.kind, op.planned, op.actual, op.engine, format_duration(op.estimated), took)
-    out.print(rows)
+        cells = op.planned, op.actual, op.engine, format_duration(op.estimated), took
+        listed.append(Row(op.name, op.kind, cells, op.share, None if op.fused else op.measured))
+    print_operations(listed, ("planned", "actual", "engine", "estimated", "measured"), every)
     reasons = {f"{device}: {why}" for op in result.operations for device, why in op.reasons.items()}
     for reason in sorted(reasons):
         out.print(f"not on {reason}", style="dim")

@@ -22,6 +22,7 @@ def run(
     The script runs unmodified, as on a Mac: coremltools predicts through Pippin.
     """
     from ... import coremltools
+    from .loading_bar import loading_bar
 
     if not target:
         raise typer.BadParameter("name a script, or a module with -m", context)
@@ -29,6 +30,7 @@ def run(
     if not module and not path.exists():
         raise typer.BadParameter(f"file not found: {target}", context)
     coremltools.install()
+    coremltools.libcoremlpython.loading = loading_bar
     sys.argv[1:] = arguments or []
     try:
         if module:

@@ -56,6 +56,11 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*((visible(text), style) for text, style in pairs))
 
 
+def notice(text: str) -> None:
+    """Print one dim line to standard error."""
+    new_console(stderr=True, soft_wrap=True).print(styled((text, "dim")))
+
+
 def say(text: str, err: bool = False) -> None:
     """Print lines without wrapping them, as other programs read them."""
     import typer
