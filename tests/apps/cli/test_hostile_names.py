@@ -136,7 +136,7 @@ def test_a_trace(hostile, run, tmp_path):
 def test_messages(name, run, tmp_path):
     """A name in an error, where a tag once ended the command."""
     path = tmp_path / NAMES[name][:200].strip()
-    said = run("inspect", path, status=1)
+    said = run("inspect", path, status=2)
     assert visible(str(path)) in said.replace("\n  ", r"\n")
     assert said.count("\nerror:") == 0, "a line of a name is not a message of ours"
 
