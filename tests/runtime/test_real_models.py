@@ -163,7 +163,9 @@ def test_replaced_text_models_take_and_give_strings(shared_models, replaced, tmp
             "locations": [0, 3, 9],
             "lengths": [2, 5, 4],
         }
-    with pytest.raises(UnsupportedOperationError, match="openvino cannot run this model: strings: OpenVINO has no string tensors"):
+    with pytest.raises(
+        UnsupportedOperationError, match="openvino cannot run this model: strings: OpenVINO has no string tensors"
+    ):
         pippin.load(shared_models / "apple" / "word-tagger.mlmodel", pippin.Configuration(engine="openvino"))
     with pytest.raises(pippin.errors.FeatureTypeError, match="'text' must be a string, got int"):
         classifier.predict({"text": 3})

@@ -15,6 +15,7 @@ from .progress import Stages
 _SECONDS = {"default": 30.0, "fast_prediction": 300.0}
 _SECONDS_UNBOUNDED = 2.0
 """For a graph with a loop without a bound, which probably never ends on sample inputs if it takes longer."""
+_SECONDS_COMPARISON = 10.0
 FOREVER = 1e6  # seconds; what a timer can wait for
 
 
@@ -28,6 +29,10 @@ class Budget:
     @classmethod
     def of(cls, strategy: str, unbounded: bool, stages: Stages) -> Budget:
         return cls(_SECONDS_UNBOUNDED if unbounded else _SECONDS.get(strategy, math.inf), stages)
+
+    def comparison(self) -> Budget:
+        """A part of it for comparing a candidate with a reference: a prediction that takes seconds is not compared."""
+        return Budget(min(max(self.left, 0.0), _SECONDS_COMPARISON), self._stages)
 
     @property
     def left(self) -> float:
@@ -43,5 +48,5 @@ class Budget:
             except PredictionCancelled:
                 self._stages.check()
                 raise PredictionCancelled(
-                    f"stopped: it did not complete within its share of the {self._seconds:g} s for measuring"
+                    f"stopped: it did not complete within its share of {self._seconds:g} s"
                 ) from None

@@ -122,7 +122,10 @@ def choose(
     for number, trial in enumerate(trials):
         trial.artifact = folder / f"candidate{number}" if folder else None
     _compile_all(trials, sources, strategy, stages)
-    usable = _agreeing([trial for trial in trials if trial.compiled is not None], reference, outputs, stages)
+    budget = budget or Budget(math.inf, stages)
+    usable = _agreeing(
+        [trial for trial in trials if trial.compiled is not None], reference, outputs, stages, budget.comparison()
+    )
     if not usable:
         raise cannot_run({trial.engine.name: trial.note for trial in trials})
     if len(usable) > 1 and strategy != "fast_load":
@@ -234,11 +237,13 @@ def _compile_in_child(trial: Trial, source: bytes | Path, stages: Stages, second
 
 
 def _agreeing(
-    trials: list[Trial], reference: Callable[[], Reference | None], outputs: list[str], stages: Stages
+    trials: list[Trial], reference: Callable[[], Reference | None], outputs: list[str], stages: Stages, budget: Budget
 ) -> list[Trial]:
     """The candidates that agree with the reference; the others get a note."""
     try:
         known = reference() if trials else None
+    except SpecializationCancelled:
+        raise
     except PippinError as error:  # no sample inputs, or no engine to compare with
         for trial in trials:
             trial.unchecked = str(error)
@@ -246,13 +251,16 @@ def _agreeing(
     if known is None:
         return trials
     with stages.stage("measure"):
-        return [trial for trial in trials if _agrees(trial, known, outputs)]
+        return [trial for trial in trials if _agrees(trial, known, outputs, budget)]
 
 
-def _agrees(trial: Trial, reference: Reference, outputs: list[str]) -> bool:
+def _agrees(trial: Trial, reference: Reference, outputs: list[str], budget: Budget) -> bool:
     assert trial.compiled is not None
     try:
-        trial.noise = reference.noise(trial.compiled, outputs)
+        trial.noise = reference.noise(trial.compiled, outputs, budget)
+    except PredictionCancelled as error:
+        trial.unchecked = str(error)
+        return True
     except PredictionError as error:
         trial.note = f"failed on sample inputs: {error}"
         return False

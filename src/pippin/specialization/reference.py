@@ -16,6 +16,7 @@ from ..engines import Compiled, Engine, Settings, all_engines
 from ..errors import PippinError
 from ..lowering.external_data import readable
 from ..passes.eight_bit import in_float32, quantizes_activations
+from .budget import Budget
 from .precision import MIN_DB_8_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .prepared_models import prepared
 
@@ -32,9 +33,9 @@ class Reference:
     runs: tuple[tuple[Arrays, Arrays], ...]
     minimum: float
 
-    def noise(self, compiled: Compiled, outputs: list[str]) -> dict[str, float]:
+    def noise(self, compiled: Compiled, outputs: list[str], budget: Budget) -> dict[str, float]:
         """The lowest signal-to-noise ratio of each output in dB. Raises PredictionError."""
-        found = [signal_to_noise(right, compiled.run(inputs), outputs) for inputs, right in self.runs]
+        found = [signal_to_noise(right, budget.run(compiled, inputs), outputs) for inputs, right in self.runs]
         return {name: min(run[name] for run in found) for name in outputs}
 
 
@@ -43,6 +44,7 @@ def reference(
     engines: Sequence[Engine],
     trusted: Sequence[Engine],
     sample: Callable[[], list[dict[str, np.ndarray]]],
+    budget: Budget,
 ) -> Reference | None:
     """The reference for a model that `engines` may run; None if they need none. `trusted` can run the model.
 
@@ -60,7 +62,7 @@ def reference(
     with readable(prepared(engine, model)) as source:
         compiled = engine.compile(source, Settings())
     minimum = MIN_DB_8_BIT if quantized else MIN_DB_FLOAT32
-    return Reference(engine.name, tuple((arrays, compiled.run(arrays)) for arrays in inputs), minimum)
+    return Reference(engine.name, tuple((arrays, budget.run(compiled, arrays)) for arrays in inputs), minimum)
 
 
 def trusted_engines(declined: Mapping[str, Mapping[str, str]]) -> list[Engine]:

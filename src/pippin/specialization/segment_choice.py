@@ -108,7 +108,11 @@ def choose_candidate(
         return [example_inputs(function, lowered, seed) for seed in _SEEDS]
 
     def known() -> Reference | None:
-        return reference(segment.model, segment.engines, trusted, inputs) if whole and not unbounded else None
+        return (
+            reference(segment.model, segment.engines, trusted, inputs, budget.comparison())
+            if whole and not unbounded
+            else None
+        )
 
     return choose(
         trials,
@@ -120,14 +124,15 @@ def choose_candidate(
         names,
         folder,
         # A loop without a bound may never end on degenerate inputs.
-        _verification(segment, function, lowered, guards) if whole and not unbounded else None,
+        _verification(segment, function, lowered, guards, budget) if whole and not unbounded else None,
         budget,
         known,
     )
 
 
 def _verification(
-    segment: UncompiledSegment, function: FunctionDescription, lowered: Lowered, guards: Mapping[str, Guard]
+    segment: UncompiledSegment, function: FunctionDescription, lowered: Lowered, guards: Mapping[str, Guard],
+    budget: Budget,
 ) -> Callable[[Trial, Sequence[Trial]], str]:  # fmt: skip
     """Compares a candidate with ONNX Runtime on degenerate inputs; returns how they differ."""
     pixels = image_tensors(function, lowered)
@@ -155,7 +160,8 @@ def _verification(
         except PippinError:  # no sample inputs
             return ""
         right = exact_run(trials)
-        return difference((trial.compiled, guards[trial.engine.name]), right, inputs, names) if right else ""
+        own = trial.compiled, guards[trial.engine.name]
+        return difference(own, right, inputs, names, budget.comparison().run) if right else ""
 
     return verify
 
