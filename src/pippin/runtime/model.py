@@ -48,8 +48,7 @@ def load(
     at its first prediction. `progress` is called with reports in the loading thread; `cancellation` stops the
     specialization. With a `timeout` (seconds), engines compile in child processes, which can be ended. `flow` limits
     the predictions in flight. Raises FormatError for an invalid file, UnsupportedError for a model that cannot run
-    here, ConfigurationError for options that do not fit it, CompilationError if an engine fails,
-    SpecializationCancelled, DeadlineExceeded.
+    here, ConfigurationError for unfit options, CompilationError, SpecializationCancelled, DeadlineExceeded.
     """
     from ..specialization.progress import Stages
     from .loading import Source

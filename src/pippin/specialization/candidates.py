@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,10 @@ from ..errors import (
 from ..support.daemon_threads import DaemonThreads
 from . import contention, spinning_threads
 from .budget import FOREVER, Budget
-from .compute_plan import Candidate
 from .precision import MIN_DB_16_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .progress import Stages
-from .reference import Reference
+from .reference import Reference, agreeing
+from .trial import Trial as Trial
 
 # Candidates within this fraction of the fastest are tied; of those, the one that loads faster wins.
 _TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
@@ -42,39 +42,6 @@ _UNBOUNDED_COMPILATION = 60.0
 NO_ENGINE = "no engine can run this model"
 
 Inputs = list[dict[str, np.ndarray]]
-
-
-@dataclass(slots=True)
-class Trial:
-    """A candidate with its measurements."""
-
-    engine: Engine
-    settings: Settings
-    compiled: Compiled | None = None
-    compilation: float | None = None
-    times: list[float] = field(default_factory=list)
-    throughput: float | None = None
-    artifact: Path | None = None
-    """The folder its engine may write to."""
-    noise: dict[str, float] = field(default_factory=dict)
-    note: str = ""
-    unmeasured: bool = False
-    """Not run for lack of time, or stopped."""
-    short: bool = False
-    """Whether a run was so short that further ones need not be stoppable, which would take some of their time."""
-    unchecked: str = ""
-    """Why it could not be compared with a reference; "" if it was, or need not be."""
-
-    @property
-    def seconds(self) -> float | None:
-        return contention.typical_time(self.times) if self.times else None
-
-    def described(self) -> Candidate:
-        s = self.settings
-        return Candidate(
-            self.engine.name, s.device, s.precision, s.threads, self.seconds, self.throughput, self.compilation,
-            {name: min(value, 999.0) for name, value in self.noise.items()}, self.note, s.streams,
-        )  # fmt: skip
 
 
 Verify = Callable[[Trial, list[Trial]], str]
@@ -123,7 +90,7 @@ def choose(
         trial.artifact = folder / f"candidate{number}" if folder else None
     _compile_all(trials, sources, strategy, stages)
     budget = budget or Budget(math.inf, stages)
-    usable = _agreeing(
+    usable = agreeing(
         [trial for trial in trials if trial.compiled is not None], reference, outputs, stages, budget.comparison()
     )
     if not usable:
@@ -234,44 +201,6 @@ def _compile_in_child(trial: Trial, source: bytes | Path, stages: Stages, second
         except PredictionCancelled:
             raise CompilationError(f"{trial.engine.name} did not compile the model within {seconds:g} s") from None
     return compiled
-
-
-def _agreeing(
-    trials: list[Trial], reference: Callable[[], Reference | None], outputs: list[str], stages: Stages, budget: Budget
-) -> list[Trial]:
-    """The candidates that agree with the reference; the others get a note."""
-    try:
-        known = reference() if trials else None
-    except SpecializationCancelled:
-        raise
-    except PippinError as error:  # no sample inputs, or no engine to compare with
-        for trial in trials:
-            trial.unchecked = str(error)
-        return trials
-    if known is None:
-        return trials
-    with stages.stage("measure"):
-        return [trial for trial in trials if _agrees(trial, known, outputs, budget)]
-
-
-def _agrees(trial: Trial, reference: Reference, outputs: list[str], budget: Budget) -> bool:
-    assert trial.compiled is not None
-    try:
-        trial.noise = reference.noise(trial.compiled, outputs, budget)
-    except PredictionCancelled as error:
-        trial.unchecked = str(error)
-        return True
-    except PredictionError as error:
-        trial.note = f"failed on sample inputs: {error}"
-        return False
-    name, worst = min(trial.noise.items(), key=lambda item: item[1], default=("", np.inf))
-    if worst >= reference.minimum:
-        return True
-    trial.note = (
-        f"'{name}' has a signal-to-noise ratio of {worst:.1f} dB against {reference.engine} in float32; "
-        f"{reference.minimum:.0f} dB is required"
-    )
-    return False
 
 
 def _needs_check(trial: Trial) -> bool:

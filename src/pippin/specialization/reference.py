@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 
 from ..engines import Compiled, Engine, Settings, all_engines
-from ..errors import PippinError
+from ..errors import PippinError, PredictionCancelled, PredictionError, SpecializationCancelled
 from ..lowering.external_data import readable
 from ..passes.eight_bit import in_float32, quantizes_activations
 from .budget import Budget
 from .precision import MIN_DB_8_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .prepared_models import prepared
+from .progress import Stages
+from .trial import Trial
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -77,3 +79,41 @@ def _large(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         name: np.abs(array) * array.dtype.type(_LARGE) if array.dtype.kind == "f" else array
         for name, array in arrays.items()
     }
+
+
+def agreeing(
+    trials: list[Trial], reference: Callable[[], Reference | None], outputs: list[str], stages: Stages, budget: Budget
+) -> list[Trial]:
+    """The candidates that agree with the reference; the others get a note."""
+    try:
+        known = reference() if trials else None
+    except SpecializationCancelled:
+        raise
+    except PippinError as error:  # no sample inputs, or no engine to compare with
+        for trial in trials:
+            trial.unchecked = str(error)
+        return trials
+    if known is None:
+        return trials
+    with stages.stage("measure"):
+        return [trial for trial in trials if _agrees(trial, known, outputs, budget)]
+
+
+def _agrees(trial: Trial, reference: Reference, outputs: list[str], budget: Budget) -> bool:
+    assert trial.compiled is not None
+    try:
+        trial.noise = reference.noise(trial.compiled, outputs, budget)
+    except PredictionCancelled as error:
+        trial.unchecked = str(error)
+        return True
+    except PredictionError as error:
+        trial.note = f"failed on sample inputs: {error}"
+        return False
+    name, worst = min(trial.noise.items(), key=lambda item: item[1], default=("", np.inf))
+    if worst >= reference.minimum:
+        return True
+    trial.note = (
+        f"'{name}' has a signal-to-noise ratio of {worst:.1f} dB against {reference.engine} in float32; "
+        f"{reference.minimum:.0f} dB is required"
+    )
+    return False

@@ -369,6 +369,7 @@ def test_accessibility(studio, models, visit, page):
 
 
 def test_files_and_rows_by_keyboard(models, visit, page):
+    page.on("filechooser", lambda chooser: None)  # choosers are caught from here on, not from the first key on
     place = visit(models("colors"), "Preview")
     drop = place.get_by_role("button", name="Drop pictures here, or click")
     drop.locator(".q-uploader").wait_for(state="attached")  # its component is loaded after the page

@@ -171,7 +171,7 @@ def test_a_port_that_is_taken(command):
         other.bind(("127.0.0.1", 0))
         other.listen()
         status, said = command("--no-open", "--port", other.getsockname()[1])
-    assert status == 1 and "cannot listen on port" in said and "Traceback" not in said
+    assert status == 2 and "cannot listen on port" in said and "Traceback" not in said
 
 
 def test_a_model_that_is_not_there(command, tmp_path):
@@ -186,7 +186,7 @@ def test_without_its_packages(command, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "nicegui", None)
     status, said = command("--no-open")
-    assert status == 1 and "pip install 'pippin[studio]'" in said.replace("\n", " ")
+    assert status == 2 and "pip install 'pippin[studio]'" in said.replace("\n", " ")
 
 
 def test_models_are_shared_and_opened_anew_when_they_change(models, tmp_path):
