@@ -150,7 +150,7 @@ def test_the_command(folder, tmp_path):
         ["-o", tmp_path / "no" / "x.py"],
     ):
         found = run(package, *wrong)
-        assert found.returncode == 1 and "error:" in found.stderr and "Traceback" not in found.stderr
+        assert found.returncode == 2 and "error:" in found.stderr and "Traceback" not in found.stderr
 
 
 def test_one_function_alone(folder):
