@@ -314,8 +314,8 @@ def test_image_in_image_out(color, engine, tmp_path):
         assert tinted.mode == "RGB" and tinted.size == (24, 20)
         assert np.abs(np.asarray(tinted).astype(float) - expected).max() <= 1.0  # the rounding of a pixel
     with pytest.raises(pippin.errors.FeatureShapeError, match="24 x 20"):
-        model.predict({"image": picture.resize((48, 40))})
-    assert model.predict({"image": pippin.ImageInput(picture.resize((48, 40)))})["tinted"].size == (24, 20)
+        model.predict({"image": pippin.ImageInput(picture.resize((48, 40)), resize="error")})
+    assert model.predict({"image": picture.resize((48, 40))})["tinted"].size == (24, 20)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
