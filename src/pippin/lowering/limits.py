@@ -22,7 +22,7 @@ from ..format.description import FeatureDescription, FunctionDescription, Image,
 from ..format.description import Sequence as SequenceType
 from ..types import Shape
 
-TENSOR = 1 << 27
+TENSOR = 1 << 28
 """Elements of one tensor, and of all inputs and states together."""
 CONSTANTS = 1 << 28
 """Bytes of all constants made at load."""
