@@ -308,7 +308,7 @@ def test_the_start_page_opens_a_model(studio, models, page):
     page.goto(studio)
     page.get_by_label("Model path").fill(str(models("arrays")))
     page.get_by_role("button", name="Open").click()
-    page.get_by_text("arrays.mlpackage").first.wait_for()
+    page.wait_for_url("**/model?**")
     page.goto(studio)
     page.get_by_text("arrays.mlpackage").first.click()
     page.get_by_role("tab", name="General").wait_for()
