@@ -46,7 +46,6 @@ _REFUSED = {
     ),
     "reshape": ("Reshape operation with dynamic rank",),
     "rnn": ("Unsupported activation function", "ConvertRNNSequenceToTensorIterator"),
-    "tile": ("Tile with computed repeats",),
 }
 _TARGETS = {15: ct.target.iOS15, 16: ct.target.iOS16, 17: ct.target.iOS17, 18: ct.target.iOS18}
 

@@ -492,6 +492,11 @@ CASES += [
         (const(f32(2, 1)), [1, 3]),
         (f32(1, 2, 1, 2, 1), [2, 1, 2, 1, 3]),
         (dynamic(f32(2, 3)), np.array([3, 2], np.int32)),
+        (f32(1, 3), np.array([4, 1], np.int32)),
+        (f32(1, 1), np.array([2, 5], np.int32)),
+        (i32(2, 1, 3), np.array([4, 3, 5], np.int32)),
+        (f32(2, 3), np.array([2, 0], np.int32)),
+        (dynamic(f32(2, 1, 3), 0), np.array([3, 4, 5], np.int32)),
         (dynamic(booleans(2, 3)), np.array([1, 2], np.int32)),
     ]
 ]

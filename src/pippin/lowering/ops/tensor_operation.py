@@ -182,7 +182,22 @@ def stack(g: Builder, values: Variadic, axis: int) -> Tensor:
 
 @lowers("tile")
 def tile(g: Builder, x: Tensor, reps: Any) -> Tensor:
-    return g.Tile(x, reps)
+    """Computed repeats expand an axis of size 1, which axes of other sizes get before them: OpenVINO's Tile leaves
+    the result of three or more computed repeats unwritten."""
+    if not isinstance(reps, Tensor) or x.shape is None:
+        return g.Tile(x, reps)
+    repeats, sizes = g.cast(reps, np.int64), g.shape_of(x)
+    made: list[int] = []  # the axes that are added
+    order: list[int] = []  # places in (repeats, sizes)
+    for axis, size in enumerate(x.shape):
+        order.append(axis)
+        if size != 1:
+            made.append(len(order) - 1)
+            order.append(x.rank + axis)
+    if not made:
+        return g.Expand(x, repeats)
+    expanded = g.Expand(g.Unsqueeze(x, made), g.Gather(g.Concat(repeats, sizes, axis=0), order))
+    return g.Reshape(expanded, g.Mul(repeats, sizes), allowzero=1)
 
 
 @lowers("topk")
