@@ -216,6 +216,11 @@ def const(value: Any) -> Const:
     return Const(value)
 
 
+def float_of(x: Any) -> type:
+    """The float type of a value of the program, for a constant beside it."""
+    return np.float16 if x.dtype.__type_info__().name == "fp16" else np.float32
+
+
 def dynamic(value: np.ndarray, *axes: int) -> Dynamic:
     return Dynamic(value, axes or None)
 

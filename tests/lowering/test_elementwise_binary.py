@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from lowering.harness import booleans, case, check, const, dynamic, f32, i32, rows
+from lowering.harness import booleans, case, check, const, dynamic, f32, float_of, i32, program_of, rows
+from pippin.format.asset import open_asset
+from pippin.lowering.lower_program import lower
+from pippin.program.protobuf_reader import read_program
 
 FLOATS = {
     "add": np.add,
@@ -97,6 +100,28 @@ CASES += [
 ]
 
 
+CASES += [
+    case(
+        "mul",
+        x=np.linspace(-5, 5, 24, dtype=np.float32).reshape(2, 3, 4),
+        label=f"hard_swish_{order}_{threshold}_{slope:.2f}",
+        atol=2e-3,
+        expect=lambda x, f=(threshold, slope): np.where(x >= f[0], x, 0) * np.clip(f[1] * x + 0.5, 0, 1),
+        build=lambda mb, x, f=(threshold, slope, order): _gated(mb, x, *f),
+    )
+    for threshold, slope, order in [(-3, 1 / 6, 1), (-3, 1 / 6, -1), (-2, 1 / 6, 1), (-3, 0.2, 1)]
+]
+
+
+def _gated(mb, x, threshold, slope, order):
+    number = float_of(x)
+    parts = (
+        mb.thresholded_relu(x=x, alpha=number(threshold)),
+        mb.sigmoid_hard(x=x, alpha=number(slope), beta=number(0.5)),
+    )
+    return mb.mul(**dict(zip("xy", parts[::order], strict=True)))
+
+
 def _twice(mb, x, y):
     total = mb.add(x=x, y=y)
     return mb.add(x=total, y=total)
@@ -106,3 +131,13 @@ def _twice(mb, x, y):
 @pytest.mark.filterwarnings("ignore")
 def test_elementwise_binary(row, engine, dtype):
     check(row, engine, dtype)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_hard_swish_is_one_node(order, tmp_path):
+    """Nothing that nobody reads is left beside it."""
+    x = np.zeros((2, 3), np.float32)
+    row = case("mul", x=x, expect=x, build=lambda mb, x: _gated(mb, x, -3, 1 / 6, order))
+    model = program_of(row, row.arguments, {"x": x}, str(tmp_path))
+    nodes = lower(read_program(open_asset(model, weights=str(tmp_path))), "main").model.graph.node
+    assert [node.op_type for node in nodes if node.op_type != "Identity"] == ["HardSwish"]

@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 
-from lowering.harness import booleans, case, check, compiled_on, const, dynamic, f32, i32, program_of, rows
+from lowering.harness import booleans, case, check, compiled_on, const, dynamic, f32, float_of, i32, program_of, rows
 from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
 from pippin.program.protobuf_reader import read_program
-
-
-def _float_of(x):
-    """The float type of a value of the program, for a constant beside it."""
-    return np.float16 if x.dtype.__type_info__().name == "fp16" else np.float32
-
 
 # Distinct values, also in float16.
 DISTINCT = np.random.default_rng(3).permutation(24).reshape(2, 3, 4).astype(np.float32)
@@ -351,7 +345,7 @@ CASES += [
         x=f32(2, 3),
         label="constant",
         expect=lambda x: np.concatenate([x, np.ones((2, 1), np.float32), x], 1),
-        build=lambda mb, x: mb.concat(values=(x, np.ones((2, 1), _float_of(x)), x), axis=1),
+        build=lambda mb, x: mb.concat(values=(x, np.ones((2, 1), float_of(x)), x), axis=1),
     ),
     case(
         "concat",
@@ -446,7 +440,7 @@ CASES += [
         n=np.array([2.5], np.float32),
         label="runtime-float",
         expect=np.array([0, 0.5, 1, 1.5, 2]),
-        build=lambda mb, n: mb.range_1d(end=mb.squeeze(x=n), start=_float_of(n)(0), step=_float_of(n)(0.5)),
+        build=lambda mb, n: mb.range_1d(end=mb.squeeze(x=n), start=float_of(n)(0), step=float_of(n)(0.5)),
     ),
     case(
         "range_1d",
@@ -480,7 +474,7 @@ CASES += [
         x=f32(3),
         label="constant",
         expect=lambda x: np.stack([x, np.ones(3)], -1),
-        build=lambda mb, x: mb.stack(values=(x, np.ones(3, _float_of(x))), axis=-1),
+        build=lambda mb, x: mb.stack(values=(x, np.ones(3, float_of(x))), axis=-1),
     ),
     _stack(f32(2, 3), axis=-3),
     _stack(booleans(2, 3), booleans(2, 3, seed=1), axis=1),

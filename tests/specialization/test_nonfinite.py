@@ -32,6 +32,10 @@ def _pool(x):
     return x.reshape(4, 4, 2).max(-1)
 
 
+def _hard_swish(x):
+    return mb.mul(x=mb.thresholded_relu(x=x, alpha=-3.0), y=mb.sigmoid_hard(x=x, alpha=1 / 6, beta=0.5))
+
+
 # x is [4, 8]. What MIL computes, and what numpy does.
 OPERATIONS = {
     "relu": (lambda x: mb.relu(x=x), lambda x: np.maximum(x, 0)),
@@ -40,6 +44,7 @@ OPERATIONS = {
     "leaky_relu": (lambda x: mb.leaky_relu(x=x, alpha=0.1), lambda x: np.where(x < 0, np.float32(0.1) * x, x)),
     "sigmoid": (lambda x: mb.sigmoid(x=x), lambda x: 1 / (1 + np.exp(-x))),
     "sigmoid_hard": (lambda x: mb.sigmoid_hard(x=x, alpha=0.2, beta=0.5), lambda x: np.clip(np.float32(0.2) * x + 0.5, 0, 1)),
+    "hard_swish": (_hard_swish, lambda x: np.where(x >= -3, x, 0) * np.clip(x * np.float32(1 / 6) + 0.5, 0, 1)),
     "tanh": (lambda x: mb.tanh(x=x), np.tanh),
     "exp": (lambda x: mb.exp(x=x), np.exp),
     "sqrt": (lambda x: mb.sqrt(x=x), np.sqrt),

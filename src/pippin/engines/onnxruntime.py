@@ -27,9 +27,9 @@ _SEVERITY_FATAL = 4  # optimizer warnings do not help users, and errors are rais
 _ARTIFACT = "model.onnx"
 _WEIGHTS = "weights.bin"
 # Of the maximum of numbers and a NaN, it makes a number; argmax, argmin and sorts depend on the order of the values.
-_MISJUDGED = frozenset({"ArgMax", "ArgMin", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin", "TopK"})
-# Of a window of -inf alone, the lowest number.
-_MISJUDGED_INFINITY = frozenset({"GlobalMaxPool", "MaxPool"})
+_MISJUDGED = frozenset({"ArgMax", "ArgMin", "GlobalMaxPool", "HardSwish", "MaxPool", "ReduceMax", "ReduceMin", "TopK"})
+# Of a window of -inf alone, the lowest number; of the hard swish of -inf, NaN.
+_MISJUDGED_INFINITY = frozenset({"GlobalMaxPool", "HardSwish", "MaxPool"})
 _CUT_TO_ZERO = frozenset({"Sigmoid"})  # exactly 0 below -18
 _SMALLEST_IN_WEIGHTS = "1024"  # bytes; smaller tensors stay in the model file
 

@@ -48,7 +48,7 @@ _EXACT = frozenset({
 })  # fmt: skip
 # Softmax is right for -inf, which masks use, and the analysis excludes inf.
 _EXACT_FOR_INFINITY = frozenset({
-    "Clip", "Elu", "Exp", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Max", "Min", "PRelu", "Relu",
+    "Clip", "Elu", "Exp", "Greater", "GreaterOrEqual", "HardSigmoid", "Max", "Min", "PRelu", "Relu",
 })  # fmt: skip
 
 # Of `TensorProto.DataType`.

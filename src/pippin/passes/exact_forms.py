@@ -128,10 +128,19 @@ def _sort(node: Any, write: _Writer) -> None:
         write("GatherElements", x, places, outputs=[node.output[0]], axis=given.get("axis", -1))
 
 
+def _hard_swish(node: Any, write: _Writer) -> None:
+    """0 for -inf, which the engine multiplies by 0."""
+    x = node.input[0]
+    gate = write("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+    write("Mul", write("Where", write("GreaterOrEqual", x, write.number(-3, x)), x, write.number(0, x)), gate,
+          outputs=[node.output[0]])  # fmt: skip
+
+
 _FORMS: Mapping[str, Callable[[Any, _Writer], None]] = {
     "ArgMax": _place,
     "ArgMin": _place,
     "GlobalMaxPool": _pool,
+    "HardSwish": _hard_swish,
     "MaxPool": _pool,
     "ReduceMax": _extremum,
     "ReduceMin": _extremum,

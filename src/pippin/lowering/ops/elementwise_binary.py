@@ -23,9 +23,10 @@ _BINARY = {
     "logical_xor": "Xor",
     "maximum": "Max",
     "minimum": "Min",
-    "mul": "Mul",
     "sub": "Sub",
 }
+
+_SIXTHS = (np.float32(1 / 6), np.float32(np.float16(1 / 6)))
 
 
 def _binary(onnx_kind: str) -> Lowering:
@@ -33,6 +34,32 @@ def _binary(onnx_kind: str) -> Lowering:
 
 
 lowers_table(_BINARY, _binary)
+
+
+@lowers("mul")
+def mul(g: Builder, x: Tensor, y: Tensor) -> Tensor:
+    swished = next(filter(None, (_swished(g, *factors) for factors in ((x, y), (y, x)))), None)
+    return g.Mul(x, y) if swished is None else g.HardSwish(swished)
+
+
+def _swished(g: Builder, thresholded: Any, gate: Any) -> Tensor | None:
+    """x of a hard swish as coremltools writes it, thresholded_relu(x, -3) * sigmoid_hard(x, 1/6, 1/2): engines have a
+    kernel for it, which they fuse with the convolution before it."""
+    chosen, hard = _made_by(g, thresholded, "Where"), _made_by(g, gate, "HardSigmoid")
+    compared = _made_by(g, chosen[0], "GreaterOrEqual") if chosen else None
+    if not hard or not chosen or not compared:
+        return None
+    names = {x.name for x in (hard[0], chosen[1], compared[0])}
+    numbers = [g.initializers.get(t.name) for t in (compared[1], chosen[2])]
+    same = len(names) == 1 and all(n is not None and n == value for n, value in zip(numbers, (-3, 0), strict=True))
+    slope = {a.name: np.float32(a.f) for a in g.makers[gate.name].node.attribute}
+    return hard[0] if same and slope["alpha"] in _SIXTHS and slope["beta"] == 0.5 else None
+
+
+def _made_by(g: Builder, x: Any, kind: str) -> list[Any]:
+    """The operands of the node that computes x if it is of this kind."""
+    made = g.makers.get(x.name) if isinstance(x, Tensor) else None
+    return made.operands if made is not None and made.node.op_type == kind else []
 
 
 @lowers("not_equal")
