@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lowering.harness import booleans, case, check, const, dynamic, f32, i32, rows
+from lowering.harness import booleans, case, check, const, dynamic, f32, float_of, i32, rows
 
 
 def _index(x, begin, end, stride=None, begin_mask=None, end_mask=None, squeeze_mask=None):
@@ -39,6 +39,31 @@ SLICES = [
     {"begin": [1, 0], "end": [100, 100]},
 ]
 X = f32(3, 4)
+
+
+def _written_often(mb, x):
+    """x[0, 1, 0] = 1, x[0, 1, 2] = 6 as converters write it, by flat places, and two strided slices."""
+    one = float_of(x)(1)
+    x = mb.slice_update(x=x, update=[[one]], begin=[0, 1, 0], end=[1, 0, 1], squeeze_mask=[False, True, False])
+    shape = mb.shape(x=x)
+    places = mb.reshape(x=mb.range_1d(start=0, end=mb.reduce_prod(x=shape, keep_dims=False), step=1), shape=shape)
+    place = mb.slice_by_index(x=places, begin=[0, 1, 2], end=[0, 0, 0], squeeze_mask=[True] * 3)
+    flat = mb.scatter(data=mb.reshape(x=x, shape=[-1]), indices=mb.reshape(x=place, shape=[-1]), updates=[6 * one])
+    x = mb.reshape(x=flat, shape=shape)
+    update = np.arange(6).reshape(2, 3, 1).astype(float_of(x))
+    x = mb.slice_update(x=x, update=update, begin=[0, 2, 1], end=[2, 8, 2], stride=[1, 2, 1])
+    update = np.arange(8).reshape(2, 2, 2).astype(float_of(x))
+    return mb.slice_update(x=x, update=update, begin=[0, 1, 1], end=[2, 10, 3], stride=[1, 8, 1])
+
+
+def _written(x):
+    x = x.copy()
+    x[0, 1, 0], x[0, 1, 2] = 1, 6
+    x[:, 2:8:2, 1:2] = np.arange(6).reshape(2, 3, 1)
+    x[:, 1:10:8, 1:3] = np.arange(8).reshape(2, 2, 2)
+    return x
+
+
 CASES = [
     case("slice_by_index", x=x, **how, opset=opset, label=str(how), expect=_slice)
     for how in SLICES
@@ -292,6 +317,15 @@ CASES += [
 ]
 CASES += [
     case("slice_update", x=f32(6), update=f32(2, seed=1), begin=[1], end=[5], stride=[3], opset=18, expect=_update),
+    # Products of sizes decide the shapes of further tensors.
+    case(
+        "slice_update",
+        x=dynamic(f32(2, 10, 3)),
+        opset=18,
+        label="written often",
+        build=_written_often,
+        expect=_written,
+    ),
     # A cache that a step writes into, at a position of the prediction.
     case(
         "slice_update",

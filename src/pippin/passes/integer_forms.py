@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from .exact_integers import Rule
 from .integer_ranges import BOOL, Values
 
 _EXACT = 1 << 24
+_FEW = 8  # more than the rank of any tensor
 _INT32 = 1 << 31
 _NARROW = {np.dtype(t): np.iinfo(t).bits for t in (np.int8, np.uint8, np.int16, np.uint16)}
 
@@ -201,10 +203,18 @@ def _reduction(one: Callable[[Graph, Tensor, int], Any], limit: Callable[[int, i
 
 
 def _scattered(reduction: str, neutral: int) -> Callable[[Graph, Tensor, int], Any]:
-    """Scatter all elements along an axis into one: exact, and right for an axis of size 0."""
+    """Scatter all elements along an axis into one: exact, and right for an axis of size 0.
+
+    A few elements are combined one after the other: OpenVINO fails or crashes where a scattered product of sizes
+    decides the shape of other tensors.
+    """
+    combined = {"add": "Add", "mul": "Mul"}[reduction]
 
     def one(g: Graph, x: Tensor, axis: int) -> Any:
-        sizes = g.shape_of(x)
+        sizes, size = g.shape_of(x), (x.shape or ())[axis]
+        if size in range(1, _FEW + 1):
+            parts = [g.Slice(x, [i], [i + 1], [axis]) for i in range(size)]
+            return reduce(partial(g.emit, combined), parts)
         along = np.arange(x.rank) == axis
         single = g.Add(g.Mul(sizes, ~along), along) if isinstance(sizes, Tensor) else np.where(along, 1, sizes)
         start = g.Expand(np.full(1, neutral, x.dtype), single)
