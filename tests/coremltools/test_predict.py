@@ -8,6 +8,8 @@ import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
+from coremltools.models import datatypes
+from coremltools.models.neural_network import NeuralNetworkBuilder
 
 import coremltools as ct
 from support.small_models import converted
@@ -162,3 +164,12 @@ class TestState:
     def test_a_model_without_states_makes_none(self, doubling):
         with pytest.raises(RuntimeError, match="no states"):
             doubling.make_state()
+
+
+def test_nan_in_a_network_whose_file_is_gone(installed):
+    """coremltools removes the file that it wrote for the load; a relu of NaN needs the model once more."""
+    builder = NeuralNetworkBuilder([("x", datatypes.Array(3))], [("y", datatypes.Array(3))])
+    builder.add_activation("relu", "RELU", "x", "y")
+    model = ct.models.MLModel(builder.spec)
+    found = model.predict({"x": np.array([np.nan, -1, 2], np.float32)})["y"]
+    np.testing.assert_array_equal(found, [np.nan, 0, 2])

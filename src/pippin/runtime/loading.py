@@ -321,7 +321,9 @@ def _exact(source: Source, configuration: Configuration) -> Compiled | None:
         from ..specialization.exactness import compile_exact
         from ..specialization.specializer import lower_function
 
-        if path is not None and stamps_of(path) != stamps:
+        # An opened model whose file was removed since is whole: coremltools removes the one it wrote for the load.
+        removed = not isinstance(source.given, str | os.PathLike) and path is not None and not exists(path)
+        if path is not None and not removed and stamps_of(path) != stamps:
             raise PredictionError(
                 f"the prediction holds NaN, infinite or huge values, which need the file of the model once more, but"
                 f" {path} has changed since the load; load the model again"

@@ -37,7 +37,8 @@ def random_categorical(g: Builder, x: Tensor, mode: str = "logits", size: int = 
     logits = x if mode == "logits" else g.Log(x)
     leading, classes = g.Slice(g.shape_of(x), [0], [-1]), g.Slice(g.shape_of(x), [-1], [x.rank])
     shape = g.Concat(leading, [int(size)], classes, axis=0)
-    noise = g.Neg(g.Log(g.Neg(g.Log(_drawn(g, shape, seed)))))
+    drawn = g.Max(_drawn(g, shape, seed), 2.0**-25)  # the logarithm of 0 is infinite
+    noise = g.Neg(g.Log(g.Neg(g.Log(drawn))))
     return g.ArgMax(g.Add(g.Unsqueeze(logits, [-2]), noise), axis=-1, keepdims=0)
 
 
