@@ -12,14 +12,13 @@ from ..errors import ConfigurationError, FeatureTypeError, StateError
 from ..support import fork
 from ..support.cancellation import Cancellation, Stop
 from ..trace import recorder
+from .model_facts import ModelFacts
 from .prediction_options import PredictionOptions
 from .state import State
 
 if TYPE_CHECKING:  # deferred: needed only once a model is loaded
     from ..cache.store import Cache
     from ..format.asset import Asset
-    from ..format.description import ModelDescription
-    from ..specialization.compute_plan import ComputePlan
     from ..specialization.progress import Progress
     from .flow.dynamic_batching import DynamicBatcher
     from .flow.flow_control import FlowControl, Statistics
@@ -132,7 +131,7 @@ def _cache(cache: Cache | os.PathLike[str] | str | bool) -> Cache | None:
     return cache if isinstance(cache, Cache) else Cache(cache)
 
 
-class Model:
+class Model(ModelFacts):
     """A loaded model. Thread-safe. `close`, or leaving a `with` block, frees its memory."""
 
     def __init__(
@@ -148,10 +147,8 @@ class Model:
         from .flow.executor import Executor
         from .flow.flow_control import FlowControl
 
-        self._source = source
-        self.configuration = configuration
+        super().__init__(source, configuration)
         self._load_now: Callable[[], Loaded] | None = load_now
-        self._loaded: Loaded | None = None
         self._session: Session | None = None
         self._loading = Lock()
         self._limited = flow is not None
@@ -180,36 +177,6 @@ class Model:
         """Free the engine's memory; the next prediction loads the model again."""
         with self._loading:
             self._loaded = self._session = None
-
-    @property
-    def description(self) -> ModelDescription:
-        """Inputs and outputs of the model."""
-        return self._opened().description
-
-    @property
-    def function_name(self) -> str:
-        return self._opened().session.function.name
-
-    @property
-    def engine(self) -> str:
-        """The engine that runs the model. Several are joined by "+" if its segments use different engines."""
-        return "+".join(dict.fromkeys(segment.engine for segment in self._opened().segments))
-
-    @property
-    def compute_plan(self) -> ComputePlan:
-        """What runs where, and why. Raises CacheError if its cache entry was removed."""
-        return self._opened().compute_plan()
-
-    def measured_plan(self) -> ComputePlan:
-        """The compute plan with the measured time of each operation, if the engine can profile."""
-        from .loading import profiled
-
-        return profiled(self._opened(), self._source, self.configuration)
-
-    @property
-    def load_label(self) -> str:
-        """ "cached" if loaded from the cache, else "prepare and cache"."""
-        return self._opened().label
 
     def predict(
         self,
@@ -423,6 +390,7 @@ class Model:
         """Free the engine's memory; later predictions raise ConfigurationError."""
         with self._loading:
             self._load_now = self._loaded = self._session = None
+            self._closed = True
         self._executor.close()
 
     def __enter__(self) -> Model:
@@ -430,11 +398,6 @@ class Model:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        if self._loaded is None:
-            return "<pippin.Model, not loaded>"
-        return f"<pippin.Model {self.function_name!r} on {self.engine}>"
 
     def _open(self) -> Session:
         session = self._session

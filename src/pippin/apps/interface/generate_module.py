@@ -78,7 +78,9 @@ def _head(description: ModelDescription, file: str, name: str, text: str) -> str
         f"MODEL = Path(__file__).parent / {literal(file)}",
         '"""Default path of the model: next to this module."""',
         "",
-        'ImageLike: TypeAlias = "PIL.Image.Image | str | os.PathLike[str] | npt.NDArray[Any] | pippin.ImageInput"',
+        "ImageLike: TypeAlias = (",
+        '    "PIL.Image.Image | str | os.PathLike[str] | bytes | npt.NDArray[Any] | pippin.ImageInput"',
+        ")",
     ]
     needed = [line for line in imports if _needed(line, text)]
     head = [_docstring("\n".join(lines).strip(), 0), "", "from __future__ import annotations", "", *needed]
