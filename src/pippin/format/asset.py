@@ -25,7 +25,6 @@ from .description import ModelDescription, read_description
 from .git_lfs_pointer import POINTER, is_pointer
 from .mlmodelc import PROGRAM, Compiled, is_compiled, open_compiled, own_specification, pipeline_models
 from .mlpackage import SPECIFICATION, Package, inside, open_package
-from .optional_thresholds import thresholds, with_thresholds
 from .schema import messages
 from .weight_blob import BlobFile
 
@@ -79,7 +78,7 @@ class Asset:
     @cached_property
     def description(self) -> ModelDescription:
         with boundary(SpecificationError, f"{self.name}: invalid model description"):
-            return with_thresholds(read_description(self.specification), thresholds(self))
+            return read_description(self.specification)
 
     def weights(self, file_name: str) -> BlobFile:
         """The weight file that programs refer to as `file_name`, e.g. "@model_path/weights/weight.bin".

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..format.asset import Asset
 from ..format.description import FeatureDescription, FunctionDescription, Image
+from ..format.optional_thresholds import description_for_callers
 from ..types import TensorType
 from .classical_summary import contents
 from .ir import Literal, Program
@@ -30,7 +31,7 @@ _RELEASES = {
 
 def summary(asset: Asset, program: Program | None, function: str | None) -> dict[str, Any]:
     """The contents of `pippin inspect`, for one function if named, else for all."""
-    description = asset.description
+    description = description_for_callers(asset)
     shown = [description.function(function)] if function else list(description.functions)
     metadata = description.metadata
     network = description.kind.startswith("neuralNetwork")

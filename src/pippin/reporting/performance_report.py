@@ -28,7 +28,7 @@ class Report:
 
     def __repr__(self) -> str:
         found = (f"{quoted(r.title)} on {r.engine}: {format_duration(r.prediction.median)}" for r in self.results)
-        return f"<Report {'; '.join(found)}>"
+        return f"<Report of {'; '.join(found) or 'nothing'}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: a row for each result; `to_html` makes the whole page."""

@@ -299,11 +299,12 @@ class _Made:
 def _specialized(
     source: Source, configuration: Configuration, stages: Stages, folder: Path | None, cache: Cache | None = None
 ) -> _Made:
+    from ..format.optional_thresholds import description_for_callers
     from ..specialization.specializer import specialize
 
     with stages.stage("read"):
         asset = source.open()
-        description = asset.description
+        description = description_for_callers(asset)
     exact = _exact(source, configuration)
     with boundary(CompilationError, f"{asset.name} cannot be specialized", stages.reported):
         made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None, exact)

@@ -103,8 +103,9 @@ class ComputePlan:
         took = f", {format_duration(sum(times))}" if times else ", not measured"
         others = len(self.candidates) - len(self.chosen())
         beside = f"; {others} other candidates" if others > 1 else "; 1 other candidate" if others else ""
-        run = sum(segment.operations for segment in self.segments)
-        return f"<ComputePlan {quoted(self.function)}: {run} operations, {self.engines}{took}{beside}>"
+        count = sum(1 for operation in self.operations if operation.device)
+        run = f"{count} operations" if count != 1 else "1 operation"
+        return f"<ComputePlan {quoted(self.function)}: {run}, {self.engines}{took}{beside}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: the candidates, and the costliest operations."""
