@@ -46,9 +46,9 @@ def test_how_results_are_shown():
     result = Result(
         name, "", "main", "mlProgram", "openvino", 1, times, None, times, None, {}, (), None, {}, None, numerics, ()
     )  # fmt: skip
-    assert repr(times) == "<Statistics median 501 ms, from 1.00 ms to 1.00 s, of 1000>"
+    assert repr(times) == "<Statistics median 500 ms, from 1.00 ms to 1.00 s, of 1000>"
     for shown in (repr(result), repr(Report((result, result)))):
-        assert shown.isprintable() and len(shown) < 300 and "openvino: 501 ms" in shown
+        assert shown.isprintable() and len(shown) < 300 and "openvino: 500 ms" in shown
     page = Report((result,))._repr_html_()
     assert "<b>" not in page and "&lt;b&gt;\\x1b[31m\\n" in page and "\x1b" not in page
     assert repr(Report(())) == "<Report of nothing>"

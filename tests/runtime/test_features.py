@@ -233,6 +233,7 @@ def test_a_file_is_upright_and_a_pillow_image_is_taken_as_it_is(orientation, tmp
     np.testing.assert_array_equal(found[0], np.asarray(raw).transpose(2, 0, 1))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_does_not_spoil_a_picture():
     data = encoded_as(PIL.Image.fromarray(PIXELS), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     found = encode_image("x", data, Image(6, 4, ColorSpace.RGB), np.dtype(np.float32))

@@ -41,13 +41,14 @@ def load(
 ) -> Model:
     """Open a model and specialize it for this machine.
 
-    `source` is the path of an `.mlpackage` or `.mlmodel`, or an in-memory specification (bytes or a protobuf message),
-    whose weight files are passed as `weights`: {"weights/weight.bin": bytes}, or the folder that contains them.
+    `source` is the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.mil`, or an in-memory specification (bytes or
+    a protobuf message), whose weight files are passed as `weights`: {"weights/weight.bin": bytes}, or their folder.
     `cache` stores specializations: the user's cache (True), another folder, or none (False). A `lazy` model is loaded
     at its first prediction. `progress` is called with reports in the loading thread; `cancellation` stops the
     specialization. With a `timeout` (seconds), engines compile in child processes, which can be ended. `flow` limits
-    the predictions in flight. Raises FormatError for an invalid file, UnsupportedError for a model that cannot run
-    here, ConfigurationError for unfit options, CompilationError, SpecializationCancelled, DeadlineExceeded.
+    the predictions in flight. Raises ModelNotFoundError, FormatError for an invalid file, UnsupportedError for a model
+    that cannot run here, ConfigurationError for unfit options, CompilationError, SpecializationCancelled,
+    DeadlineExceeded.
     """
     from ..specialization.progress import Stages
     from .loading import Source
@@ -191,9 +192,10 @@ class Model(ModelFacts):
         """Run one prediction: {input name: value} to {output name: value}.
 
         A multiarray accepts numpy arrays of any layout, anything with `__array__` or DLPack on the CPU, numbers and
-        nested lists; an image accepts a Pillow image or a file path, both resized if necessary, or a uint8 array
-        (height, width[, 3]). Returns arrays in the declared dtype, Pillow images, and for a classifier the label and
-        {label: probability}. A `state` that a model needs is updated. Raises FeatureError, StateError, PredictionError.
+        nested lists; an image accepts a Pillow image, a file path or the bytes of a file, resized if necessary, or a
+        uint8 array (height, width[, 3]). Returns arrays in the declared dtype, Pillow images, and for a classifier the
+        label and {label: probability}. A `state` that a model needs is updated. Raises FeatureError, StateError,
+        PredictionError.
 
         If the model has a `flow` or a loop without a bound, or `timeout` (seconds) or `cancellation` is passed, the
         prediction is queued and runs in a worker thread, so that it can be stopped, with Ctrl-C too. It may raise
