@@ -191,8 +191,12 @@ def test_strings_and_members_of_coremltools_name_compute_units(package):
 MISSING = {
     "model": (lambda d: pippin.load(d / "no.mlpackage"), pippin.PackageError, "no.mlpackage: no such file or folder"),
     "in a missing folder": (lambda d: pippin.load(f"{d}/a/b.mlmodel"), pippin.FormatError, "b.mlmodel: no such file"),
-    "report": (lambda d: pippin.reporting.performance_report.read_report(d / "r"), pippin.ReportError, "no such file"),
-    "trace": (lambda d: pippin.trace.summary.summarize(d / "t"), pippin.TraceError, "t: no such file"),
+    "report": (
+        lambda d: pippin.reporting.performance_report.read_report(d / "r"),
+        pippin.ReportError,
+        "r: cannot be read: No such file",
+    ),
+    "trace": (lambda d: pippin.trace.summary.summarize(d / "t"), pippin.TraceError, "t: cannot be read: No such file"),
 }
 
 

@@ -74,8 +74,8 @@ class BlobFile:
                 if os.fstat(file.fileno()).st_size == 0:
                     raise WeightError(f"{path}: weight file is empty")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except FileNotFoundError:
-            raise WeightFileNotFoundError(f"{path}: weight file is missing", path) from None
+        except FileNotFoundError as error:
+            raise WeightFileNotFoundError(f"{path}: weight file cannot be read: {error.strerror}", path) from None
         except OSError as error:
             raise WeightError(f"{path}: weight file cannot be read: {error.strerror}") from None
         return cls(memoryview(mapped), str(path))

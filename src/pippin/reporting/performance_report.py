@@ -71,8 +71,8 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ReportError(f"{name} is not a report of this version (format {FORMAT})")
         return Report(tuple(_result(one) for one in found["results"]), found["machine"])
-    except FileNotFoundError:
-        raise ReportNotFoundError(f"{name}: no such file", name) from None
+    except FileNotFoundError as error:
+        raise ReportNotFoundError(f"{name}: cannot be read: {error.strerror}", name) from None
     except OSError as error:
         raise ReportError(f"{name}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
