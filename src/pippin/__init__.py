@@ -4,6 +4,9 @@ model = pippin.load("model.mlpackage")
 outputs = model.predict({"image": "cat.png"})
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from . import errors as errors
 from . import trace as trace
 from .configuration import ComputeUnits as ComputeUnits
@@ -12,7 +15,41 @@ from .configuration import Hints as Hints
 from .devices.detect import all_compute_devices as all_compute_devices
 from .devices.detect import available_compute_devices as available_compute_devices
 from .devices.device import ComputeDevice as ComputeDevice
+from .errors import CacheError as CacheError
+from .errors import CompilationError as CompilationError
+from .errors import ConfigurationError as ConfigurationError
+from .errors import DeadlineExceeded as DeadlineExceeded
+from .errors import EngineError as EngineError
+from .errors import FeatureError as FeatureError
+from .errors import FeatureFileNotFoundError as FeatureFileNotFoundError
+from .errors import FeatureShapeError as FeatureShapeError
+from .errors import FeatureTypeError as FeatureTypeError
+from .errors import FeatureValueError as FeatureValueError
+from .errors import FormatError as FormatError
+from .errors import MissingFeatureError as MissingFeatureError
+from .errors import MissingFileError as MissingFileError
+from .errors import ModelNotFoundError as ModelNotFoundError
+from .errors import PackageError as PackageError
 from .errors import PippinError as PippinError
+from .errors import PredictionCancelled as PredictionCancelled
+from .errors import PredictionDropped as PredictionDropped
+from .errors import PredictionError as PredictionError
+from .errors import PredictionRejected as PredictionRejected
+from .errors import ProgramError as ProgramError
+from .errors import ReportError as ReportError
+from .errors import ReportNotFoundError as ReportNotFoundError
+from .errors import SpecializationCancelled as SpecializationCancelled
+from .errors import SpecificationError as SpecificationError
+from .errors import StateError as StateError
+from .errors import TraceError as TraceError
+from .errors import TraceNotFoundError as TraceNotFoundError
+from .errors import UnexpectedFeatureError as UnexpectedFeatureError
+from .errors import UnsupportedError as UnsupportedError
+from .errors import UnsupportedModelError as UnsupportedModelError
+from .errors import UnsupportedOperationError as UnsupportedOperationError
+from .errors import UnsupportedVersionError as UnsupportedVersionError
+from .errors import WeightError as WeightError
+from .errors import WeightFileNotFoundError as WeightFileNotFoundError
 from .extend.custom_layers import custom_layer as custom_layer
 from .extend.custom_models import CustomModel as CustomModel
 from .extend.custom_models import custom_model as custom_model
@@ -32,5 +69,25 @@ from .support import moved_modules as _moved_modules
 from .support.cancellation import Cancellation as Cancellation
 from .version import __version__ as __version__
 
+if _TYPE_CHECKING:
+    from .cache.store import Cache as Cache
+    from .specialization.compute_plan import ComputePlan as ComputePlan
+    from .specialization.progress import Progress as Progress
+
 _moved_modules.install()
-__getattr__ = _moved_modules.moved_attribute
+
+# Imported when they are asked for: `import pippin` needs none of them.
+_LATER = {"Cache": "cache.store", "ComputePlan": "specialization.compute_plan", "Progress": "specialization.progress"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        return _moved_modules.moved_attribute(name)
+    from importlib import import_module
+
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

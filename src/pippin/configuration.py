@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from .errors import ConfigurationError
 
@@ -17,6 +17,20 @@ class ComputeUnits(enum.Enum):
     CPU_AND_GPU = "CPU_AND_GPU"
     CPU_AND_NE = "CPU_AND_NE"
 
+    @classmethod
+    def of(cls, units: AnyComputeUnits) -> ComputeUnits:
+        """The member that is given as such, by its name, or as a member of that name of coremltools' `ComputeUnit`.
+        Raises ConfigurationError."""
+        name = units.name if isinstance(units, enum.Enum) else units
+        found = cls.__members__.get(name) if isinstance(name, str) else None
+        if found is None:
+            known = ", ".join(cls.__members__)
+            raise ConfigurationError(f"compute_units must be one of {known}, as text or in ComputeUnits, got {units!r}")
+        return found
+
+
+AnyComputeUnits: TypeAlias = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"] | enum.Enum
+"""`ComputeUnits`, the name of one, or coremltools' `ComputeUnit`."""
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 SpecializationStrategy = Literal["default", "fast_prediction", "fast_load"]
@@ -52,7 +66,8 @@ class Configuration:
     function_name: str | None = None
     """The function of a multi-function model; None: the model's default function."""
     compute_units: ComputeUnits = ComputeUnits.ALL
-    """The devices that may be used. Every choice includes the CPU."""
+    """The devices that may be used. Every choice includes the CPU. A name such as "CPU_ONLY" is accepted, and so is
+    coremltools' `ComputeUnit`."""
     precision: Precision = "auto"
     """Compute precision for float16 values: "float32", "bfloat16" or "float16"; "auto": a 16-bit type if an engine has
     faster kernels for it and every output keeps a measured signal-to-noise ratio of 40 dB. Values declared as float32
@@ -64,12 +79,22 @@ class Configuration:
     """Maximum threads of one prediction; None: as many as it can keep busy, at most one for each core."""
     hints: Hints = Hints()
 
+    if TYPE_CHECKING:  # what is accepted is wider than what is held
+
+        def __init__(
+            self,
+            function_name: str | None = None,
+            compute_units: AnyComputeUnits = ComputeUnits.ALL,
+            precision: Precision = "auto",
+            engine: str | None = None,
+            threads: int | None = None,
+            hints: Hints = Hints(),
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         _check("precision", self.precision, Precision)
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise ConfigurationError(f"threads must be None or a positive integer, got {self.threads!r}")
-        if not isinstance(self.compute_units, ComputeUnits):
-            known = ", ".join(f"ComputeUnits.{unit.name}" for unit in ComputeUnits)
-            raise ConfigurationError(f"compute_units must be one of {known}, got {self.compute_units!r}")
+        object.__setattr__(self, "compute_units", ComputeUnits.of(self.compute_units))
         if not isinstance(self.hints, Hints):
             raise ConfigurationError(f"hints must be a Hints object, got {self.hints!r}")

@@ -3,8 +3,10 @@
     PippinError
     ├── FormatError                 the file or in-memory data is not a valid model
     │   ├── PackageError            .mlpackage layout: bad manifest, missing item, not a model
+    │   │   └── ModelNotFoundError *        no file or folder of this name
     │   ├── SpecificationError      the protobuf is truncated, empty, or contradicts itself
-    │   ├── WeightError             the weight file is missing, truncated, or an offset is wrong
+    │   ├── WeightError             the weight file is truncated, or an offset is wrong
+    │   │   └── WeightFileNotFoundError *   it is missing
     │   └── ProgramError            invalid MIL program: undefined value, wrong arity, bad constant
     ├── UnsupportedError            a valid model that this version cannot execute
     │   ├── UnsupportedModelError       the kind of model
@@ -17,10 +19,14 @@
     │   ├── FeatureTypeError            wrong type of value or element
     │   ├── FeatureShapeError           wrong rank, or a size that the model does not allow
     │   └── FeatureValueError           right type and shape, but an invalid value
+    │       └── FeatureFileNotFoundError *      no file of this name
     ├── StateError                  a state is missing or belongs to another model
     ├── CacheError                  a cache operation failed (a load continues without the cache)
     ├── TraceError                  a file that is not a trace
+    │   └── TraceNotFoundError *        no file of this name
     ├── ReportError                 a file that is not a report, or a condition that cannot be evaluated
+    │   └── ReportNotFoundError *       no file of this name
+    ├── MissingFileError            a FileNotFoundError as well; the base of those with a *
     ├── SpecializationCancelled     the caller cancelled a load, or its time is up (DeadlineExceeded)
     └── EngineError                 an engine failed
         ├── CompilationError            while compiling the model
@@ -34,6 +40,8 @@
 `report()` returns the message and all notes as text.
 """
 
+import errno
+
 
 class PippinError(Exception):
     """Base class of every error that Pippin raises deliberately."""
@@ -45,6 +53,20 @@ class PippinError(Exception):
         return "\n".join([str(self), *getattr(self, "__notes__", ())])
 
 
+class MissingFileError(PippinError, FileNotFoundError):
+    """A file or folder that does not exist; the message says of what, and `filename` is its path."""
+
+    code = "io"
+    errno = errno.ENOENT
+
+    def __init__(self, message: str, filename: object = None) -> None:
+        super().__init__(message)
+        self.filename = None if filename is None else str(filename)
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # an OSError with a `filename` shows a message of its own
+
+
 class FormatError(PippinError):
     code = "io"
 
@@ -53,11 +75,19 @@ class PackageError(FormatError):
     pass
 
 
+class ModelNotFoundError(PackageError, MissingFileError):
+    pass
+
+
 class SpecificationError(FormatError):
     pass
 
 
 class WeightError(FormatError):
+    pass
+
+
+class WeightFileNotFoundError(WeightError, MissingFileError):
     pass
 
 
@@ -109,6 +139,10 @@ class FeatureValueError(FeatureError):
     pass
 
 
+class FeatureFileNotFoundError(FeatureValueError, MissingFileError):
+    pass
+
+
 class StateError(PippinError):
     pass
 
@@ -121,8 +155,16 @@ class TraceError(PippinError):
     code = "io"
 
 
+class TraceNotFoundError(TraceError, MissingFileError):
+    pass
+
+
 class ReportError(PippinError):
     code = "io"
+
+
+class ReportNotFoundError(ReportError, MissingFileError):
+    pass
 
 
 class SpecializationCancelled(PippinError):

@@ -17,6 +17,7 @@ import coremltools as ct
 from coremltools import proto
 from pippin.errors import (
     ConfigurationError,
+    ModelNotFoundError,
     PackageError,
     PippinError,
     SpecificationError,
@@ -192,8 +193,8 @@ def made(path, *files):
 
 # name: (what is opened, the error, what it says)
 REFUSED = {
-    "absent": (lambda d, p: d / "gone.mlpackage", PackageError, r"gone\.mlpackage: no such file or folder"),
-    "below-a-file": (lambda d, p: touched(d / "f") / "x", PackageError, "no such file or folder"),
+    "absent": (lambda d, p: d / "gone.mlpackage", ModelNotFoundError, r"gone\.mlpackage: no such file or folder"),
+    "below-a-file": (lambda d, p: touched(d / "f") / "x", ModelNotFoundError, "no such file or folder"),
     "too-long": (lambda d, p: "x" * 5000, PackageError, "cannot be opened: .*File name too long"),
     "null-byte": (lambda d, p: "a\0b", PackageError, "cannot be opened: embedded null byte"),
     "number": (lambda d, p: 3, PackageError, "got int"),
@@ -203,9 +204,10 @@ REFUSED = {
     "folder": (lambda d, p: made(d / "models"), PackageError, r"is not a model package: Manifest\.json is missing"),
     "compiled": (lambda d, p: made(d / "m.mlmodelc"), PackageError, r"is not a compiled model: coremldata\.bin is missing"),
     "compiled-unnamed": (lambda d, p: made(d / "m", "coremldata.bin"), SpecificationError, "offset 0: expected 4 bytes for the model kind"),
-    "onnx": (lambda d, p: touched(d / "m.onnx"), UnsupportedModelError, r"is an ONNX model; expected an \.mlpackage or \.mlmodel"),
-    "torch": (lambda d, p: touched(d / "M.PT"), UnsupportedModelError, r"is a PyTorch model; .*\(coremltools converts"),
+    "onnx": (lambda d, p: touched(d / "m.onnx"), UnsupportedModelError, r"is an ONNX model; expected an .*coremltools has not converted ONNX since version 6"),
+    "torch": (lambda d, p: touched(d / "M.PT"), UnsupportedModelError, r"is a PyTorch model; .*coremltools converts the traced"),
     "keras": (lambda d, p: touched(d / "m.keras"), UnsupportedModelError, "is a Keras model"),
+    "tflite": (lambda d, p: touched(d / "m.tflite"), UnsupportedModelError, "coremltools does not convert it"),
     "empty-file": (lambda d, p: touched(d / "m.mlmodel"), SpecificationError, "the model specification is empty"),
     "empty-bytes": (lambda d, p: b"", SpecificationError, "model in memory: the model specification is empty"),
     "text-bytes": (lambda d, p: b"<html>404</html>", SpecificationError, "is not a model specification, or is damaged"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ HEAVY = {
 
 def imported(code, **environment):
     """The top-level modules that are imported after `code` ran in a fresh interpreter."""
-    report = "import json, sys; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules if sys.modules[m]})))"
+    report = "import json, sys; print(json.dumps(sorted({m.partition('.')[0] for m, known in [*sys.modules.items()] if known})))"
     result = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, env=os.environ | environment
     )
@@ -41,6 +42,28 @@ def test_import_is_light():
     found = imported("import pippin")
     assert not found & HEAVY
     assert len(found - imported("import numpy")) <= 20, "import pippin costs little more than import numpy"
+
+
+def test_what_is_imported_later_is_there():
+    """`Cache`, `ComputePlan` and `Progress` are listed, and imported when they are asked for."""
+    code = """import sys, pippin
+names = {"Cache": "cache.store", "ComputePlan": "specialization.compute_plan", "Progress": "specialization.progress"}
+for name, module in names.items():
+    assert name in dir(pippin) and f"pippin.{module}" not in sys.modules, name
+for name in names:
+    assert getattr(pippin, name).__name__ == name and name in vars(pippin)
+from pippin import Cache, ComputePlan, Progress
+"""
+    imported(code)
+
+
+def test_every_error_is_exported():
+    import pippin
+
+    errors = {name: kind for name, kind in vars(pippin.errors).items() if isinstance(kind, type)}
+    assert len(errors) > 30 and all(issubclass(kind, pippin.PippinError) for kind in errors.values())
+    assert {name: getattr(pippin, name) for name in errors} == errors
+    assert all(re.search(rf"\b{name}\b", pippin.errors.__doc__) for name in errors)
 
 
 @pytest.fixture(scope="module")

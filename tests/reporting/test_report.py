@@ -38,6 +38,22 @@ def package(tmp_path_factory):
     )
 
 
+def test_how_results_are_shown():
+    """On one line, not all of the measurements; as a table in notebooks, where no name is HTML."""
+    times = Statistics.of([0.001 * n for n in range(1, 1001)])
+    numerics = Numerics("float32", "", {})
+    name = "<b>\x1b[31m\n'" + "n" * 300
+    result = Result(
+        name, "", "main", "mlProgram", "openvino", 1, times, None, times, None, {}, (), None, {}, None, numerics, ()
+    )  # fmt: skip
+    assert repr(times) == "<Statistics median 500 ms, from 1.00 ms to 1.00 s, of 1000>"
+    for shown in (repr(result), repr(Report((result, result)))):
+        assert shown.isprintable() and len(shown) < 300 and "openvino: 500 ms" in shown
+    page = Report((result,))._repr_html_()
+    assert "<b>" not in page and "&lt;b&gt;\\x1b[31m\\n" in page and "\x1b" not in page
+    assert repr(Report(())) == "<Report of nothing>"
+
+
 class Clock:
     """Stands still unless `work` moves it."""
 

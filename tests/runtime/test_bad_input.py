@@ -349,7 +349,9 @@ def test_integers(value, error, message, integers):
 
 
 IMAGES = {
-    "no file": ("nothing.png", errors.FeatureValueError, "nothing.png"),
+    "no file": ("nothing.png", errors.FeatureFileNotFoundError, "'x': 'nothing.png': no such file"),
+    "bytes of no picture": (b"GIF? no", errors.FeatureValueError, "the picture of 7 bytes .* no format that Pillow"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + bytes(99), errors.FeatureValueError, "HEIC is not read; convert it"),
     "a float array": (np.zeros((6, 4, 3)), errors.FeatureTypeError, "uint8"),
     "a flat array": (np.zeros(72, np.uint8), errors.FeatureShapeError, "height, width"),
     "another size": (np.zeros((5, 4, 3), np.uint8), errors.FeatureShapeError, "must be 4 x 6 pixels, got 4 x 5"),
@@ -378,7 +380,9 @@ def test_image(name, picture_model):
     [
         ({"precision": "float8"}, "float8"),
         ({"threads": 0}, "threads"),
-        ({"compute_units": "ALL"}, "ComputeUnits"),
+        ({"compute_units": "cpu"}, "one of ALL, CPU_ONLY, CPU_AND_GPU, CPU_AND_NE"),
+        ({"compute_units": 1}, "one of ALL"),
+        ({"compute_units": ct.precision.FLOAT16}, "one of ALL"),
         ({"engine": "tensorflow"}, "tensorflow"),
         ({"function_name": "other"}, "main"),
     ],

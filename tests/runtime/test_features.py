@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -11,6 +13,7 @@ from coremltools.converters.mil.mil import Builder as mb
 import pippin
 from pippin.errors import FeatureShapeError, PredictionError
 from pippin.features.decode import make_decode
+from pippin.features.files import read_array
 from pippin.features.images import encode_image
 from pippin.format.description import (
     ColorSpace,
@@ -197,6 +200,44 @@ def test_a_picture_takes_the_nearest_size(case, tmp_path):
     ):
         with pytest.raises(FeatureShapeError, match=f"got {given[0]} x {given[1]}"):
             encode_image("x", strict, kind, np.dtype(np.float32))
+
+
+def turned(picture, orientation):
+    """The picture as a camera held in that way would store it. Source: EXIF 2.3, tag Orientation."""
+    undo = {2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}  # FLIP_LEFT_RIGHT, ROTATE_180, ... as in Pillow
+    for method in undo.get(orientation, []):
+        picture = picture.transpose(PIL.Image.Transpose(method))
+    return picture
+
+
+def encoded_as(picture, format="PNG", **how):
+    file = io.BytesIO()
+    picture.save(file, format, **how)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_file_is_upright_and_a_pillow_image_is_taken_as_it_is(orientation, tmp_path):
+    """As Core ML reads image files. 0 and 9 are no orientations."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded_as(turned(PIL.Image.fromarray(PIXELS), orientation), exif=exif)
+    (tmp_path / "x.png").write_bytes(data)
+    kind = Image(6, 4, ColorSpace.RGB)
+    for value in (data, bytearray(data), memoryview(data), tmp_path / "x.png", str(tmp_path / "x.png")):
+        found = encode_image("x", value, kind, np.dtype(np.float32))
+        np.testing.assert_array_equal(found[0], PIXELS.transpose(2, 0, 1))
+    np.testing.assert_array_equal(read_array(tmp_path / "x.png", "x")[0], PIXELS.transpose(2, 0, 1))
+    raw = PIL.Image.open(tmp_path / "x.png")
+    found = encode_image("x", raw, Image(*raw.size, ColorSpace.RGB), np.dtype(np.float32))
+    np.testing.assert_array_equal(found[0], np.asarray(raw).transpose(2, 0, 1))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_does_not_spoil_a_picture():
+    data = encoded_as(PIL.Image.fromarray(PIXELS), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    found = encode_image("x", data, Image(6, 4, ColorSpace.RGB), np.dtype(np.float32))
+    np.testing.assert_array_equal(found[0], PIXELS.transpose(2, 0, 1))
 
 
 def test_an_allowed_size_stays():

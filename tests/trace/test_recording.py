@@ -67,7 +67,7 @@ def test_a_load_that_fails(tmp_path):
     with pippin.trace.record() as recorded, pytest.raises(pippin.errors.PackageError):
         pippin.load(tmp_path / "absent.mlpackage")
     (event,) = recorded.children
-    assert event.details["error"] == "PackageError"
+    assert event.details["error"] == "ModelNotFoundError"
 
 
 def test_nothing_is_recorded_before_and_after(model):

@@ -14,6 +14,7 @@ from ..format.description import Sequence as SequenceType
 from ..lowering.lowered_model import Labels, Port
 from ..support.boundary import described
 from .images import decode_image
+from .outputs import Outputs
 
 # Number of classes up to which Python finds the most probable one faster than numpy.
 _FEW = 32
@@ -44,7 +45,7 @@ def make_decode(features: Many[FeatureDescription], ports: Many[Port], labels: L
     fill = _classification(labels, of_labels)
 
     def decode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        outputs: dict[str, Any] = empty.copy()
+        outputs = Outputs(empty)
         fill(arrays, outputs)
         name = ""
         try:
@@ -59,7 +60,7 @@ def make_decode(features: Many[FeatureDescription], ports: Many[Port], labels: L
 
 def _each(decoders: Many[tuple[str, _Decoder]]) -> Decode:
     def decode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        outputs, name = {}, ""
+        outputs, name = Outputs(), ""
         try:
             for name, one in decoders:  # a comprehension costs one more call
                 outputs[name] = one(arrays)

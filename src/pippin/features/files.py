@@ -11,9 +11,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import FeatureValueError
+from ..errors import FeatureFileNotFoundError, FeatureValueError
 from ..format.description import MultiArray
 from ..support.regular_files import open_regular
+from .encoded_pictures import decode
 
 _PCM = {1: np.uint8, 2: np.int16, 4: np.int32}
 _INTEGERS = 10  # bound of random integers: they are often indices
@@ -33,6 +34,8 @@ def read_array(path: Path, name: str, key: str = "") -> np.ndarray:
     try:
         with open_regular(path) as file:
             return _READERS[path.suffix.lower()](file, key or name)
+    except FileNotFoundError:
+        raise FeatureFileNotFoundError(f"'{name}': file not found: {path}", path) from None
     except Exception as error:  # what the readers raise for a damaged file has no common base
         raise FeatureValueError(f"'{name}': {path} cannot be read: {error}") from None
 
@@ -82,10 +85,7 @@ def _wav(opened: BinaryIO, _key: str) -> np.ndarray:
 
 def _picture(file: BinaryIO, _key: str) -> np.ndarray:
     """(1, 3, height, width), values 0 to 255."""
-    import PIL.Image
-
-    with PIL.Image.open(file) as picture:
-        return np.asarray(picture.convert("RGB"), np.float32).transpose(2, 0, 1)[None]
+    return np.asarray(decode(file).convert("RGB"), np.float32).transpose(2, 0, 1)[None]
 
 
 _READERS: dict[str, Callable[[BinaryIO, str], np.ndarray]] = {

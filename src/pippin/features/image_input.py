@@ -14,10 +14,10 @@ Resize = Literal["scale_fill", "scale_fit", "center_crop", "error"]
 class ImageInput:
     """An image, and what to do if the model does not accept its size.
 
-    `source` is a Pillow image, a file path, or an array (height, width[, 3 or 4]). `resize` follows Vision's
-    crop-and-scale options: "scale_fill" ignores the aspect ratio, "scale_fit" pads with black, "center_crop" crops to
-    the center; "error" raises FeatureShapeError. Without this class, files and Pillow images are resized with
-    "scale_fill", and an array of a wrong size is an error.
+    `source` is a Pillow image, a file path, the bytes of a file, or an array (height, width[, 3 or 4]). `resize`
+    follows Vision's crop-and-scale options: "scale_fill" ignores the aspect ratio, "scale_fit" pads with black,
+    "center_crop" crops to the center; "error" raises FeatureShapeError. Without this class, files and Pillow images are
+    resized with "scale_fill", and an array of a wrong size is an error.
     """
 
     source: Any

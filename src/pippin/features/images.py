@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import FeatureShapeError, FeatureTypeError, FeatureValueError
+from ..errors import FeatureShapeError, FeatureTypeError
 from ..format.description import ColorSpace, FunctionDescription, Image, SizeRange
-from ..support.regular_files import open_regular
+from .encoded_pictures import is_encoded, open_picture
 from .image_input import ImageInput, Resize
 
 # Pillow's mode for each color space, and the channel order in the tensor.
@@ -26,9 +25,10 @@ _MODES = {
 def encode_image(name: str, value: Any, kind: Image, dtype: np.dtype[Any]) -> np.ndarray:
     """Convert an image to a tensor (1, channels, height, width), values 0 to 255 (any for GRAYSCALE_FLOAT16).
 
-    A file or a Pillow image of a size that the model does not accept is stretched to the nearest one, unless an
-    ImageInput says otherwise. Raises FeatureTypeError for a value that is not an image, FeatureShapeError for an array
-    of another size, FeatureValueError for a file that cannot be read.
+    A file (its path or its bytes) is turned upright, as its EXIF data say. A file or a Pillow image of a size that the
+    model does not accept is stretched to the nearest one, unless an ImageInput says otherwise. Raises FeatureTypeError
+    for a value that is not an image, FeatureShapeError for an array of another size, FeatureValueError for a file that
+    cannot be read, FeatureFileNotFoundError.
     """
     mode, order = _MODES[kind.color]
     if type(value) is np.ndarray and _are_pixels(value, mode, kind):
@@ -58,10 +58,10 @@ def with_resize(features: Mapping[str, Any], function: FunctionDescription, resi
 
 
 def is_picture(value: Any) -> bool:
-    """Whether a value is an image file or a Pillow image, which may have any size; an array is exact."""
+    """Whether a value is an image file, its bytes or a Pillow image, which may have any size; an array is exact."""
     import PIL.Image
 
-    return isinstance(value, str | os.PathLike | PIL.Image.Image)
+    return is_encoded(value) or isinstance(value, PIL.Image.Image)
 
 
 def nearest_size(kind: Image, size: tuple[int, int]) -> tuple[int, int]:
@@ -106,12 +106,8 @@ def picture_of(name: str, value: Any, kind: Image) -> Any:
     import PIL.Image
 
     mode = _MODES[kind.color][0]
-    if isinstance(value, str | os.PathLike):
-        try:
-            with open_regular(value) as file, PIL.Image.open(file) as opened:
-                return _converted(opened, mode).copy()  # the file closes here
-        except Exception as error:  # Pillow's readers raise anything for a damaged file
-            raise FeatureValueError(f"'{name}': {os.fspath(value)!r} cannot be read as an image: {error}") from None
+    if is_encoded(value):
+        return _converted(open_picture(name, value), mode)
     if not isinstance(value, PIL.Image.Image):
         value = _from_pixels(name, value, kind)
     return _converted(value, mode)
@@ -125,7 +121,7 @@ def _from_pixels(name: str, value: Any, kind: Image) -> Any:
     if pixels.dtype == object or not (pixels.dtype == np.uint8 or (floats and pixels.dtype.kind == "f")):
         wanted = "float or uint8" if floats else "uint8"
         raise FeatureTypeError(
-            f"'{name}' must be an image (a Pillow image, a file path, or a {wanted} array),"
+            f"'{name}' must be an image (a Pillow image, a file path, the bytes of a file, or a {wanted} array),"
             f" got {type(value).__name__} of {pixels.dtype}"
         )
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))) or not pixels.size:

@@ -11,11 +11,12 @@ from typing import Any, TypeAlias
 
 from ..errors import (
     ConfigurationError,
+    ModelNotFoundError,
     PackageError,
     SpecificationError,
     UnsupportedModelError,
     UnsupportedVersionError,
-    WeightError,
+    WeightFileNotFoundError,
 )
 from ..support.boundary import boundary
 from ..support.regular_files import exists, is_regular, read_regular
@@ -35,17 +36,24 @@ _LINKS = 64  # a longer chain of linked models is a cycle
 _MODEL_PATH = "@model_path/"
 _BLOCK = 512  # the unit of st_blocks
 
-# Models of other tools, by file extension.
+# Models of other tools, by file extension, and the way to a model that can be opened.
+_FROM_TORCH = "coremltools converts the traced or exported module: coremltools.convert(module, ...)"
+_FROM_KERAS = "coremltools converts the model of TensorFlow's Keras: coremltools.convert(model, ...)"
+_FROM_ONNX = (
+    "coremltools has not converted ONNX since version 6: convert the model that it was exported from, or run the file"
+    " with ONNX Runtime"
+)
+_FROM_SOURCE = "coremltools does not convert it: convert the model that it was made from"
 _OTHER_KINDS = {
-    ".onnx": "an ONNX model",
-    ".pt": "a PyTorch model",
-    ".pt2": "a PyTorch model",
-    ".pth": "a PyTorch model",
-    ".tflite": "a TensorFlow Lite model",
-    ".h5": "a Keras model",
-    ".keras": "a Keras model",
-    ".safetensors": "a weight file without a model",
-    ".gguf": "a GGUF model",
+    ".onnx": ("an ONNX model", _FROM_ONNX),
+    ".pt": ("a PyTorch model", _FROM_TORCH),
+    ".pt2": ("a PyTorch model", _FROM_TORCH),
+    ".pth": ("a PyTorch model", _FROM_TORCH),
+    ".tflite": ("a TensorFlow Lite model", _FROM_SOURCE),
+    ".h5": ("a Keras model", _FROM_KERAS),
+    ".keras": ("a Keras model", _FROM_KERAS),
+    ".safetensors": ("a weight file without a model", "load the weights into their model, and convert that"),
+    ".gguf": ("a GGUF model", _FROM_SOURCE),
 }
 
 
@@ -75,7 +83,8 @@ class Asset:
     def weights(self, file_name: str) -> BlobFile:
         """The weight file that programs refer to as `file_name`, e.g. "@model_path/weights/weight.bin".
 
-        Raises WeightError if it is missing or invalid, PackageError if the path points outside the package.
+        Raises WeightError if it is invalid or (WeightFileNotFoundError) missing, PackageError if the path points
+        outside the package.
         """
         if file_name not in self._opened:  # two threads may both open it; one of the mappings is dropped
             self._opened[file_name] = self._open(weight_path(file_name))
@@ -95,8 +104,8 @@ class Asset:
         return own + [name for part in self.submodels for name in part.opened()]
 
     def linked(self) -> Asset:
-        """The target of a linked model, which must lie in the folder of this one. Raises PackageError with the searched
-        folders if it is not found."""
+        """The target of a linked model, which must lie in the folder of this one. Raises PackageError, and
+        ModelNotFoundError with the searched folders."""
         link = self.specification.linkedModel.linkedModelFile
         name, where = link.linkedModelFileName.defaultValue, link.linkedModelSearchPath.defaultValue
         if not Path(name).name or self.path is None:
@@ -117,7 +126,7 @@ class Asset:
                         raise PackageError(f"{self.name}: cyclic link to the model '{name}'")
                     return replace(open_asset(path), _linked=self._linked)
         folders = ", ".join(map(str, looked))
-        raise PackageError(f"{self.name}: the linked model '{name}' was not found in {folders}")
+        raise ModelNotFoundError(f"{self.name}: the linked model '{name}' was not found in {folders}", name)
 
     def _within(self, relative: str) -> str:
         """A name or search path of a link, as written. Raises PackageError if it could lead out of the folder."""
@@ -148,7 +157,7 @@ class Asset:
             for candidate in (folder / relative, folder / Path(relative).name):
                 if is_regular(inside(folder, candidate)):
                     return BlobFile.open(candidate)
-        raise WeightError(f"{self.name}: weight file '{relative}' is missing{self._where()}")
+        raise WeightFileNotFoundError(f"{self.name}: weight file '{relative}' is missing{self._where()}", relative)
 
     def _where(self) -> str:
         if self._package is not None:
@@ -170,9 +179,9 @@ def open_asset(source: Any, weights: Weights = None) -> Asset:
 
     A specification in memory is bytes or a `Model` message. Pass its weight files as `weights`: either
     {"weights/weight.bin": bytes} or the folder that contains them. An Asset is returned unchanged.
-    Raises PackageError, SpecificationError, UnsupportedVersionError; UnsupportedModelError if the model is not a
-    Core ML model or uses an unknown compiled format; ConfigurationError if `weights` is passed with a package or an
-    Asset, which have their own.
+    Raises PackageError, ModelNotFoundError, SpecificationError, UnsupportedVersionError; UnsupportedModelError if the
+    model is not a Core ML model or uses an unknown compiled format; ConfigurationError if `weights` is passed with a
+    package or an Asset, which have their own.
     """
     if isinstance(source, Asset):
         _reject_weights(weights, source.name)
@@ -196,14 +205,12 @@ def _open_path(path: Path, weights: Weights) -> Asset:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise PackageError(f"{path}: no such file or folder") from None
+        raise ModelNotFoundError(f"{path}: no such file or folder", path) from None
     except (OSError, ValueError) as error:
         raise PackageError(f"{str(path)!r} cannot be opened: {error}") from None
     if path.suffix.lower() in _OTHER_KINDS:
-        raise UnsupportedModelError(
-            f"{path} is {_OTHER_KINDS[path.suffix.lower()]}; expected an .mlpackage or .mlmodel"
-            " (coremltools converts models to these)"
-        )
+        kind, way = _OTHER_KINDS[path.suffix.lower()]
+        raise UnsupportedModelError(f"{path} is {kind}; expected an .mlpackage, .mlmodel or .mlmodelc. {way}")
     if path.is_dir():
         own = own_specification(path)
         if own is not None:
@@ -222,7 +229,7 @@ def _open_path(path: Path, weights: Weights) -> Asset:
     if is_pointer(data):
         raise PackageError(f"{path} {POINTER}")
     if data[:4] == b"PK\x03\x04":
-        raise PackageError(f"{path} is a zip archive; unpack it and open the .mlpackage inside")
+        raise PackageError(f"{path} is a zip archive; unpack it and open the model inside")
     if path.name == "Manifest.json":
         raise PackageError(f"{path} is the manifest of a package; open the folder {path.parent}")
     return Asset(path.name, path, _parse(data, str(path)), None, path.parent if weights is None else weights)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from ..errors import ConfigurationError, SpecificationError
 from ..types import DataType
+from .class_labels import class_labels
 
 
 class ColorSpace(enum.Enum):
@@ -132,6 +133,8 @@ class Int64:
 
 @dataclass(frozen=True, slots=True)
 class Double:
+    default: float | None = None
+
     def __str__(self) -> str:
         return "Double"
 
@@ -176,10 +179,58 @@ FeatureType: TypeAlias = MultiArray | Image | Int64 | Double | String | Dictiona
 
 @dataclass(frozen=True, slots=True)
 class FeatureDescription:
+    """One input, output or state."""
+
     name: str
     type: FeatureType
     optional: bool = False
     doc: str = ""
+
+    @property
+    def dtype(self) -> str | None:
+        """The type of an element, such as "float32"; "uint8" for the pixels of an image, "float16" for those of
+        GRAYSCALE_FLOAT16; None for a dictionary or a sequence."""
+        match self.type:
+            case MultiArray(dtype) | State(MultiArray(dtype)):
+                return dtype.numpy.name
+            case Image(color=color):
+                return "float16" if color is ColorSpace.GRAYSCALE_FLOAT16 else "uint8"
+        return {Int64: "int64", Double: "float64", String: "string"}.get(type(self.type))
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The default shape of an array, (height, width) of an image; None without one."""
+        match self.type:
+            case MultiArray(shape=shape) | State(MultiArray(shape=shape)):
+                return shape
+            case Image(width, height):
+                return height, width
+        return None
+
+    @property
+    def range(self) -> tuple[SizeRange, ...] | None:
+        """The sizes that each axis may have, in the order of `shape`; None if they are not declared as ranges."""
+        match self.type:
+            case MultiArray(flexibility=ShapeRange(ranges)) | State(MultiArray(flexibility=ShapeRange(ranges))):
+                return ranges
+            case Image(sizes=(SizeRange() as width, SizeRange() as height)):
+                return height, width
+        return None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...] | None:
+        """The shapes to choose from, if the model lists them; None otherwise."""
+        match self.type:
+            case MultiArray(flexibility=EnumeratedShapes(shapes)):
+                return shapes
+            case Image(sizes=sizes) if sizes and self.range is None:
+                return tuple((height, width) for width, height in sizes)  # type: ignore[misc]
+        return None
+
+    @property
+    def default(self) -> float | int | None:
+        """The number that stands in for an omitted input, if the model declares one."""
+        return self.type.default if isinstance(self.type, MultiArray | Double) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +297,7 @@ def read_description(model: Any) -> ModelDescription:
         ),
         specification_version=int(model.specificationVersion),
         kind=model.WhichOneof("Type") or "",
-        class_labels=_class_labels(model),
+        class_labels=class_labels(model),
     )
 
 
@@ -370,53 +421,6 @@ def _range(name: str, proto: Any) -> SizeRange:
     if lower > upper:
         raise SpecificationError(f"feature '{name}' has an empty size range, from {lower} to {upper}")
     return SizeRange(lower, upper)
-
-
-def _class_labels(model: Any) -> tuple[str | int, ...] | None:
-    """The labels of a classifier: from the `classify` operation of an ML Program, else from the message."""
-    kind = model.WhichOneof("Type")
-    if kind == "mlProgram":
-        return _program_labels(model.mlProgram, model.description.defaultFunctionName or "main")
-    if kind is None:
-        return None
-    message = getattr(model, kind)
-    if kind in ("pipelineClassifier", "pipelineRegressor"):
-        message = message.pipeline
-    if kind.startswith("pipeline"):
-        return next((found for m in reversed(message.models) if (found := _class_labels(m))), None)
-    fields = message.DESCRIPTOR.fields_by_name
-    for name in ("stringClassLabels", "int64ClassLabels"):
-        if name in fields and message.HasField(name):
-            return tuple(getattr(message, name).vector)
-    return None
-
-
-def _program_labels(program: Any, default: str) -> tuple[str | int, ...] | None:
-    for name in sorted(program.functions, key=lambda name: (name != default, name)):
-        function = program.functions[name]
-        block = function.block_specializations.get(function.opset)
-        for operation in block.operations if block is not None else ():
-            # Indexing would add missing entries to the caller's message.
-            classes = operation.inputs.get("classes") if operation.type == "classify" else None
-            if classes is not None and classes.arguments:
-                return _bound_labels(classes.arguments[0], block)
-    return None
-
-
-def _bound_labels(binding: Any, block: Any) -> tuple[str | int, ...] | None:
-    value = binding.value
-    if binding.WhichOneof("binding") == "name":
-        constants = {op.outputs[0].name: op for op in block.operations if op.type == "const" and op.outputs}
-        if binding.name not in constants or "val" not in constants[binding.name].attributes:
-            return None
-        value = constants[binding.name].attributes["val"]
-    immediate = value.immediateValue
-    elements = immediate.list.values if immediate.HasField("list") else [value]
-    labels: list[str | int] = []
-    for element in elements:
-        tensor = element.immediateValue.tensor
-        labels += list(tensor.strings.values) or list(tensor.longInts.values) or list(tensor.ints.values)
-    return tuple(labels)
 
 
 def _times(sizes: Iterable[Any]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import WeightError
+from ..errors import WeightError, WeightFileNotFoundError
 from ..support.regular_files import open_regular
 from ..types import DataType
 from .git_lfs_pointer import POINTER, is_pointer
@@ -74,6 +74,8 @@ class BlobFile:
                 if os.fstat(file.fileno()).st_size == 0:
                     raise WeightError(f"{path}: weight file is empty")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError as error:
+            raise WeightFileNotFoundError(f"{path}: weight file cannot be read: {error.strerror}", path) from None
         except OSError as error:
             raise WeightError(f"{path}: weight file cannot be read: {error.strerror}") from None
         return cls(memoryview(mapped), str(path))

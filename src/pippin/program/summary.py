@@ -7,21 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..format.asset import Asset
-from ..format.description import (
-    ColorSpace,
-    Double,
-    EnumeratedShapes,
-    FeatureDescription,
-    FeatureType,
-    FunctionDescription,
-    Image,
-    Int64,
-    MultiArray,
-    ShapeRange,
-    SizeRange,
-    State,
-    String,
-)
+from ..format.description import FeatureDescription, FunctionDescription, Image
+from ..format.optional_thresholds import description_for_callers
 from ..types import TensorType
 from .classical_summary import contents
 from .ir import Literal, Program
@@ -44,7 +31,7 @@ _RELEASES = {
 
 def summary(asset: Asset, program: Program | None, function: str | None) -> dict[str, Any]:
     """The contents of `pippin inspect`, for one function if named, else for all."""
-    description = asset.description
+    description = description_for_callers(asset)
     shown = [description.function(function)] if function else list(description.functions)
     metadata = description.metadata
     network = description.kind.startswith("neuralNetwork")
@@ -104,31 +91,22 @@ def _function(function: FunctionDescription, program: Program | None) -> dict[st
 
 
 def feature_summary(feature: FeatureDescription) -> dict[str, Any]:
-    told = {"name": feature.name, "type": str(feature.type), "optional": feature.optional, "description": feature.doc}
-    return told | _fields(feature.type)
-
-
-def _fields(kind: FeatureType) -> dict[str, Any]:
-    """What programs read of a type: element type, default shape, the range [lower, upper or null] of each axis or the
-    enumerated shapes, and the default value; null where the model declares none. An image's axes are height and width.
-    """
-    match kind:
-        case State(array):
-            return _fields(array)
-        case MultiArray(dtype, shape, flexibility, default):
-            ranges = flexibility.ranges if isinstance(flexibility, ShapeRange) else None
-            shapes = flexibility.shapes if isinstance(flexibility, EnumeratedShapes) else None
-            fields: dict[str, Any] = {"dtype": dtype.numpy.name, "shape": shape and list(shape), "default": default}
-        case Image(width, height, color, sizes):
-            dtype_name = "float16" if color is ColorSpace.GRAYSCALE_FLOAT16 else "uint8"
-            fields = {"dtype": dtype_name, "shape": [height, width], "default": None, "color": color.name}
-            ranges = tuple(s for s in sizes[::-1] if isinstance(s, SizeRange)) if sizes else None
-            shapes = tuple(s[::-1] for s in sizes if isinstance(s, tuple)) if sizes else None
-        case _:
-            names = {Int64: "int64", Double: "float64", String: "string"}
-            return {"dtype": names.get(type(kind)), "shape": None, "range": None, "default": None}
-    allowed = {"shapes": [list(s) for s in shapes]} if shapes else {}
-    return fields | {"range": [[r.lower, r.upper] for r in ranges] if ranges else None} | allowed
+    """What programs read of a feature, besides its texts: element type, default shape, the range [lower, upper or null]
+    of each axis or the enumerated shapes, and the default value; null where the model declares none. An image's axes
+    are height and width."""
+    ranges = feature.range and [[size.lower, size.upper] for size in feature.range]
+    return {
+        "name": feature.name,
+        "type": str(feature.type),
+        "optional": feature.optional,
+        "description": feature.doc,
+        "dtype": feature.dtype,
+        "shape": feature.shape and list(feature.shape),
+        "default": feature.default,
+        **({"color": feature.type.color.name} if isinstance(feature.type, Image) else {}),
+        "range": ranges,
+        **({"shapes": [list(shape) for shape in feature.shapes]} if feature.shapes else {}),
+    }
 
 
 def _weights(program: Program) -> list[dict[str, Any]]:

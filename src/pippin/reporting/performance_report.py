@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ReportError
+from ..errors import ReportError, ReportNotFoundError
 from ..support.atomic_write import atomic_write
+from ..support.html_table import html_table
 from ..support.regular_files import read_regular
+from ..support.units import format_bytes, format_duration
+from ..support.visible_text import quoted
 from .results import Memory, Numerics, Operation, Result, Statistics
 
 FORMAT = 1
@@ -22,6 +25,15 @@ class Report:
     results: tuple[Result, ...]
     machine: Mapping[str, str] = field(default_factory=dict)
     """The machine and the versions that it was measured with."""
+
+    def __repr__(self) -> str:
+        found = (f"{quoted(r.title)} on {r.engine}: {format_duration(r.prediction.median)}" for r in self.results)
+        return f"<Report of {'; '.join(found) or 'nothing'}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a row for each result; `to_html` makes the whole page."""
+        columns = ("model", "engine", "prediction", "p95", "load, cached", "load, uncached", "memory")
+        return html_table("Medians", columns, map(_row, self.results))
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
@@ -59,10 +71,25 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ReportError(f"{name} is not a report of this version (format {FORMAT})")
         return Report(tuple(_result(one) for one in found["results"]), found["machine"])
+    except FileNotFoundError as error:
+        raise ReportNotFoundError(f"{name}: cannot be read: {error.strerror}", name) from None
     except OSError as error:
         raise ReportError(f"{name}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReportError(f"{name} is not a report: {type(error).__name__}: {error}") from None
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    cached, memory = result.load_cached, result.memory
+    return (
+        result.title,
+        result.engine,
+        format_duration(result.prediction.median),
+        format_duration(result.prediction.p95),
+        "" if cached is None else format_duration(cached.median),
+        format_duration(result.load_uncached.median),
+        "" if memory is None else format_bytes(memory.steady),
+    )
 
 
 def _result(found: dict[str, Any]) -> Result:

@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..support.units import format_duration
+from ..support.visible_text import quoted
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -19,6 +22,10 @@ class Statistics:
     maximum: float
     deviation: float
     """Sample standard deviation; 0 for a single value."""
+
+    def __repr__(self) -> str:
+        shown = (format_duration(seconds) for seconds in (self.median, self.minimum, self.maximum))
+        return "<Statistics median {}, from {} to {}, of {}>".format(*shown, len(self.values))
 
     @property
     def p90(self) -> float:
@@ -124,6 +131,9 @@ class Result:
     numerics: Numerics
     candidates: tuple[str, ...]
     """The candidates, each "chosen" or with the reason why not."""
+
+    def __repr__(self) -> str:
+        return f"<Result {quoted(self.title)} on {self.engine}: {format_duration(self.prediction.median)}>"
 
     @property
     def title(self) -> str:

@@ -38,6 +38,7 @@ from ..support.boundary import boundary
 from ..support.cancellation import Cancellation
 from ..support.daemon_threads import asked_at_exit, in_thread
 from ..support.regular_files import exists
+from .load_log import log_decision
 from .session import Session
 
 if TYPE_CHECKING:
@@ -60,6 +61,15 @@ class Loaded:
     """ "cached" or "prepare and cache"."""
     plan: ComputePlan | None
     entry: Entry | None
+
+    @property
+    def engines(self) -> str:
+        """The engines with precision and device, such as "openvino bfloat16 on cpu"."""
+        try:
+            return self.compute_plan().engines
+        except CacheError:  # the entry was removed; settings do not know of rounding to float16
+            settings = ((segment.engine, segment.settings) for segment in self.segments)
+            return " + ".join(dict.fromkeys(f"{engine} {s.precision} on {s.device}" for engine, s in settings))
 
     @property
     def unbounded(self) -> bool:
@@ -118,7 +128,8 @@ def load_model(source: Source, configuration: Configuration, cache: Cache | None
         loaded = _load(source, configuration, cache, stages)
         span.label, span.model = loaded.label, loaded.session.subject[0]
         stages.report("done")
-        return loaded
+    log_decision(source.name, loaded.label, loaded.compute_plan)
+    return loaded
 
 
 def load_within(
@@ -288,11 +299,12 @@ class _Made:
 def _specialized(
     source: Source, configuration: Configuration, stages: Stages, folder: Path | None, cache: Cache | None = None
 ) -> _Made:
+    from ..format.optional_thresholds import description_for_callers
     from ..specialization.specializer import specialize
 
     with stages.stage("read"):
         asset = source.open()
-        description = asset.description
+        description = description_for_callers(asset)
     exact = _exact(source, configuration)
     with boundary(CompilationError, f"{asset.name} cannot be specialized", stages.reported):
         made = specialize(asset, configuration, stages, folder, cache.calibration if cache else None, exact)

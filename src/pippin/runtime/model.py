@@ -12,14 +12,13 @@ from ..errors import ConfigurationError, FeatureTypeError, StateError
 from ..support import fork
 from ..support.cancellation import Cancellation, Stop
 from ..trace import recorder
+from .model_facts import ModelFacts
 from .prediction_options import PredictionOptions
 from .state import State
 
 if TYPE_CHECKING:  # deferred: needed only once a model is loaded
     from ..cache.store import Cache
     from ..format.asset import Asset
-    from ..format.description import ModelDescription
-    from ..specialization.compute_plan import ComputePlan
     from ..specialization.progress import Progress
     from .flow.dynamic_batching import DynamicBatcher
     from .flow.flow_control import FlowControl, Statistics
@@ -42,13 +41,14 @@ def load(
 ) -> Model:
     """Open a model and specialize it for this machine.
 
-    `source` is the path of an `.mlpackage` or `.mlmodel`, or an in-memory specification (bytes or a protobuf message),
-    whose weight files are passed as `weights`: {"weights/weight.bin": bytes}, or the folder that contains them.
+    `source` is the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.mil`, or an in-memory specification (bytes or
+    a protobuf message), whose weight files are passed as `weights`: {"weights/weight.bin": bytes}, or their folder.
     `cache` stores specializations: the user's cache (True), another folder, or none (False). A `lazy` model is loaded
     at its first prediction. `progress` is called with reports in the loading thread; `cancellation` stops the
     specialization. With a `timeout` (seconds), engines compile in child processes, which can be ended. `flow` limits
-    the predictions in flight. Raises FormatError for an invalid file, UnsupportedError for a model that cannot run
-    here, ConfigurationError for unfit options, CompilationError, SpecializationCancelled, DeadlineExceeded.
+    the predictions in flight. Raises ModelNotFoundError, FormatError for an invalid file, UnsupportedError for a model
+    that cannot run here, ConfigurationError for unfit options, CompilationError, SpecializationCancelled,
+    DeadlineExceeded.
     """
     from ..specialization.progress import Stages
     from .loading import Source
@@ -132,7 +132,7 @@ def _cache(cache: Cache | os.PathLike[str] | str | bool) -> Cache | None:
     return cache if isinstance(cache, Cache) else Cache(cache)
 
 
-class Model:
+class Model(ModelFacts):
     """A loaded model. Thread-safe. `close`, or leaving a `with` block, frees its memory."""
 
     def __init__(
@@ -148,10 +148,8 @@ class Model:
         from .flow.executor import Executor
         from .flow.flow_control import FlowControl
 
-        self._source = source
-        self.configuration = configuration
+        super().__init__(source, configuration)
         self._load_now: Callable[[], Loaded] | None = load_now
-        self._loaded: Loaded | None = None
         self._session: Session | None = None
         self._loading = Lock()
         self._limited = flow is not None
@@ -181,36 +179,6 @@ class Model:
         with self._loading:
             self._loaded = self._session = None
 
-    @property
-    def description(self) -> ModelDescription:
-        """Inputs and outputs of the model."""
-        return self._opened().description
-
-    @property
-    def function_name(self) -> str:
-        return self._opened().session.function.name
-
-    @property
-    def engine(self) -> str:
-        """The engine that runs the model. Several are joined by "+" if its segments use different engines."""
-        return "+".join(dict.fromkeys(segment.engine for segment in self._opened().segments))
-
-    @property
-    def compute_plan(self) -> ComputePlan:
-        """What runs where, and why. Raises CacheError if its cache entry was removed."""
-        return self._opened().compute_plan()
-
-    def measured_plan(self) -> ComputePlan:
-        """The compute plan with the measured time of each operation, if the engine can profile."""
-        from .loading import profiled
-
-        return profiled(self._opened(), self._source, self.configuration)
-
-    @property
-    def load_label(self) -> str:
-        """ "cached" if loaded from the cache, else "prepare and cache"."""
-        return self._opened().label
-
     def predict(
         self,
         features: Mapping[str, Any],
@@ -224,9 +192,10 @@ class Model:
         """Run one prediction: {input name: value} to {output name: value}.
 
         A multiarray accepts numpy arrays of any layout, anything with `__array__` or DLPack on the CPU, numbers and
-        nested lists; an image accepts a Pillow image or a file path, both resized if necessary, or a uint8 array
-        (height, width[, 3]). Returns arrays in the declared dtype, Pillow images, and for a classifier the label and
-        {label: probability}. A `state` that a model needs is updated. Raises FeatureError, StateError, PredictionError.
+        nested lists; an image accepts a Pillow image, a file path or the bytes of a file, resized if necessary, or a
+        uint8 array (height, width[, 3]). Returns arrays in the declared dtype, Pillow images, and for a classifier the
+        label and {label: probability}. A `state` that a model needs is updated. Raises FeatureError, StateError,
+        PredictionError.
 
         If the model has a `flow` or a loop without a bound, or `timeout` (seconds) or `cancellation` is passed, the
         prediction is queued and runs in a worker thread, so that it can be stopped, with Ctrl-C too. It may raise
@@ -423,6 +392,7 @@ class Model:
         """Free the engine's memory; later predictions raise ConfigurationError."""
         with self._loading:
             self._load_now = self._loaded = self._session = None
+            self._closed = True
         self._executor.close()
 
     def __enter__(self) -> Model:
@@ -430,11 +400,6 @@ class Model:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        if self._loaded is None:
-            return "<pippin.Model, not loaded>"
-        return f"<pippin.Model {self.function_name!r} on {self.engine}>"
 
     def _open(self) -> Session:
         session = self._session

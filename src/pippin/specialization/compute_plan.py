@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..support.html_table import html_table
+from ..support.units import format_duration
+from ..support.visible_text import quoted
+
+_SHOWN = 10  # operations in a notebook
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -80,6 +86,41 @@ class ComputePlan:
     one kernel has one entry, under its costliest operation."""
     fused: Mapping[str, str] = field(default_factory=dict)
     """{operation: the operation whose entry in `measured` includes it}."""
+    declined: Mapping[str, str] = field(default_factory=dict)
+    """Why an engine was not given the whole model, by engine: the first reason."""
+
+    def chosen(self) -> tuple[Candidate, ...]:
+        """The candidates that were chosen."""
+        return tuple(candidate for candidate in self.candidates if not candidate.note)
+
+    @property
+    def engines(self) -> str:
+        """The engines with precision and device, such as "openvino bfloat16 on cpu"."""
+        return " + ".join(dict.fromkeys(f"{s.engine} {s.precision} on {s.device}" for s in self.segments))
+
+    def __repr__(self) -> str:
+        times = [candidate.seconds for candidate in self.chosen() if candidate.seconds is not None]
+        took = f", {format_duration(sum(times))}" if times else ", not measured"
+        others = len(self.candidates) - len(self.chosen())
+        beside = f"; {others} other candidates" if others > 1 else "; 1 other candidate" if others else ""
+        count = sum(1 for operation in self.operations if operation.device)
+        run = f"{count} operations" if count != 1 else "1 operation"
+        return f"<ComputePlan {quoted(self.function)}: {run}, {self.engines}{took}{beside}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the candidates, and the costliest operations."""
+        candidates: list[tuple[object, ...]] = [
+            (c, *(format_duration(t) if t is not None else "" for t in (c.seconds, c.compilation)), c.note or "chosen")
+            for c in self.candidates
+        ]
+        candidates += [(engine, "", "", f"not given the whole model: {why}") for engine, why in self.declined.items()]
+        costliest = sorted((op for op in self.operations if op.device), key=lambda op: -op.cost)[:_SHOWN]
+        operations = ((op.name, op.kind, op.device, op.engine, f"{op.cost:.1%}") for op in costliest)
+        return html_table(
+            f"Compute plan of {self.function}; precision: {self.precision}",
+            ("candidate", "prediction", "compilation", ""),
+            candidates,
+        ) + html_table("Costliest operations", ("operation", "kind", "device", "engine", "estimated share"), operations)
 
     def measurement(self, operation: str) -> float | str | None:
         """The measured seconds of an operation, or the name of the operation that it was fused with."""

@@ -166,6 +166,7 @@ def _specialize(
             [sixteen_bit(configuration, lowered)[1], *_deviations(lowered, planned, (r[2] for r in results))]
         ),
         stages=dict(stages.seconds),
+        declined={name: next(iter(why.values())) for name, why in declined.items() if why},
     )
     return Specialized(lowered, compiled_segments, compiled, plan, artifacts, unsaved)
 

@@ -24,6 +24,11 @@ def visible(text: str, lines: bool = False) -> str:
     return _HIDDEN.sub(_kept_lines if lines else _escaped, text)
 
 
+def quoted(text: str, longest: int = 60) -> str:
+    """`text` in quotes on one line, hidden characters as escapes, the end of a long one left out."""
+    return repr(text if len(text) <= longest else f"{text[:longest]}...")
+
+
 def spreadsheet_cell(text: str) -> str:
     """`text` for a cell of a CSV file: what a spreadsheet would take for a formula starts with an apostrophe."""
     if not _FORMULA.match(text):

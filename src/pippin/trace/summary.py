@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import TraceError
+from ..errors import TraceError, TraceNotFoundError
 from ..support.regular_files import read_regular
 
 _SECOND = 1e-6
@@ -77,6 +77,8 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the events of a trace file (an object with `traceEvents`, or a bare list). Raises TraceError."""
     try:
         found = json.loads(read_regular(path).decode())
+    except FileNotFoundError as error:
+        raise TraceNotFoundError(f"{os.fspath(path)}: cannot be read: {error.strerror}", os.fspath(path)) from None
     except OSError as error:
         raise TraceError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -140,6 +140,32 @@ def trees(folder: Path) -> Path:
     return saved(made.spec, folder, "trees.mlmodel")
 
 
+def detector(folder: Path) -> Path:
+    """Boxes and their scores, suppressed; the thresholds have values and are declared as required."""
+    model = ct.proto.Model_pb2.Model(specificationVersion=3)
+    kinds = ct.proto.FeatureTypes_pb2.ArrayFeatureType
+    for name, columns in (("scores", 1), ("boxes", 4)):
+        for described in (model.description.input, model.description.output):
+            array = described.add(name=name if described is model.description.input else f"kept_{name}").type
+            array.multiArrayType.dataType = kinds.DOUBLE
+            array.multiArrayType.shape.extend([3, columns] if described is model.description.input else [])
+    for array in model.description.output:
+        ranges = array.type.multiArrayType.shapeRange.sizeRanges
+        ranges.add(lowerBound=0, upperBound=-1)
+        ranges.add(lowerBound=1, upperBound=4)
+    for name in ("iou", "least"):
+        model.description.input.add(name=name).type.doubleType.SetInParent()
+    nms = model.nonMaximumSuppression
+    nms.confidenceInputFeatureName, nms.coordinatesInputFeatureName = "scores", "boxes"
+    nms.confidenceOutputFeatureName, nms.coordinatesOutputFeatureName = "kept_scores", "kept_boxes"
+    nms.iouThresholdInputFeatureName, nms.confidenceThresholdInputFeatureName = "iou", "least"
+    nms.iouThreshold, nms.confidenceThreshold = 0.5, 0.25
+    pipeline = ct.proto.Model_pb2.Model(specificationVersion=3)
+    pipeline.description.CopyFrom(model.description)
+    pipeline.pipeline.models.add().CopyFrom(model)
+    return saved(pipeline, folder, "detector.mlmodel")
+
+
 USE_ARRAY = """
 x = np.arange(6, dtype=np.float32).reshape(2, 3) - 2.5
 with module.MultiArray.load() as model:
@@ -195,6 +221,14 @@ np.testing.assert_array_equal(module.FunctionsDoubleIt.load().predict(module.Fun
 USE_PIPELINE = """
 np.testing.assert_array_equal(module.Steps.load().predict(module.StepsInput([-1.0, 0.0, 2.0])).y, [1, 1, 3])
 """
+USE_DETECTOR = """
+scores = [[0.9], [0.8], [0.3]]  # the first two overlap by 0.8
+boxes = [[0.5, 0.5, 0.2, 1.0], [0.5, 0.5, 0.2, 0.8], [0.1, 0.5, 0.1, 0.1]]
+model = module.Detector.load()
+for thresholds, kept in (({}, [0.9, 0.3]), ({"least": 0.5}, [0.9]), ({"iou": 0.85}, [0.9, 0.8, 0.3])):
+    found = model.predict(module.DetectorInput(scores=scores, boxes=boxes, **thresholds)).kept_scores
+    np.testing.assert_allclose(found[:, 0], kept)
+"""
 USE_LINEAR = """
 value: float = module.Linear.load().predict(module.LinearInput(class_of_größe_1=[1.0, 10.0])).feature_2nd
 assert value == 0.5 + 2 + 30, value
@@ -215,4 +249,5 @@ ROWS = {
     "pipeline": Row(pipeline, USE_PIPELINE),
     "linear": Row(linear, USE_LINEAR),
     "tree ensemble": Row(trees, USE_TREES),
+    "detector": Row(detector, USE_DETECTOR),
 }

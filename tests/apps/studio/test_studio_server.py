@@ -219,7 +219,7 @@ def test_only_so_many_stay_loaded(models):
             found.append(await opened.open(models("arrays"), configuration))
             await found[-1].model()
         await opened.open(models("arrays"), configurations[-1])
-        assert [repr(each.loaded) == "<pippin.Model, not loaded>" for each in found] == [True, True, *[False] * 4]
+        assert [repr(each.loaded).endswith(", not loaded>") for each in found] == [True, True, *[False] * 4]
         assert found[0].loaded.predict({"x": [[1, -1, 2], [0, 0, 0]]})["y"].tolist() == [[1, 0, 2], [0, 0, 0]]
 
     asyncio.run(run())

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ...configuration import Configuration
 
 Function = Annotated[str | None, typer.Option(help="Function of a multi-function model.")]
-Engine = Annotated[str | None, typer.Option(help="openvino, onnxruntime or mnn; the fastest by default.")]
+Engine = Annotated[
+    str | None, typer.Option(help="openvino, onnxruntime or mnn (pip install 'pippin[mnn]'); the fastest by default.")
+]
 Precision = Annotated[str, typer.Option(help="Precision for float16 values: auto, float32, bfloat16 or float16.")]
 Units = Annotated[
     str, typer.Option("--compute-units", help="Allowed devices: ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE.")

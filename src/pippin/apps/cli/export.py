@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage or .mlmodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc.")],
     path: Annotated[Path, typer.Argument(help="ONNX file to write.")],
     function: Annotated[str | None, typer.Option(help="Function of a multi-function model.")] = None,
-    precision: Annotated[str, typer.Option(help="Precision for float16 values: auto, float32 or float16.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float16 computes float16 values in float16; auto, float32 and bfloat16 in float32.")
+    ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Export a model as ONNX, as the engines receive it.

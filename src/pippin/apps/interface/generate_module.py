@@ -14,6 +14,7 @@ from .python_names import class_name, unique
 from .python_types import given, label_type, literal, taken, told
 
 _WIDTH = 110
+_IMAGES = "PIL.Image.Image | str | os.PathLike[str] | bytes | npt.NDArray[Any] | pippin.ImageInput"
 
 
 def generate(model: str | os.PathLike[str], name: str | None = None, function: str | None = None) -> str:
@@ -25,11 +26,12 @@ def generate(model: str | os.PathLike[str], name: str | None = None, function: s
     Raises FormatError for an invalid model, ConfigurationError for an unknown function or an invalid class name.
     """
     from ...format.asset import open_asset
+    from ...format.optional_thresholds import description_for_callers
 
     path = Path(model)
     if name is not None and (not name.isidentifier() or class_name(name) != name):
         raise ConfigurationError(f"{name!r} is not a valid class name; use a name such as {class_name(name)}")
-    description = open_asset(path).description
+    description = description_for_callers(open_asset(path))
     return source(description, path.name, name or class_name(path.stem), function)
 
 
@@ -78,7 +80,7 @@ def _head(description: ModelDescription, file: str, name: str, text: str) -> str
         f"MODEL = Path(__file__).parent / {literal(file)}",
         '"""Default path of the model: next to this module."""',
         "",
-        'ImageLike: TypeAlias = "PIL.Image.Image | str | os.PathLike[str] | npt.NDArray[Any] | pippin.ImageInput"',
+        f'ImageLike: TypeAlias = "{_IMAGES}"',
     ]
     needed = [line for line in imports if _needed(line, text)]
     head = [_docstring("\n".join(lines).strip(), 0), "", "from __future__ import annotations", "", *needed]

@@ -82,7 +82,8 @@ def told(feature: FeatureDescription) -> str:
     """Return the docstring of a field: the model's own description, then the type."""
     own = feature.doc.strip()
     ends = "" if own.endswith((".", "!", "?")) or not own else "."
-    optional = ", optional" if feature.optional else ""
+    default = "" if feature.default is None else f", default {feature.default:g}"
+    optional = f", optional{default}" if feature.optional else ""
     return f"{own}{ends} {feature.type}{optional}.".strip()
 
 

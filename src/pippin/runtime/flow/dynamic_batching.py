@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import PippinError, PredictionCancelled
+from ...features.outputs import Outputs as ShownOutputs
 from ...format.description import FunctionDescription, MultiArray
 from ...support.cancellation import Stop
 from ...types import DataType
@@ -109,7 +110,9 @@ class DynamicBatcher:
         """Copies of the outputs of each element; None if the first axis does not match the number of elements."""
         if any(value.ndim == 0 or value.shape[0] != len(group) for value in outputs.values()):
             return None
-        return [{name: value[i : i + 1].copy() for name, value in outputs.items()} for i in range(len(group))]
+        return [
+            ShownOutputs({name: value[i : i + 1].copy() for name, value in outputs.items()}) for i in range(len(group))
+        ]
 
     def jobs(
         self, batch: Sequence[Features], size: int, predict: Callable[..., Outputs], job: Callable[..., Any]
