@@ -87,7 +87,8 @@ def _counted(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, tuple[s
     made = onnx.ModelProto()
     made.CopyFrom(model)
     types = value_types(model)
-    nodes, counts = [], {}
+    nodes: list[Any] = []
+    counts: dict[str, tuple[str, Value]] = {}
     for node in model.graph.node:
         nodes.append(node)
         for name in node.output:
