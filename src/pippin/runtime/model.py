@@ -200,11 +200,12 @@ class Model:
         """What runs where, and why. Raises CacheError if its cache entry was removed."""
         return self._opened().compute_plan()
 
-    def measured_plan(self) -> ComputePlan:
-        """The compute plan with the measured time of each operation, if the engine can profile."""
+    def measured_plan(self, features: Mapping[str, Any] | None = None) -> ComputePlan:
+        """The compute plan with the measured time of each operation, if the engine can profile; predicts with these
+        features, or random ones in the model's default shapes."""
         from .loading import profiled
 
-        return profiled(self._opened(), self._source, self.configuration)
+        return profiled(self._opened(), self._source, self.configuration, features)
 
     @property
     def load_label(self) -> str:

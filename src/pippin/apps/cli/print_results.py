@@ -98,4 +98,11 @@ def _in_one_line(outputs: Mapping[str, Any], view: View) -> str:
             return ", ".join(f"{label} {share:.1%}" for label, share in _shares(plane, view)[:_IN_ROW])
     from .print_outputs import summary
 
-    return "; ".join(f"{name} {summary(value)}" for name, value in outputs.items())
+    return "; ".join(f"{name} {_number(value) or summary(value)}" for name, value in outputs.items())
+
+
+def _number(value: Any) -> str:
+    """A single number; "" for anything else."""
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiu":
+        value = value.reshape(-1)[0].item()
+    return f"{value:.6g}" if isinstance(value, float) else ""

@@ -15,7 +15,9 @@ import typer
 from ...errors import ConfigurationError
 from ...features.image_input import Resize
 from ...support.atomic_write import atomic_write
+from ..studio.preview.kinds import carried
 from .cases import Case, Cases
+from .output_file import check_file
 from .print_outputs import as_json, make_folder, refuse_input, write_outputs
 from .print_results import View, print_result, print_row
 from .terminal import console, notice, styled
@@ -54,8 +56,9 @@ class Results:
         if not self._suffix:
             make_folder(self.output)
             return
-        if not self.output.parent.is_dir():
-            raise ConfigurationError(f"--output {self.output}: there is no folder {self.output.parent}")
+        if self._suffix in _TABLES and self.format != "text":
+            raise ConfigurationError(f"--output {self.output} has the rows; leave out --format and --json")
+        check_file(self.output, "--output")
         refuse_input(self.output, cases.given)
         if self._suffix in _PICTURES:
             from .annotate import check_drawable
@@ -95,7 +98,8 @@ class Results:
             row |= {"picture": str(written[_ANNOTATED])} if _ANNOTATED in written else {}
             self._rows.append(row | ({"warnings": warnings} if warnings else {}))
         elif self._cases.several:
-            print_row(case.name, outputs, self.view)
+            hidden = carried(self.view.function) if self._cases.windowed else ()
+            print_row(case.name, {n: v for n, v in outputs.items() if n not in hidden} or outputs, self.view)
         else:
             print_result(outputs, self.view)
             for path in written.values():

@@ -16,6 +16,7 @@ from ...errors import ConfigurationError, FeatureError, FeatureValueError
 from ...features.files import fitted
 from ...format.description import Double, FeatureDescription, FunctionDescription, Int64, MultiArray, String
 from ...support.regular_files import read_regular
+from .standard_input import shown
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
@@ -54,18 +55,18 @@ def _csv_table(path: Path) -> tuple[list[str], list[list[str]]]:
         delimiter = max(",;\t", key=first.count)
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FeatureValueError(f"{path} is not a CSV file: {error}") from None
+        raise FeatureValueError(f"{shown(path)} is not a CSV file: {error}") from None
     if len(rows) < 2:
         raise FeatureValueError(
-            f"{path} must have a header with the names of inputs, and rows; it has {len(rows)} lines"
+            f"{shown(path)} must have a header with the names of inputs, and rows; it has {len(rows)} lines"
         )
     header = [name.strip() for name in rows[0]]
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
-        raise FeatureValueError(f"{path}: the column '{twice}' is there twice")
+        raise FeatureValueError(f"{shown(path)}: the column '{twice}' is there twice")
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(header):
-            raise FeatureValueError(f"{path}, row {number}: {len(row)} cells under {len(header)} columns")
+            raise FeatureValueError(f"{shown(path)}, row {number}: {len(row)} cells under {len(header)} columns")
     return header, rows[1:]
 
 
@@ -85,7 +86,9 @@ def _columns(
             names = tuple(f"{feature.name}_{number}" for number in range(len(numbered)))
             missing = [name for name in names if name not in numbered]
             if missing:
-                raise FeatureValueError(f"{path}: the column '{missing[0]}' is missing among those of '{feature.name}'")
+                raise FeatureValueError(
+                    f"{shown(path)}: the column '{missing[0]}' is missing among those of '{feature.name}'"
+                )
             found.append((feature, names))
     used = {name for _, names in found for name in names}
     _say_unused(path, [name for name in header if name not in used], function, notice)
@@ -102,7 +105,7 @@ def _say_unused(
 ) -> None:
     if unused:
         inputs = ", ".join(feature.name for feature in function.inputs)
-        notice(f"{path.name}: not inputs, and not used: {', '.join(sorted(unused))} (inputs: {inputs or 'none'})")
+        notice(f"{shown(path)}: not inputs, and not used: {', '.join(sorted(unused))} (inputs: {inputs or 'none'})")
 
 
 def _of_row(path: Path, number: int, cells: Cells, row: Mapping[str, str], read: Read) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def _of_row(path: Path, number: int, cells: Cells, row: Mapping[str, str], read:
             if feature.optional and not any(texts):
                 continue
             if not isinstance(feature.type, String):
-                raise FeatureValueError(f"{path}, row {number}: '{empty}' is empty")
+                raise FeatureValueError(f"{shown(path)}, row {number}: '{empty}' is empty")
         with _in_row(path, number):
             features[feature.name] = _of_cells(feature, names, texts, read)
     return features
@@ -158,7 +161,9 @@ def _as_number(text: str, column: str) -> float | int:
 def _records(path: Path) -> list[dict[str, Any]]:
     values = _json_values(path)
     if not isinstance(values, list) or not values or not all(isinstance(value, dict) for value in values):
-        raise ConfigurationError(f"{path} must hold JSON objects of input name to value: a list, or one on each line")
+        raise ConfigurationError(
+            f"{shown(path)} must hold JSON objects of input name to value: a list, or one on each line"
+        )
     return values
 
 
@@ -167,7 +172,7 @@ def _json_values(path: Path) -> Any:
     try:
         text = read_regular(path).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise FeatureValueError(f"{path} cannot be read: {error}") from None
+        raise FeatureValueError(f"{shown(path)} cannot be read: {error}") from None
     try:
         value = json.loads(text)
         return [value] if path.suffix.lower() in TABLES and isinstance(value, dict) else value
@@ -194,7 +199,7 @@ class _in_row:
     """Adds the row to an error."""
 
     def __init__(self, path: Path, number: int) -> None:
-        self._where = f"{path}, row {number}"
+        self._where = f"{shown(path)}, row {number}"
 
     def __enter__(self) -> None: ...
 
