@@ -227,7 +227,7 @@ def test_models_in_folders_and_archives(package, pippin, tmp_path, monkeypatch):
         status, out, err = pippin("predict", given, "--input", "x=ones", "--json")
         assert status == 0, err
         assert json.loads(out)["outputs"]["sum"] == [[6]]
-    for given in (("generate",), ("convert-mil",), ("cache", "explain", "--json"), ("inspect",)):
+    for given in (("generate",), ("convert-mil",), ("cache", "explain", "--cache", tmp_path / "c"), ("inspect",)):
         status, out, err = pippin(*given, tmp_path / "m.mlpackage.zip")
         assert status == 0 and out, err
     shutil.copytree(package, tmp_path / "home" / "n.mlpackage")

@@ -143,11 +143,11 @@ def _of_files(
                 read_from = {**others, name: file}
                 yield Case({**shared, name: value}, file.name, {"file": str(file)}, files=read_from)
 
-    windowed = any(takes_sound(feature, file.name) for file in files)
-    checked = [] if windowed else [{**shared, name: read_value(str(files[0]), feature, reading.resize)}]
     if isinstance(feature.type, Image):
         for file in files:
             _check_picture(file, name, feature.type, reading.resize)
+    windowed = any(takes_sound(feature, file.name) for file in files)
+    checked = [] if windowed else [{**shared, name: read_value(str(files[0]), feature, reading.resize)}]
     return Cases(each, checked, windowed=windowed, given=files)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...format.description import FunctionDescription, ModelDescription
-from ..studio.preview.draw_arrays import boxes_of, classes_of
+from ..studio.preview.draw_arrays import Box, boxes_of, classes_of
 from ..studio.preview.kinds import Kind, kind_of
 from .print_outputs import is_probable, print_outputs
 from .terminal import console, styled, table
@@ -19,6 +19,8 @@ _ROWS = 20  # boxes at most
 _IN_ROW = 3  # boxes or labels of one file among several
 _CLASSES = 12  # classes of a segmentation at most
 BOXES = {"confidence", "coordinates"}
+
+Place = Callable[[Box], Box | None]
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,12 @@ class View:
         return kind_of(self.model, self.function)
 
 
-def print_result(outputs: Mapping[str, Any], view: View) -> None:
-    """Print the main result of the model's task, then every other output."""
+def print_result(outputs: Mapping[str, Any], view: View, place: Place | None = None) -> None:
+    """Print the main result of the model's task, then every other output. `place` moves boxes to where they are in the
+    picture that was given."""
     left = dict(outputs)
     if view.kind.name == "objectDetector" and left.keys() >= BOXES:
-        _print_boxes(left.pop("confidence"), left.pop("coordinates"), view)
+        _print_boxes(left.pop("confidence"), left.pop("coordinates"), view, place)
     elif view.kind.name == "imageSegmenter":
         for name in [name for name, value in left.items() if is_plane(value)]:
             rows = table(name, "share", title=None)
@@ -53,8 +56,10 @@ def print_row(file: str, outputs: Mapping[str, Any], view: View) -> None:
     console().print(styled((file, "bold"), f"  {_in_one_line(outputs, view)}"), soft_wrap=True)
 
 
-def _print_boxes(confidence: np.ndarray, coordinates: np.ndarray, view: View) -> None:
+def _print_boxes(confidence: np.ndarray, coordinates: np.ndarray, view: View, place: Place | None) -> None:
     boxes = boxes_of(confidence, coordinates, view.kind.labels, 0.0)
+    if place is not None:
+        boxes = [place(box) or box for box in boxes]
     if not boxes:
         console().print("nothing found")
         return

@@ -19,7 +19,7 @@ from ..studio.preview.kinds import carried
 from .cases import Case, Cases
 from .output_file import check_file
 from .print_outputs import as_json, make_folder, refuse_input, write_outputs
-from .print_results import View, print_result, print_row
+from .print_results import Place, View, print_result, print_row
 from .terminal import console, notice, styled
 from .write_rows import CsvRows, Format, JsonLines
 
@@ -101,7 +101,7 @@ class Results:
             hidden = carried(self.view.function) if self._cases.windowed else ()
             print_row(case.name, {n: v for n, v in outputs.items() if n not in hidden} or outputs, self.view)
         else:
-            print_result(outputs, self.view)
+            print_result(outputs, self.view, self._place(case))
             for path in written.values():
                 console().print(styled(("wrote", "dim"), f" {path}"))
         self._warn(case, warnings)
@@ -115,6 +115,15 @@ class Results:
             if self._writer is not None:
                 console().print(styled(("wrote", "dim"), f" {self.output}: {self.count} rows"))
             console().print(summary, style="dim")
+
+    def _place(self, case: Case) -> Place | None:
+        """Where a box of a detector is in the picture, unless that is where the model says."""
+        if self.view.kind.name != "objectDetector" or self.resize not in ("scale_fit", "center_crop"):
+            return None
+        from .annotate import Seen
+
+        seen = Seen.of(self.view, case.features, case.files, self.resize)
+        return None if seen is None else seen.placed
 
     def _warn(self, case: Case, warnings: list[str]) -> None:
         for warning in warnings:
