@@ -201,7 +201,7 @@ class Model:
         return self._opened().compute_plan()
 
     def measured_plan(self, features: Mapping[str, Any] | None = None) -> ComputePlan:
-        """The compute plan with the measured time of each operation, for random features by default, if it can be had."""
+        """The compute plan with the measured times of operations, with random features by default, if it can be had."""
         from .loading import profiled
 
         return profiled(self._opened(), self._source, self.configuration, features)

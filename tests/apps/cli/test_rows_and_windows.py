@@ -171,6 +171,27 @@ def test_a_report_of_a_batch(models, command, monkeypatch, tmp_path):
     assert status == 0 and seen[0]["x"].shape == (4, 3) and "1 threads" in out
 
 
+def test_arrays_in_a_folder(models, command, tmp_path):
+    for number, name in enumerate(("b.npy", "a.npy")):
+        np.save(tmp_path / name, np.full((1, 3), number, np.float32))
+    (tmp_path / "notes.txt").write_text("not an array")
+    given = ("predict", models["two"], "--input", "y=zeros", "--json", *FAST)
+    for inputs in ([f"x={tmp_path}"], [f"x={tmp_path}/a.npy", f"x={tmp_path}/b.npy"]):
+        status, out, err = command(*given, *(word for each in inputs for word in ("--input", each)))
+        assert status == 0, err
+        found = [(row["file"][-5:], row["outputs"]["both"]) for row in json.loads(out)["rows"]]
+        assert found == [("a.npy", [[3]]), ("b.npy", [[0]])]
+
+
+def test_a_report_hears_a_sound_at_the_rate_of_the_model(models, command, monkeypatch, tmp_path):
+    write_wav(tmp_path / "a.wav", np.full(1000, 0.25), 8000, channels=2)
+    monkeypatch.setattr(
+        "pippin.reporting.report", lambda *models, **how: pytest.fail(str(how["inputs"]["audio"].shape))
+    )
+    with pytest.raises(pytest.fail.Exception, match=r"\(1, 400\)"):
+        command("report", models["sound"], "--inputs", f"audio={tmp_path}/a.wav")
+
+
 def test_where_a_nan_arises(models, command, tmp_path):
     """Said once, for the first prediction that has one; not searched for if an input holds it."""
     status, out, _ = command("predict", models["log"], "--input", "x=[[-1, 2]]", *FAST)

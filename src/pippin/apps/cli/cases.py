@@ -147,8 +147,9 @@ def _of_files(
         for file in files:
             _check_picture(file, name, feature.type, reading.resize)
     windowed = any(takes_sound(feature, file.name) for file in files)
-    checked = [] if windowed else [{**shared, name: read_value(str(files[0]), feature, reading.resize)}]
-    return Cases(each, checked, windowed=windowed, given=files)
+    # Sounds are read when it is their turn.
+    first = None if windowed else read_value(str(files[0]), feature, reading.resize)
+    return Cases(each, [{**shared, name: first}], windowed=windowed, given=files)
 
 
 def _of_sounds(

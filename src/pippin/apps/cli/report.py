@@ -155,17 +155,22 @@ def _features(model: Path, name: str | None, given: _Given) -> dict[str, Any] | 
     FeatureError for what does not fit the model."""
     from ...format.asset import open_asset
     from ...specialization.sample_inputs import example_features
+    from ..studio.preview.kinds import kind_of
+    from .cases import Reading, read_cases
     from .check_inputs import check_inputs
-    from .parse_inputs import read_inputs
     from .shape_options import with_shapes
+    from .sound_input import SoundOptions
     from .terminal import notice
 
     described = open_asset(model).description
     function = with_shapes(described.function(name), given.shapes, given.batch)
     if given.inputs:
-        features = read_inputs(given.inputs, function, notice=notice)
-        check_inputs(features, function, described)
-        return features
+        rate = kind_of(described, function).sample_rate
+        case = next(read_cases(given.inputs, Reading(function, None, notice, SoundOptions(rate))).each())
+        if case.name:
+            notice(f"measured with {case.name}")
+        check_inputs(case.features, function, described)
+        return dict(case.features)
     return example_features(function) if given.shapes or given.batch else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,13 +21,24 @@ from .cases import Case, Cases
 from .output_file import check_file
 from .print_outputs import as_json, make_folder, refuse_input, write_outputs
 from .print_results import Place, View, print_result, print_row
-from .terminal import console, notice, styled
+from .terminal import console, notice, styled, write
 from .write_rows import CsvRows, Format, JsonLines
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _TABLES: Mapping[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _WRITERS: Mapping[Format, type[CsvRows] | type[JsonLines]] = {"csv": CsvRows, "jsonl": JsonLines}
 _ANNOTATED = "annotated.png"
+
+
+class _Printed(io.TextIOBase):
+    """Standard output; on a terminal, control characters in names are made visible."""
+
+    def write(self, text: str) -> int:
+        write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 @dataclass
@@ -83,7 +95,7 @@ class Results:
                     raise ConfigurationError(f"{self.output} cannot be written: {error.strerror or error}") from None
                 self._writer = _WRITERS[kind](stream, self.view.function)
             elif self.format in _WRITERS:
-                self._writer = _WRITERS[self.format](sys.stdout, self.view.function)
+                self._writer = _WRITERS[self.format](_Printed(), self.view.function)
             yield
 
     def add(self, case: Case, outputs: dict[str, Any], warnings: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ _IN_CELL = 1000  # numbers of an array in one cell
 class JsonLines:
     """One JSON object on each line."""
 
-    def __init__(self, stream: TextIO, function: FunctionDescription) -> None:
+    def __init__(self, stream: io.TextIOBase | TextIO, function: FunctionDescription) -> None:
         self._stream = stream
 
     def write(self, facts: Mapping[str, Any], outputs: Mapping[str, Any], written: dict[str, Path]) -> None:
@@ -37,7 +38,7 @@ class CsvRows:
     outputs. An array whose shape the model declares has the columns `name_0`, `name_1`, ..., which are also columns of
     an input; another array is a JSON list in one cell."""
 
-    def __init__(self, stream: TextIO, function: FunctionDescription) -> None:
+    def __init__(self, stream: io.TextIOBase | TextIO, function: FunctionDescription) -> None:
         self._stream, self._rows = stream, csv.writer(stream, lineterminator="\n")
         self._shapes = {f.name: f.type.shape for f in function.outputs if isinstance(f.type, MultiArray)}
         self._header: list[str] = []
