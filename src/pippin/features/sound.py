@@ -35,6 +35,8 @@ class Sound:
 
     samples: np.ndarray
     rate: int
+    channels: int = 1
+    """Of the file, before they were averaged."""
 
 
 def is_sound(file_name: str) -> bool:
@@ -142,7 +144,7 @@ def _pcm(module: ModuleType, file: BinaryIO) -> tuple[np.ndarray, int]:
 def _checked(samples: np.ndarray, rate: int) -> Sound:
     if not _LOWEST <= rate <= _HIGHEST:
         raise ValueError(f"a rate of {rate} Hz; it must be from {_LOWEST} to {_HIGHEST}")
-    return Sound(samples.mean(1).astype(np.float32), rate)
+    return Sound(samples.mean(1).astype(np.float32), rate, samples.shape[1])
 
 
 def _number(text: str) -> int | None:

@@ -212,7 +212,7 @@ def _scattered(reduction: str, neutral: int) -> Callable[[Graph, Tensor, int], A
 
     def one(g: Graph, x: Tensor, axis: int) -> Any:
         sizes, size = g.shape_of(x), (x.shape or ())[axis]
-        if size in range(1, _FEW + 1):
+        if size is not None and 0 < size <= _FEW:
             parts = [g.Slice(x, [i], [i + 1], [axis]) for i in range(size)]
             return reduce(partial(g.emit, combined), parts)
         along = np.arange(x.rank) == axis

@@ -195,8 +195,11 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
         cache.calibration.unlink(missing_ok=True)
 
 
-def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> ComputePlan:
-    """The plan of a loaded model with the measured seconds of each operation. Time without an operation is under "".
+def profiled(
+    loaded: Loaded, source: Source, configuration: Configuration, features: Mapping[str, Any] | None = None
+) -> ComputePlan:
+    """The plan of a loaded model with the measured seconds of each operation, for these features or random ones. Time
+    without an operation is under "".
 
     Raises UnsupportedError for a model split into several segments.
     """
@@ -212,7 +215,8 @@ def profiled(loaded: Loaded, source: Source, configuration: Configuration) -> Co
     lowered = lower_function(source.open(), configuration, rounds=segment.settings.device == "cpu")
     engine = engine_named(segment.engine)
     with sources(lowered.model, [engine]) as readable_by:
-        arrays = example_inputs(loaded.session.function, lowered)
+        session = loaded.session
+        arrays = example_inputs(session.function, lowered) if features is None else session.tensors(features)
         kernels = engine.profile(readable_by[engine.name], segment.settings, arrays) or []
     return with_measurements(plan, lowered.model, kernels)
 

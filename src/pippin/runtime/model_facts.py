@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # deferred: needed only once a model is loaded
     from ..configuration import Configuration
@@ -65,11 +65,12 @@ class ModelFacts:
         """What runs where, and why. Raises CacheError if its cache entry was removed."""
         return self._opened().compute_plan()
 
-    def measured_plan(self) -> ComputePlan:
-        """The compute plan with the measured time of each operation, if the engine can profile."""
+    def measured_plan(self, features: Mapping[str, Any] | None = None) -> ComputePlan:
+        """The compute plan with the measured time of each operation, if the engine can profile; with random features
+        by default."""
         from .loading import profiled
 
-        return profiled(self._opened(), self._source, self.configuration)
+        return profiled(self._opened(), self._source, self.configuration, features)
 
     @property
     def load_label(self) -> str:

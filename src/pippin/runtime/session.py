@@ -115,6 +115,11 @@ class Session:
         except Exception as error:
             raise PredictionError(f"the prediction failed: {described(error)}") from error
 
+    def tensors(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What the engine is given for these features, with new states. Raises FeatureError."""
+        states = {port.name: np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype) for port in self.states}
+        return self._encode(features) | states
+
     def _outputs(
         self, arrays: Mapping[str, np.ndarray], state: dict[str, np.ndarray] | None, backings: Mapping[str, Any] | None
     ) -> dict[str, Any]:

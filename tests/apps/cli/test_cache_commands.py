@@ -94,7 +94,7 @@ def test_the_folder_that_compile_writes_to_meanwhile_is_not_named(pippin, tmp_pa
     (tmp_path / "file").touch()
     for output in (tmp_path / "out.mlmodelc", tmp_path / "file" / "out.mlmodelc"):
         status, _, err = pippin("compile", tmp_path / "m.mlmodel", "-o", output)
-        assert status == 1 and "out.mlmodelc" in err and ".out-" not in err
+        assert status == (2 if output.parent.is_file() else 1) and "out.mlmodelc" in err and ".out-" not in err
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_the_folder_that_compile_writes_to_meanwhile_is_not_named(pippin, tmp_pa
 )
 def test_errors(pippin, arguments, message):
     status, _, err = pippin(*arguments)
-    assert status == (1 if arguments[0] == "cache" else 2) and message in err
+    assert status == (1 if arguments[1] in ("show", "export", "import") else 2) and message in err
 
 
 def test_a_cache_that_is_off(pippin, monkeypatch):

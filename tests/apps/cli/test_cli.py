@@ -17,6 +17,7 @@ from coremltools.converters.mil.mil import Builder as mb
 
 import coremltools as ct
 from pippin.apps import cli
+from pippin.apps.cli.option_names import in_options
 from support.small_models import converted, saved_program
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3) - 2.5
@@ -204,6 +205,14 @@ def test_standard_input(kind, package, pippin, monkeypatch):
     np.testing.assert_allclose(json.loads(out)["outputs"]["y"], np.maximum(X, 0), atol=1e-3)
 
 
+def test_messages_name_options():
+    """What the library says of its arguments, as the command line has them."""
+    said = "onnxruntime can: choose engine='onnxruntime', or name no engine"
+    assert in_options(said) == "onnxruntime can: choose --engine onnxruntime, or name no engine"
+    resize = 'resize it, or let pippin.ImageInput(image, resize="scale_fill") do so'
+    assert in_options(resize) == "resize it, or let --resize scale_fill do so"
+
+
 def test_nan_is_said(package, pippin):
     status, out, _ = pippin("predict", package, "--input", "x=[[NaN, 1, 1], [1, 1, 1]]", "--engine", "onnxruntime")
     assert status == 0 and "y: 1 of 6 numbers is NaN" in out and "sum: 1 of 1 numbers is NaN" in out
@@ -218,11 +227,15 @@ def test_models_in_folders_and_archives(package, pippin, tmp_path, monkeypatch):
         status, out, err = pippin("predict", given, "--input", "x=ones", "--json")
         assert status == 0, err
         assert json.loads(out)["outputs"]["sum"] == [[6]]
+    for given in (("generate",), ("convert-mil",), ("cache", "explain", "--cache", tmp_path / "c"), ("inspect",)):
+        status, out, err = pippin(*given, tmp_path / "m.mlpackage.zip")
+        assert status == 0 and out, err
     shutil.copytree(package, tmp_path / "home" / "n.mlpackage")
     status, _, err = pippin("predict", "~", "--input", "x=ones")
     assert status == 2 and "m.mlpackage, n.mlpackage" in err.replace("\n", " ")
 
 
+TAKE_MODELS = ("predict", "inspect", "plan", "compile", "report", "generate", "convert-mil", "studio")
 WRONG_USE = [
     (["predict", "PACKAGE"], "'x' is missing"),
     (["predict", "PACKAGE", "--input", "z=1"], "no input 'z'"),
@@ -236,8 +249,16 @@ WRONG_USE = [
     (["plan", "PACKAGE", "--function", "other"], "no function 'other'"),
     (["export", "PACKAGE", "/nowhere/at/all.onnx"], "cannot be written"),
     (["export", "PACKAGE", "x.onnx", "--precision", "float8"], "--precision must be"),
-    (["plan", "https://example.org/m.mlpackage"], "is a URL"),
-    (["plan", "apple/resnet"], "download a model of a repository first"),
+    (["compile", "PACKAGE", "-o", "/nowhere/m.mlmodelc"], "there is no folder /nowhere"),
+    (["compile", "PACKAGE", "--threads", "0"], "--threads must be"),
+    (["generate", "PACKAGE", "-o", "/nowhere/m.py"], "there is no folder /nowhere"),
+    (["convert-mil", "PACKAGE", "-o", "/nowhere/m.mil"], "there is no folder /nowhere"),
+    (["report", "PACKAGE", "--json", "/nowhere/m.json"], "--json /nowhere/m.json cannot be written"),
+    (["report", "PACKAGE", "--function", "other"], "no function 'other'"),
+    (["report", "PACKAGE", "--seconds", "-1"], "--seconds"),
+    *[([name, "https://example.org/m.mlpackage"], "https://example.org/m.mlpackage is a URL") for name in TAKE_MODELS],
+    *[([name, "apple/resnet"], "download a model of a repository first") for name in TAKE_MODELS],
+    (["cache", "explain", "https://example.org/m.mlpackage"], "is a URL"),
 ]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
+import PIL.Image
 import pytest
 from coremltools.converters.mil import Builder as mb
 
+import coremltools as ct
 from pippin.apps.cli import app
 from support.small_models import saved_program
 
@@ -63,6 +66,51 @@ def test_command(name, package, tmp_path):
     done = pippin(*(argument.replace("MODEL", str(package)).replace("OUT", str(tmp_path)) for argument in arguments))
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout + done.stderr
+
+
+def test_rows_through_pipes(package):
+    """A table on standard input, and one line for each row."""
+    arguments = [sys.executable, "-m", "pippin", "predict", str(package), "--input", "-", "--format", "csv"]
+    table = '"x"\n"[[1, -2, 3], [-4, 5, -6]]"\n"[[0, 0, 0], [1, 1, 1]]"\n'
+    done = subprocess.run(arguments, input=table, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "row,y_0,y_1,y_2,y_3,y_4,y_5",
+        "1,1.0,0.0,3.0,0.0,5.0,0.0",
+        "2,0.0,0.0,0.0,1.0,1.0,1.0",
+    ]
+
+
+def test_an_annotated_picture(tmp_path):
+    """Of a model that makes a picture: that picture."""
+    model = saved_program(
+        tmp_path,
+        lambda image: mb.sub(x=255.0, y=image, name="made"),
+        inputs=[ct.ImageType("image", (1, 3, 8, 8))],
+        outputs=[ct.ImageType("made")],
+        image=(1, 3, 8, 8),
+    )
+    PIL.Image.new("RGB", (8, 8), (10, 20, 30)).save(tmp_path / "in.png")
+    done = pippin("predict", str(model), "--input", f"image={tmp_path}/in.png", "--output", str(tmp_path / "out.png"))
+    assert done.returncode == 0 and "wrote" in done.stdout, done.stderr
+    assert PIL.Image.open(tmp_path / "out.png").getpixel((0, 0)) == (245, 235, 225)
+
+
+# The words on the line, the number of the one to complete, and what it may become.
+COMPLETIONS = {
+    "pippin pre": (1, ["predict"]),
+    "pippin predict --comp": (2, ["--compute-units"]),
+    "pippin plan --engine o": (3, ["openvino", "onnxruntime"]),
+    "pippin report --precision b": (3, ["bfloat16"]),
+}
+
+
+@pytest.mark.parametrize("line", COMPLETIONS)
+def test_completion_of_the_shell(line):
+    place, expected = COMPLETIONS[line]
+    asked = {"_PIPPIN_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(place)}
+    done = subprocess.run([sys.executable, "-m", "pippin"], capture_output=True, text=True, env=os.environ | asked)
+    assert done.returncode == 0 and done.stdout.split() == expected, done.stderr
 
 
 def test_ops_lists_all_operations():

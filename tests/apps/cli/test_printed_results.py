@@ -7,10 +7,13 @@ import json
 import sys
 
 import numpy as np
+import PIL.Image
 
+from pippin.apps.cli.annotate import Seen
 from pippin.apps.cli.loading_bar import loading_bar
 from pippin.apps.cli.operation_tables import Row, print_operations
 from pippin.apps.cli.print_results import View, print_result, print_row
+from pippin.features.image_input import ImageInput
 from pippin.format.description import (
     ColorSpace,
     Double,
@@ -76,6 +79,11 @@ def test_a_detector_and_a_segmentation(capsys):
         ["dog", "50.0%", "25.0%", "37.5%", "75.0%", "62.5%"],
     ]
     assert lines[4] == ["x[red].png", "a", "[b]", "75.0%,", "dog", "50.0%"]
+    shifted = {"confidence": boxes["confidence"][:1], "coordinates": np.array([[0.5, 0.5, 0.5, 0.5]])}
+    letterboxed = ImageInput(PIL.Image.new("RGB", (400, 200)), "scale_fit")
+    print_result(shifted, detector, Seen.of(detector, {"image": letterboxed}, {}, "scale_fit").placed)
+    row = next(line for line in capsys.readouterr().out.splitlines() if "dog" in line)
+    assert row.split() == ["dog", "50.0%", "25.0%", "0.0%", "75.0%", "100.0%"]
     print_result({name: array[:0] for name, array in boxes.items()}, detector)
     assert "nothing found" in capsys.readouterr().out
     mask = np.zeros((16, 16), np.int32)

@@ -28,6 +28,7 @@ from . import (
     studio,
     trace,
 )
+from .option_names import in_options
 from .terminal import print_error
 
 app = typer.Typer(
@@ -89,7 +90,7 @@ def main() -> NoReturn:
     except PippinError as error:
         if debug:
             raise
-        print_error(error.report())
+        print_error(in_options(error.report()))
         if isinstance(error, ConfigurationError | FeatureError):  # an option, a name or a file that was given
             sys.exit(2)
     except Exception as error:

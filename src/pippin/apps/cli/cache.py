@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common_options import CacheFolder, Engine, Function, Precision, Strategy, Units, cache_of, configuration_of
+from .common_options import (
+    CacheFolder,
+    Engine,
+    Function,
+    Precision,
+    Strategy,
+    Threads,
+    Units,
+    cache_of,
+    configuration_of,
+)
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -57,6 +67,7 @@ def explain(
     engine: Engine = None,
     precision: Precision = "auto",
     compute_units: Units = "ALL",
+    threads: Threads = None,
     strategy: Strategy = "default",
     cache: CacheFolder = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -68,9 +79,11 @@ def explain(
     from ...cache.explain import explain as explained
     from ...program import open_model
     from ...runtime.loading import Source, key_of
+    from .open_argument import model_path
 
+    model = model_path(model)
     store = cache_of(cache)
-    configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
+    configuration = configuration_of(function, engine, precision, compute_units, threads, strategy)
     named = key_of(Source(model), configuration, store.index)
     if named is None:
         open_model(model)  # raises the error that says what is wrong with the model

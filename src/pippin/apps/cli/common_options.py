@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -11,16 +12,43 @@ if TYPE_CHECKING:
     from ...cache.store import Cache
     from ...configuration import Configuration
 
+
+def _one_of(*words: str) -> Callable[[], list[str]]:
+    """The words that the shell completes an option with."""
+    return lambda: list(words)
+
+
+ENGINES = _one_of("openvino", "onnxruntime", "mnn")
+PRECISIONS = _one_of("auto", "float32", "bfloat16", "float16")
+UNITS = _one_of("ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE")
+
 Function = Annotated[str | None, typer.Option(help="Function of a multi-function model.")]
 Engine = Annotated[
-    str | None, typer.Option(help="openvino, onnxruntime or mnn (pip install 'pippin[mnn]'); the fastest by default.")
+    str | None,
+    typer.Option(
+        help="openvino, onnxruntime or mnn (pip install 'pippin[mnn]'); the fastest by default.", autocompletion=ENGINES
+    ),
 ]
-Precision = Annotated[str, typer.Option(help="Precision for float16 values: auto, float32, bfloat16 or float16.")]
+Precision = Annotated[
+    str,
+    typer.Option(help="Precision for float16 values: auto, float32, bfloat16 or float16.", autocompletion=PRECISIONS),
+]
 Units = Annotated[
-    str, typer.Option("--compute-units", help="Allowed devices: ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE.")
+    str,
+    typer.Option(
+        "--compute-units",
+        help="Allowed devices: ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE.",
+        autocompletion=UNITS,
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(help="Maximum threads per prediction.")]
-Strategy = Annotated[str, typer.Option(help="Specialization strategy: default, fast_prediction or fast_load.")]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="Specialization strategy: default, fast_prediction or fast_load.",
+        autocompletion=_one_of("default", "fast_prediction", "fast_load"),
+    ),
+]
 CacheFolder = Annotated[Path | None, typer.Option("--cache", help="Cache folder; the user's cache by default.")]
 
 

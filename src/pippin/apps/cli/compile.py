@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from .common_options import CacheFolder, Engine, Function, Precision, Strategy, Units, cache_of, configuration_of
+from .common_options import (
+    CacheFolder,
+    Engine,
+    Function,
+    Precision,
+    Strategy,
+    Threads,
+    Units,
+    cache_of,
+    configuration_of,
+)
 
 
 def compile(
@@ -20,6 +30,7 @@ def compile(
     engine: Engine = None,
     precision: Precision = "auto",
     compute_units: Units = "ALL",
+    threads: Threads = None,
     strategy: Strategy = "default",
     cache: CacheFolder = None,
 ) -> None:
@@ -29,9 +40,12 @@ def compile(
     """
     from ...runtime.model import load, save_compiled
     from .open_argument import open_argument
+    from .output_file import check_file
     from .terminal import console, progress_bar, styled
 
-    configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
+    configuration = configuration_of(function, engine, precision, compute_units, threads, strategy)
+    if output is not None:
+        check_file(output, "--output")
     asset = open_argument(model)
     asset.description.function(function)
     with progress_bar("read") as show:

@@ -37,7 +37,10 @@ def convert_mil(
     """
     from ...program import mil_text, read_program
     from ...program.save import save_compiled, save_package
+    from .output_file import check_file
 
+    if output is not None:
+        check_file(output, "--output")
     asset = _part(_opened(model, like), part)
     if output is None or output.suffix == _TEXT:
         if asset.description.kind != "mlProgram":
@@ -62,16 +65,16 @@ def convert_mil(
 
 
 def _opened(model: Path, like: Path | None) -> Asset:
-    from ...program import open_model
     from ...program.opening import edited
+    from .open_argument import model_path, open_argument
 
     if like is None:
-        return open_model(model)
+        return open_argument(model)
     if model.suffix != _TEXT:
         raise ConfigurationError(
             f"{model}: --like applies only to a .mil text; a model has its own description and weights"
         )
-    return edited(model, open_model(like))
+    return edited(model_path(model), open_argument(like))
 
 
 def _part(asset: Asset, number: int | None) -> Asset:

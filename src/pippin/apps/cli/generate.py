@@ -25,9 +25,13 @@ def generate(
     from ...errors import ConfigurationError
     from ...support.atomic_write import atomic_write
     from ..interface.generate_module import generate as generated
+    from .open_argument import model_path
+    from .output_file import check_file
     from .terminal import write
 
-    text = generated(model, class_name, function)
+    if output is not None:
+        check_file(output, "--output")
+    text = generated(model_path(model), class_name, function)
     if output is None:
         write(text)
     else:

@@ -32,8 +32,9 @@ def open_argument(given: Path) -> Asset:
 def model_path(given: Path) -> Path:
     """The path of the model that an argument names. Raises ConfigurationError if there is none."""
     if _URL.match(str(given)):
+        address = str(given).replace(":/", "://", 1)  # a path has no empty parts
         raise ConfigurationError(
-            f"{given} is a URL; Pippin uses no network: download the model and name the file or folder"
+            f"{address} is a URL; Pippin uses no network: download the model and name the file or folder"
         )
     try:
         path = given.expanduser()

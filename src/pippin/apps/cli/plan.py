@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common_options import CacheFolder, Engine, Function, Precision, Strategy, Units, cache_of, configuration_of
+from .common_options import (
+    CacheFolder,
+    Engine,
+    Function,
+    Precision,
+    Strategy,
+    Threads,
+    Units,
+    cache_of,
+    configuration_of,
+)
+from .shape_options import Batch, Shapes
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -22,7 +33,10 @@ def plan(
     engine: Engine = None,
     precision: Precision = "auto",
     compute_units: Units = "ALL",
+    threads: Threads = None,
     strategy: Strategy = "default",
+    shape: Shapes = None,
+    batch: Batch = None,
     cache: CacheFolder = None,
     measure: Annotated[bool, typer.Option("--measure", help="Measure the time of each operation.")] = False,
     require: Annotated[
@@ -43,15 +57,18 @@ def plan(
     from ...runtime.model import load
     from .loading_bar import loading_bar
     from .open_argument import open_argument
+    from .shape_options import shaped_asset
 
-    configuration = configuration_of(function, engine, precision, compute_units, strategy=strategy)
+    configuration = configuration_of(function, engine, precision, compute_units, threads, strategy)
     for condition in require or ():
         _parsed(condition)
     asset = open_argument(model)
-    asset.description.function(function)
+    shaped = shaped_asset(asset, function, shape, batch)
+    kept = shaped is asset  # the cache holds what was measured with the model's own shapes
     with loading_bar() as progress:
-        loaded = load(asset, configuration, cache=cache_of(cache) if cache else True, progress=progress)
-    found = loaded.measured_plan() if measure else loaded.compute_plan
+        loaded = load(shaped, configuration, cache=kept and (cache_of(cache) if cache else True), progress=progress)
+    with loading_bar("measure"):
+        found = loaded.measured_plan() if measure else loaded.compute_plan
     if json_:
         typer.echo(json.dumps(asdict(found)))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,9 @@ def make_folder(folder: Path) -> None:
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror or error}") from None
 
 
-def write_outputs(outputs: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """Write arrays as .npy, images as .png and the rest as .json. Each file is written atomically.
+def write_outputs(outputs: dict[str, Any], folder: Path, kept: Collection[Path] = ()) -> dict[str, Path]:
+    """Write arrays as .npy, images as .png and the rest as .json. Each file is written atomically; those in `kept`, the
+    inputs, are not replaced.
 
     Raises ConfigurationError if the folder cannot be written.
     """
@@ -71,12 +72,19 @@ def write_outputs(outputs: dict[str, Any], folder: Path) -> dict[str, Path]:
         for (name, value), file in zip(outputs.items(), _file_names(outputs), strict=True):
             suffix, save = _saver(value)
             path = folder / f"{file}{suffix}"
+            refuse_input(path, kept)
             with atomic_write(path) as temporary:
                 save(temporary)
             written[name] = path
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror or error}") from None
     return written
+
+
+def refuse_input(path: Path, inputs: Collection[Path]) -> None:
+    """Raise ConfigurationError if writing a file would replace one of the inputs."""
+    if any(path.resolve() == given.resolve() for given in inputs):
+        raise ConfigurationError(f"{path} is an input; name another file or folder with --output")
 
 
 def _file_names(names: Iterable[str]) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...format.description import FunctionDescription, ModelDescription
-from ..studio.preview.draw_arrays import boxes_of, classes_of
+from ..studio.preview.draw_arrays import Box, boxes_of, classes_of
 from ..studio.preview.kinds import Kind, kind_of
 from .print_outputs import is_probable, print_outputs
 from .terminal import console, styled, table
@@ -19,7 +18,9 @@ from .terminal import console, styled, table
 _ROWS = 20  # boxes at most
 _IN_ROW = 3  # boxes or labels of one file among several
 _CLASSES = 12  # classes of a segmentation at most
-_BOXES = {"confidence", "coordinates"}
+BOXES = {"confidence", "coordinates"}
+
+Place = Callable[[Box], Box | None]
 
 
 @dataclass(frozen=True)
@@ -35,46 +36,30 @@ class View:
         return kind_of(self.model, self.function)
 
 
-def print_result(outputs: Mapping[str, Any], view: View) -> None:
-    """Print the main result of the model's task, then every other output, then a warning about NaN."""
+def print_result(outputs: Mapping[str, Any], view: View, place: Place | None = None) -> None:
+    """Print the main result of the model's task, then every other output. `place` moves boxes to where they are in the
+    picture that was given."""
     left = dict(outputs)
-    if view.kind.name == "objectDetector" and left.keys() >= _BOXES:
-        _print_boxes(left.pop("confidence"), left.pop("coordinates"), view)
+    if view.kind.name == "objectDetector" and left.keys() >= BOXES:
+        _print_boxes(left.pop("confidence"), left.pop("coordinates"), view, place)
     elif view.kind.name == "imageSegmenter":
-        for name in [name for name, value in left.items() if _is_plane(value)]:
+        for name in [name for name, value in left.items() if is_plane(value)]:
             rows = table(name, "share", title=None)
             for label, share in _shares(left.pop(name), view)[:_CLASSES]:
                 rows.add_row(styled(label), f"{share:.1%}")
             console().print(rows)
     print_outputs(left, view.top)
-    for warning in not_numbers(outputs):
-        console().print(styled((f"warning: {warning}", "yellow")))
 
 
 def print_row(file: str, outputs: Mapping[str, Any], view: View) -> None:
     """Print one line: the file, and the main result."""
-    warned = "".join(f"; {warning}" for warning in not_numbers(outputs))
-    console().print(styled((file, "bold"), f"  {_in_one_line(outputs, view)}", (warned, "yellow")), soft_wrap=True)
+    console().print(styled((file, "bold"), f"  {_in_one_line(outputs, view)}"), soft_wrap=True)
 
 
-def not_numbers(outputs: Mapping[str, Any]) -> list[str]:
-    """A sentence for each output that holds NaN."""
-    found = []
-    for name, value in outputs.items():
-        numbers = list(value.values()) if isinstance(value, dict) else value
-        count = size = 0
-        if isinstance(numbers, np.ndarray) and numbers.dtype.kind == "f":
-            count, size = int(np.isnan(numbers).sum()), numbers.size
-        elif isinstance(numbers, list | float):
-            listed = numbers if isinstance(numbers, list) else [numbers]
-            count, size = sum(isinstance(n, float) and math.isnan(n) for n in listed), len(listed)
-        if count:
-            found.append(f"{name}: {count:,} of {size:,} numbers {'is' if count == 1 else 'are'} NaN")
-    return found
-
-
-def _print_boxes(confidence: np.ndarray, coordinates: np.ndarray, view: View) -> None:
+def _print_boxes(confidence: np.ndarray, coordinates: np.ndarray, view: View, place: Place | None) -> None:
     boxes = boxes_of(confidence, coordinates, view.kind.labels, 0.0)
+    if place is not None:
+        boxes = [place(box) or box for box in boxes]
     if not boxes:
         console().print("nothing found")
         return
@@ -87,7 +72,7 @@ def _print_boxes(confidence: np.ndarray, coordinates: np.ndarray, view: View) ->
     console().print(rows)
 
 
-def _is_plane(value: Any) -> bool:
+def is_plane(value: Any) -> bool:
     shape = [size for size in getattr(value, "shape", ()) if size != 1]
     return isinstance(value, np.ndarray) and len(shape) in (2, 3) and min(shape[-2:]) > 1
 
@@ -108,14 +93,21 @@ def _in_one_line(outputs: Mapping[str, Any], view: View) -> str:
         return ", ".join(
             f"{label} {number:.4f}" if is_probable(scores) else f"{label} {number:.6g}" for label, number in best
         )
-    if view.kind.name == "objectDetector" and outputs.keys() >= _BOXES:
+    if view.kind.name == "objectDetector" and outputs.keys() >= BOXES:
         boxes = boxes_of(outputs["confidence"], outputs["coordinates"], view.kind.labels, 0.0)
         rest = f", and {len(boxes) - _IN_ROW} more" if len(boxes) > _IN_ROW else ""
         return ", ".join(f"{box.label} {box.confidence:.1%}" for box in boxes[:_IN_ROW]) + rest or "nothing found"
     if view.kind.name == "imageSegmenter":
-        plane = next((value for value in outputs.values() if _is_plane(value)), None)
+        plane = next((value for value in outputs.values() if is_plane(value)), None)
         if plane is not None:
             return ", ".join(f"{label} {share:.1%}" for label, share in _shares(plane, view)[:_IN_ROW])
     from .print_outputs import summary
 
-    return "; ".join(f"{name} {summary(value)}" for name, value in outputs.items())
+    return "; ".join(f"{name} {_number(value) or summary(value)}" for name, value in outputs.items())
+
+
+def _number(value: Any) -> str:
+    """A single number; "" for anything else."""
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiu":
+        value = value.reshape(-1)[0].item()
+    return f"{value:.6g}" if isinstance(value, float) else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .common_options import Function, Strategy
+from .common_options import ENGINES, PRECISIONS, UNITS, Function, Strategy
+from .shape_options import Batch, Shapes
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -22,20 +24,32 @@ def report(
     function: Function = None,
     compute_units: Annotated[
         list[str] | None,
-        typer.Option("--compute-units", help="ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE; repeat to compare."),
+        typer.Option(
+            "--compute-units",
+            help="ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE; repeat to compare.",
+            autocompletion=UNITS,
+        ),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="auto, float32, bfloat16 or float16; repeat to compare.")
+        list[str] | None,
+        typer.Option(help="auto, float32, bfloat16 or float16; repeat to compare.", autocompletion=PRECISIONS),
     ] = None,
-    engine: Annotated[list[str] | None, typer.Option(help="openvino, onnxruntime or mnn; repeat to compare.")] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="openvino, onnxruntime or mnn; repeat to compare.", autocompletion=ENGINES)
+    ] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, help="Maximum threads per prediction; repeat to compare.")
+    ] = None,
     strategy: Strategy = "default",
+    shape: Shapes = None,
+    batch: Batch = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option(
             "--inputs", "--input", help="NAME=FILE_OR_VALUE, as for `pippin predict`; random values by default."
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Seconds to measure predictions.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Seconds to measure predictions.")] = 2.0,
     json_: Annotated[Path | None, typer.Option("--json", help="Write the report to this JSON file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the figures to this CSV file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report to this HTML file, with plots.")] = None,
@@ -60,15 +74,19 @@ def report(
     from ...reporting.fail_conditions import Condition
     from ...reporting.performance_report import read_report
     from .open_argument import model_path
+    from .output_file import check_file
 
     try:
         conditions = [Condition(text) for text in fail_if or ()]
         saved = read_report(baseline) if baseline is not None else None
     except ReportError as error:
         raise ConfigurationError(str(error)) from None
+    for path, option in ((json_, "--json"), (csv, "--csv"), (html, "--html")):
+        if path is not None:
+            check_file(path, option)
     models = [model_path(model) for model in models]
-    rows = _configurations(function, compute_units, precision, engine, strategy)
-    measured = _measured(models, rows, inputs, seconds)
+    rows = _configurations(function, compute_units, precision, engine, threads, strategy)
+    measured = _measured(models, rows, _Given(inputs, shape, batch), seconds)
     for result in measured.results:
         _print(result, operations)
     if len(measured.results) > 1:
@@ -91,35 +109,69 @@ def _configurations(
     units: list[str] | None,
     precisions: list[str] | None,
     engines: list[str] | None,
+    threads: list[int] | None,
     strategy: str,
 ) -> list[Configuration]:
     from .common_options import configuration_of
 
     chosen: list[str | None] = [*engines] if engines else [None]
+    counts: list[int | None] = [*threads] if threads else [None]
     return [
-        configuration_of(function, engine, precision, unit, strategy=strategy)
+        configuration_of(function, engine, precision, unit, count, strategy)
         for unit in units or ["ALL"]
         for precision in precisions or ["auto"]
         for engine in chosen
+        for count in counts
     ]
 
 
-def _measured(models: list[Path], rows: list[Configuration], inputs: list[str] | None, seconds: float) -> Report:
+class _Given(NamedTuple):
+    """What is measured with."""
+
+    inputs: list[str] | None = None
+    shapes: list[str] | None = None
+    batch: int | None = None
+
+
+def _measured(models: list[Path], rows: list[Configuration], given: _Given, seconds: float) -> Report:
     from ...reporting import report as measured
+    from .terminal import progress_bar
+
+    features = [_features(model, rows[0].function_name, given) for model in models]
+    results: list[Result] = []
+    with progress_bar("report", err=True) as show:
+        for number, (model, inputs) in enumerate(zip(models, features, strict=True)):
+
+            def progress(stage: str, share: float, done: int = number) -> None:
+                show(stage, (done + share) / len(models))
+
+            found = measured(model, configurations=rows, inputs=inputs, seconds=seconds, progress=progress)
+            results += found.results
+    return replace(found, results=tuple(results))
+
+
+def _features(model: Path, name: str | None, given: _Given) -> dict[str, Any] | None:
+    """The inputs to measure with; None for random ones of the default shapes. Raises ConfigurationError and
+    FeatureError for what does not fit the model."""
+    from ...format.asset import open_asset
+    from ...specialization.sample_inputs import example_features
+    from ..studio.preview.kinds import kind_of
+    from .cases import Reading, read_cases
     from .check_inputs import check_inputs
-    from .parse_inputs import read_inputs
-    from .terminal import notice, progress_bar
+    from .shape_options import with_shapes
+    from .sound_input import SoundOptions
+    from .terminal import notice
 
-    features = None
-    if inputs:
-        from ...format.asset import open_asset
-
-        described = open_asset(models[0]).description
-        function = described.function(rows[0].function_name)
-        features = read_inputs(inputs, function, notice=notice)
-        check_inputs(features, function, described)
-    with progress_bar("report", err=True) as progress:
-        return measured(*models, configurations=rows, inputs=features, seconds=seconds, progress=progress)
+    described = open_asset(model).description
+    function = with_shapes(described.function(name), given.shapes, given.batch)
+    if given.inputs:
+        rate = kind_of(described, function).sample_rate
+        case = next(read_cases(given.inputs, Reading(function, None, notice, SoundOptions(rate))).each())
+        if case.name:
+            notice(f"measured with {case.name}")
+        check_inputs(case.features, function, described)
+        return dict(case.features)
+    return example_features(function) if given.shapes or given.batch else None
 
 
 def _print(result: Result, every: bool) -> None:

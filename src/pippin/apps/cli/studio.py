@@ -21,8 +21,10 @@ def studio(
     """
     from ...format.asset import open_asset
     from ..studio.server import serve
+    from .open_argument import model_path
 
     if model is not None:
+        model = model_path(model)
         open_asset(model)  # an invalid model fails here, before a page opens
 
     def ready(address: str) -> None:

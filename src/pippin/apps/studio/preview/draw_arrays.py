@@ -154,7 +154,7 @@ def boxed(source: Image, boxes: Sequence[Box]) -> Image:
     made = source.convert("RGB").copy()
     draw = PIL.ImageDraw.Draw(made)
     line = max(2, round(max(made.size) / 240))
-    font = _font(max(11, round(max(made.size) / 40)))
+    font = label_font(max(11, round(max(made.size) / 40)))
     for box in reversed(boxes):
         corners = (box.left * made.width, box.top * made.height, box.right * made.width, box.bottom * made.height)
         left, top, right, bottom = min(corners[0::2]), min(corners[1::2]), max(corners[0::2]), max(corners[1::2])
@@ -267,7 +267,8 @@ def _tiled(planes: np.ndarray) -> np.ndarray:
     return made
 
 
-def _font(size: int) -> Any:
+def label_font(size: int) -> Any:
+    """Pillow's own font."""
     import PIL.ImageFont
 
     return PIL.ImageFont.load_default(size)
