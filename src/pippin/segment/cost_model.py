@@ -19,6 +19,8 @@ from .partition import Problem, Transfer
 # Assumed size of an axis, or number of turns of a loop, that is known only at prediction time.
 UNKNOWN_SIZE = 16
 _HOST = "cpu"
+# Nodes that return few of their elements.
+_SELECTS = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +133,13 @@ def _width(kind: int) -> int:
 def _assumed(shape: tuple[int | None, ...], node: Any, values: Values) -> tuple[int, ...]:
     """The shape with sizes for those that only the prediction knows: as many elements as the largest operand has."""
     operands = [math.prod(values[name][1]) for name in node.input if name in values] if node is not None else []
-    if not operands:
+    if not operands or node.op_type in _SELECTS:
         return tuple(UNKNOWN_SIZE if size is None else size for size in shape)
-    elements = sum(operands) if node.op_type == "Concat" else max(operands)
-    left = max(elements // max(math.prod(size for size in shape if size is not None), 1), 1)
+    if node.op_type.startswith("Gather"):  # as many as there are indices
+        left = operands[-1]
+    else:
+        elements = sum(operands) if node.op_type == "Concat" else max(operands)
+        left = max(elements // max(math.prod(size for size in shape if size is not None), 1), 1)
     found = []
     for size in shape:
         found.append(left if size is None else size)

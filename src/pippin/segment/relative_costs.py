@@ -20,7 +20,7 @@ from ..passes.accurate_tails import tails_of
 from .cost_model import UNKNOWN_SIZE, Values, values_of, work_of
 
 # Nodes that change no value: engines make them views or drop them.
-_VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 _ELEMENTWISE = _ACTIVATIONS | frozenset({
@@ -53,7 +53,7 @@ _PER_OUTPUT = {
 _PER_INPUT = {
     "ArgMax": 8, "ArgMin": 8, "BatchNormalization": 2, "CumSum": 10, "GlobalAveragePool": 1, "GlobalMaxPool": 1,
     "GroupNormalization": 6, "InstanceNormalization": 6, "LRN": 40, "LayerNormalization": 6, "LogSoftmax": 20,
-    "LpNormalization": 6, "NonMaxSuppression": 100, "NonZero": 10, "Softmax": 20, "TopK": 50,
+    "LpNormalization": 6, "NonMaxSuppression": 5, "NonZero": 10, "Softmax": 20, "TopK": 50,
 }  # fmt: skip
 _PER_WINDOW = 4
 """Instructions for each element of a pooling window."""
@@ -141,7 +141,7 @@ class _Places:
             return False
         for name in node.input:
             maker = self._makers.get(name)
-            while habits.chains and maker is not None and self._readers[name] == 1 and maker.op_type in _VIEWS:
+            while habits.chains and maker is not None and self._readers[name] == 1 and maker.op_type in VIEWS:
                 name = maker.input[0]
                 maker = self._makers.get(name)
             if maker is None or self._readers[name] != 1:
@@ -157,7 +157,7 @@ def _seconds(node: Any, values: Values, places: _Places, habits: Habits) -> floa
     if places.dropped(node):
         return 0.0
     launch = habits.launch + len(node.input) * habits.per_input
-    if node.op_type in _VIEWS:
+    if node.op_type in VIEWS:
         return habits.view and launch
     arithmetic = _arithmetic(node, values)
     if places.fused(node, habits):
