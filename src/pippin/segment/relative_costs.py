@@ -28,6 +28,7 @@ _ELEMENTWISE = _ACTIVATIONS | frozenset({
     "Log", "Max", "Min", "Mul", "Neg", "Not", "PRelu", "Pow", "Round", "Softplus", "Sqrt", "Sub", "Where",
 })  # fmt: skip
 
+_READS_WHAT_IT_RETURNS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
 _NEUTRAL = {"Add": 0, "Div": 1, "Mul": 1, "Sub": 0}
 _TAILS = frozenset({"Sigmoid"})
 
@@ -36,6 +37,7 @@ _DENSE = 8e10
 _DEPTHWISE = 2.5e10
 _TRANSPOSED = 2.5e10
 _RECURRENT = 8e9  # each step waits for the one before
+_VIEW = 1e-7  # seconds; next to nothing
 # Channels that a convolution computes at a time; with fewer, lanes stay idle.
 _LANES = 16
 # Elements per second that one vector instruction each computes.
@@ -71,8 +73,8 @@ class Habits:
     """The elementwise nodes that it computes with the product or convolution before them."""
     chains: bool
     """Whether it compiles several elementwise nodes in a row into one."""
-    view: float
-    """Seconds of a node that changes the shape alone."""
+    runs_views: bool
+    """Whether it starts a node that changes the shape alone."""
     reorders: int
     """How many nodes it adds around a two-dimensional convolution to change the layout."""
     tail: int
@@ -80,8 +82,8 @@ class Habits:
 
 
 _HABITS = {
-    "onnxruntime": Habits(2.5e-6, 5e-7, _ACTIVATIONS, chains=False, view=2.5e-6, reorders=2, tail=7),
-    "openvino": Habits(4e-7, 0.0, _ELEMENTWISE, chains=True, view=1e-7, reorders=0, tail=1),
+    "onnxruntime": Habits(2.5e-6, 5e-7, _ACTIVATIONS, chains=False, runs_views=True, reorders=2, tail=7),
+    "openvino": Habits(4e-7, 0.0, _ELEMENTWISE, chains=True, runs_views=False, reorders=0, tail=1),
 }
 _OTHER = _HABITS["openvino"]
 
@@ -124,7 +126,7 @@ class _Places:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._makers = {name: node for node in model.graph.node for name in node.output}
         self._readers = Counter(name for node in model.graph.node for name in node.input)
-        self._scalars = {t.name: t for t in model.graph.initializer if math.prod(t.dims) == 1}
+        self._scalars = {t.name: t for t in model.graph.initializer if math.prod(t.dims) == 1 and not t.external_data}
         self.tails = tails_of(model.graph, _TAILS)
 
     def dropped(self, node: Any) -> bool:
@@ -158,16 +160,23 @@ def _seconds(node: Any, values: Values, places: _Places, habits: Habits) -> floa
         return 0.0
     launch = habits.launch + len(node.input) * habits.per_input
     if node.op_type in VIEWS:
-        return habits.view and launch
+        return launch if habits.runs_views else _VIEW
     arithmetic = _arithmetic(node, values)
-    if places.fused(node, habits):
-        return arithmetic
-    moved = work_of(node, values).bytes
+    sizes = [_bytes(name, values) for name in node.input]
+    made = sum(_bytes(name, values) for name in node.output)
+    if places.fused(node, habits):  # what it is fused with is in a register
+        return max(arithmetic, (sum(sizes) - max(sizes, default=0)) / _NEAR)
+    moved = 2 * made if node.op_type in _READS_WHAT_IT_RETURNS else sum(sizes) + made
     traffic = moved / _NEAR + max(moved - _CACHE, 0.0) / _FAR
     seconds = launch + max(arithmetic, traffic)
     if node.op_type == "Conv" and len(values.get(node.output[0], (0, ()))[1]) == 4:
         seconds += habits.reorders * (launch + traffic / 2)
     return seconds * habits.tail if node.output[0] in places.tails else seconds
+
+
+def _bytes(name: str, values: Values) -> int:
+    width, shape = values.get(name, (0, ()))
+    return width * math.prod(shape)
 
 
 def _arithmetic(node: Any, values: Values) -> float:
@@ -177,8 +186,7 @@ def _arithmetic(node: Any, values: Values) -> float:
         case "Conv" if len(shapes) > 1 and math.prod(shapes[1][1:2]) == 1:
             return multiply_adds / _DEPTHWISE
         case "Conv" if len(shapes) > 1:
-            channels = shapes[1][0]
-            return multiply_adds / _DENSE * max(_LANES / channels, 1.0)
+            return multiply_adds / _DENSE * max(_LANES / max(shapes[1][0], 1), 1.0)
         case "ConvTranspose":
             return multiply_adds / _TRANSPOSED
         case "MatMul" | "Gemm":
