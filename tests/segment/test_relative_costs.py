@@ -173,6 +173,9 @@ ROWS = {
     "multiplying by one is nothing": (
         "a = Relu (x)\n b = Mul (a, w)", [("w", ())], IMAGE, ("a", 1e6, "b"), ENGINES,
     ),
+    "what is made of weights alone is computed at load": (
+        "b = Exp (w)\n a = MatMul (x, b)", [("w", (1024, 1024))], {"x": (1, 1024)}, ("a", 1e6, "b"), ENGINES,
+    ),
     "an identity is nothing": ("a = Relu (x)\n b = Identity (a)", (), IMAGE, ("a", 1e6, "b"), ENGINES),
     "a sigmoid at the output has another form": (
         "b = Sigmoid (x)\n m = Softmax (b)\n a = Sigmoid (m)", (), IMAGE, ("a", 5, "b"), ("onnxruntime",),

@@ -127,11 +127,20 @@ class _Places:
         self._makers = {name: node for node in model.graph.node for name in node.output}
         self._readers = Counter(name for node in model.graph.node for name in node.input)
         self._scalars = {t.name: t for t in model.graph.initializer if math.prod(t.dims) == 1 and not t.external_data}
+        self._constants = {tensor.name for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            branches = any(attribute.HasField("g") for attribute in node.attribute)
+            if (
+                not branches
+                and not node.op_type.startswith("Random")
+                and self._constants.issuperset(filter(None, node.input))
+            ):
+                self._constants.update(node.output)
         self.tails = tails_of(model.graph, _TAILS)
 
     def dropped(self, node: Any) -> bool:
-        """Whether it returns what it gets: x + 0, x * 1."""
-        if node.op_type == "Identity":
+        """Whether it is computed at load, as decompressed weights are, or returns what it gets: x + 0, x * 1."""
+        if node.op_type == "Identity" or node.output[0] in self._constants:
             return True
         neutral = _NEUTRAL.get(node.op_type)
         scalar = self._scalars.get(node.input[1]) if neutral is not None and len(node.input) > 1 else None
