@@ -135,7 +135,7 @@ class _Places:
                 and not node.op_type.startswith("Random")
                 and self._constants.issuperset(filter(None, node.input))
             ):
-                self._constants.update(node.output)
+                self._constants.update(filter(None, node.output))
         self.tails = tails_of(model.graph, _TAILS)
 
     def dropped(self, node: Any) -> bool:
