@@ -14,6 +14,7 @@ from coremltools.models.compute_plan import MLComputePlan, MLModelStructure
 from coremltools.models.neural_network import NeuralNetworkBuilder
 
 import coremltools as ct
+import pippin
 from support.small_models import converted
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -104,6 +105,25 @@ class TestPlan:
                 shares[operation.operator_name] = cost.weight
         assert sum(shares.values()) == pytest.approx(1)
         assert shares["linear"] > shares["relu"]
+        same_engine = pippin.Configuration(hints=pippin.Hints(specialization_strategy="fast_load"))
+        planned = pippin.load(model.package_path, same_engine).compute_plan.operations
+        assert shares["linear"] == max(op.cost for op in planned), "one estimate"
+
+    def test_costs_of_each_part_of_a_pipeline_and_of_each_function(self, installed, tmp_path):
+        first, second = converted(linear, x=(2, 3)), converted(lambda y: mb.exp(x=y, name="z"), y=(2, 400))
+        joined = ct.utils.make_pipeline(first, second)
+        parts = self._costs(
+            MLComputePlan.load_from_path(joined.get_compiled_model_path()), lambda s: s.pipeline.sub_models
+        )
+        assert sum(cost for _, cost in parts) == pytest.approx(1)
+        assert {kind for kind, cost in parts if cost} >= {"linear", "exp"}
+
+    @staticmethod
+    def _costs(plan, models):
+        functions = [m.program.functions["main"] for _, m in models(plan.model_structure)]
+        found = [(op.operator_name, plan.get_estimated_cost_for_mlprogram_operation(op))
+                 for function in functions for op in function.block.operations]  # fmt: skip
+        return [(kind, cost.weight) for kind, cost in found if cost is not None]
 
     def test_structure_of_nested_blocks(self, installed):
         def choice(x):

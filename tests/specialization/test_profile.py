@@ -60,6 +60,22 @@ def test_a_node_of_no_operation_counts_with_its_reader():
     assert measured(kernels, model, CONV_RELU)[0] == {"conv": 4.0, "pool": 2.0}
 
 
+def test_a_reshape_between_operations_does_not_join_them():
+    """An engine makes one reshape of the last one of an operation and the first one of the next."""
+    model, plan = chain("vectorizer", "trees"), planned(vectorizer=0.6, trees=0.4)
+    for node in list(model.graph.node):
+        source = node.name.split("/")[0]
+        model.graph.node.add(op_type="Reshape", name=f"{source}/Reshape")
+    joined = ["vectorizer/Reshape", "trees/Reshape"]
+    assert measured([(3.0, ["vectorizer/R"]), (1.0, joined), (2.0, ["trees/R"])], model, plan) == (
+        {"vectorizer": 4.0, "trees": 2.0}, {}
+    )  # fmt: skip
+    assert measured([(3.0, ["vectorizer/R", "trees/Reshape"])], model, plan) == (
+        {"vectorizer": 3.0},
+        {"trees": "vectorizer"},
+    )
+
+
 @pytest.fixture(scope="module")
 def network():
     """Convolutions, activations and pooling, whose sizes differ by orders of magnitude."""

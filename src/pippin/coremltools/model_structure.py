@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +11,8 @@ from ..configuration import Configuration
 from ..errors import UnsupportedModelError
 from ..format.asset import Asset
 from ..program import Block, Function, Literal, Operation, Value, read_program
-from ..program.cost_model import is_constant, relative_costs
 from ..runtime.model import load
+from ..specialization.compute_plan import PlannedOperation
 
 _PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 _NETWORKS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
@@ -34,56 +35,66 @@ _LAYER_TYPES = {
 
 
 class _MLModelStructureProgramOperationProxy:
-    """Identifies an operation in the plan. `share` is its share of the model's estimated cost; None for a constant."""
+    """Identifies an operation in the plan: the function of a program (None inside a pipeline), and its name there."""
 
-    def __init__(self, share: float | None) -> None:
-        self.share = share
+    def __init__(self, function: str | None, name: str, constant: bool) -> None:
+        self.function, self.name, self.constant = function, name, constant
 
 
 class _MLModelStructureNeuralNetworkLayerProxy:
     """Identifies a layer in the plan."""
 
+    function = None
+    constant = False
 
-def model_structure(asset: Asset) -> Any:
-    """The `MLModelStructure` of a model. Raises UnsupportedModelError for a kind without one."""
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def model_structure(asset: Asset, within: str = "") -> Any:
+    """The `MLModelStructure` of a model. `within` is the prefix of its operations' names in a pipeline around it.
+
+    Raises UnsupportedModelError for a kind without one.
+    """
     from coremltools.models import compute_plan as c
 
     kind = asset.specification.WhichOneof("Type")
     if kind == "mlProgram":
-        functions = {name: _function(f) for name, f in read_program(asset).functions.items()}
+        functions = {name: _function(f, name, within) for name, f in read_program(asset).functions.items()}
         return c.MLModelStructure(None, c.MLModelStructureProgram(functions), None)
     if kind in _NETWORKS:
-        layers = [_layer(layer) for layer in getattr(asset.specification, kind).layers]
+        layers = [_layer(layer, within) for layer in getattr(asset.specification, kind).layers]
         return c.MLModelStructure(c.MLModelStructureNeuralNetwork(layers), None, None)
     if kind in _PIPELINES:
-        parts = [(f"model{i}", model_structure(part)) for i, part in enumerate(asset.parts())]
+        parts = [(f"model{i}", model_structure(part, f"{within}model{i}/")) for i, part in enumerate(asset.parts())]
         return c.MLModelStructure(None, None, c.MLModelStructurePipeline(parts))
     raise UnsupportedModelError(f"{asset.name}: a {kind} model has no operations or layers")
 
 
-def _function(function: Function) -> Any:
+def _function(function: Function, name: str, within: str) -> Any:
     from coremltools.models import compute_plan as c
 
-    shares = relative_costs(function)
-    return c.MLModelStructureProgramFunction(_values(function.inputs), _block(function.block, shares))
+    return c.MLModelStructureProgramFunction(
+        _values(function.inputs), _block(function.block, None if within else name, within)
+    )
 
 
-def _block(block: Block, shares: dict[int, float]) -> Any:
+def _block(block: Block, function: str | None, within: str) -> Any:
     from coremltools.models import compute_plan as c
 
-    operations = [_operation(operation, shares) for operation in block.operations]
+    operations = [_operation(operation, function, within) for operation in block.operations]
     return c.MLModelStructureProgramBlock(_values(block.inputs), operations, [v.name for v in block.outputs])
 
 
-def _operation(operation: Operation, shares: dict[int, float]) -> Any:
+def _operation(operation: Operation, function: str | None, within: str) -> Any:
     from coremltools.models import compute_plan as c
 
     return c.MLModelStructureProgramOperation(
         inputs={name: _argument(bound) for name, bound in operation.inputs.items()},
         operator_name=operation.kind,
         outputs=_values(operation.outputs),
-        blocks=[_block(block, shares) for block in operation.blocks],
-        __proxy__=_MLModelStructureProgramOperationProxy(None if is_constant(operation) else shares[id(operation)]),
+        blocks=[_block(block, function, within) for block in operation.blocks],
+        __proxy__=_MLModelStructureProgramOperationProxy(function, within + operation.name, operation.constant),
     )
 
 
@@ -104,7 +115,7 @@ def _values(values: tuple[Value, ...]) -> list[Any]:
     return [c.MLModelStructureProgramNamedValueType(v.name, c.MLModelStructureProgramValueType()) for v in values]
 
 
-def _layer(layer: Any) -> Any:
+def _layer(layer: Any, within: str) -> Any:
     from coremltools.models import compute_plan as c
 
     kind = layer.WhichOneof("layer") or ""
@@ -114,18 +125,17 @@ def _layer(layer: Any) -> Any:
         type=_ELEMENTWISE if broadcasts else _LAYER_TYPES.get(kind, kind),
         input_names=list(layer.input),
         output_names=list(layer.output),
-        __proxy__=_MLModelStructureNeuralNetworkLayerProxy(),
+        __proxy__=_MLModelStructureNeuralNetworkLayerProxy(within + layer.name),
     )
 
 
 class Plan:
-    """A model's compute plan in coremltools' classes. It covers the default function; others report the CPU."""
+    """A model's compute plan in coremltools' classes. A function is loaded when its first operation is asked for."""
 
     def __init__(self, asset: Asset, configuration: Configuration, device: Callable[[str], Any]) -> None:
-        self._asset = asset
-        self._device = device
-        plan = load(asset, configuration).compute_plan
-        self._operations = {operation.name: operation for operation in plan.operations}
+        self._asset, self._configuration, self._device = asset, configuration, device
+        self._planned: dict[str | None, Mapping[str, PlannedOperation]] = {}
+        self._plan(None)
 
     @cached_property
     def structure(self) -> Any:
@@ -135,10 +145,9 @@ class Plan:
         """The devices for an operation or layer; None for a constant."""
         from coremltools.models.compute_plan import MLComputePlanDeviceUsage
 
-        is_operation = isinstance(part.__proxy__, _MLModelStructureProgramOperationProxy)
-        if is_operation and part.__proxy__.share is None:
+        if part.__proxy__.constant:
             return None
-        planned = self._operations.get(part.outputs[0].name if is_operation and part.outputs else part.name)
+        planned = self._find(part)
         preferred, supported = (planned.device, planned.supported) if planned and planned.device else ("cpu", ("cpu",))
         return MLComputePlanDeviceUsage(
             preferred_compute_device=self._device(preferred),
@@ -149,5 +158,17 @@ class Plan:
         """The estimated cost share of an operation; None for a constant."""
         from coremltools.models.compute_plan import MLComputePlanCost
 
-        share = operation.__proxy__.share
-        return None if share is None else MLComputePlanCost(share)
+        if operation.__proxy__.constant:
+            return None
+        planned = self._find(operation)
+        return MLComputePlanCost(planned.cost if planned else 0.0)
+
+    def _find(self, part: Any) -> PlannedOperation | None:
+        return self._plan(part.__proxy__.function).get(part.__proxy__.name)
+
+    def _plan(self, function: str | None) -> Mapping[str, PlannedOperation]:
+        if function not in self._planned:
+            plan = load(self._asset, replace(self._configuration, function_name=function)).compute_plan
+            self._planned[function] = {operation.name: operation for operation in plan.operations}
+            self._planned.setdefault(plan.function, self._planned[function])
+        return self._planned[function]

@@ -44,16 +44,13 @@ class Settings:
 
 PLAIN = Settings()
 
-PROFILED_RUNS = 7
-"""Predictions that a profile takes the medians of."""
-
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One step of a profiled prediction: one node of the model, or several that were fused."""
 
     seconds: float
-    """The median of several runs."""
+    """The middle of several runs."""
     nodes: tuple[str, ...]
     """The ONNX nodes that it computes, by name; empty if the engine added it and cannot name a node that it serves."""
 

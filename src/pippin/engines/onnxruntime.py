@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import CompilationError, PredictionError
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..support.cancellation import Stop
-from .base import PLAIN, PROFILED_RUNS, FloatPrecision, Kernel, Settings
+from .base import PLAIN, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 from .onnxruntime_io_binding import BoundRuns, written
 from .onnxruntime_providers import NVIDIA, chain, device_name, failure, library, provider
@@ -132,6 +132,7 @@ class OnnxRuntime:
         if settings.unbounded:
             return None
         from .onnxruntime_profile import kernels
+        from .profiled_runs import repeat
 
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             options = _options(settings)
@@ -139,9 +140,9 @@ class OnnxRuntime:
             options.profile_file_prefix = str(Path(folder) / "profile")
             _write_into(Path(folder), options)
             compiled = self._session(source, options, settings.device)
-            for _ in range(1 + PROFILED_RUNS):  # the first one is a warm-up
-                compiled.run(inputs)
-            return kernels(Path(compiled.session.end_profiling()), Path(folder) / _ARTIFACT, PROFILED_RUNS)
+            compiled.run(inputs)  # warm-up
+            runs = repeat(lambda: compiled.run(inputs))
+            return kernels(Path(compiled.session.end_profiling()), Path(folder) / _ARTIFACT, runs)
 
     def _session(self, source: bytes | Path, options: Any, device: str) -> CompiledOnnxRuntime:
         try:

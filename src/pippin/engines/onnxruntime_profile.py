@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from .base import Kernel
+from .profiled_runs import typical
 
 _SUFFIX = "_kernel_time"
 
@@ -33,7 +33,7 @@ def _per_run(times: list[float], runs: int) -> float:
     each, rest = divmod(len(times), runs)
     if rest or each != 1:  # several nodes of one name
         return sum(times) / runs
-    return statistics.median(times)
+    return typical(times)
 
 
 def _computed_nodes(graph: Any) -> dict[str, tuple[str, ...]]:

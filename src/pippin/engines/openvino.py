@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import CompilationError, PredictionCancelled, PredictionError
 from ..lowering.lowered_model import Lowered
 from ..support.cancellation import Stop
-from .base import PLAIN, PROFILED_RUNS, FloatPrecision, Kernel, Settings
+from .base import PLAIN, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 from .openvino_lean_import import openvino
 
@@ -146,16 +146,20 @@ class OpenVINO:
         self, source: bytes | Path, settings: Settings, inputs: Mapping[str, np.ndarray]
     ) -> list[Kernel] | None:
         from .openvino_profile import kernels
+        from .profiled_runs import repeat
 
         if settings.unbounded:
             return None
         compiled = self._compile(source, _properties(settings) | {"PERF_COUNT": True}, settings.device)
-        compiled.run(inputs)  # warm-up
         request, runs = compiled.take(), []
-        for _ in range(PROFILED_RUNS):
+
+        def run() -> None:
             compiled.infer(request, inputs)
             runs.append(request.profiling_info)
-        return kernels(compiled.compiled.get_runtime_model(), runs)
+
+        run()  # warm-up
+        repeat(run)
+        return kernels(compiled.compiled.get_runtime_model(), runs, cumulative=settings.device == "cpu")
 
     def _compile(self, source: bytes | Path, properties: dict[str, Any], device: str) -> CompiledOpenVINO:
         try:

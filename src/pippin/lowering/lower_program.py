@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
-from ..program.cost_model import is_constant
 from ..program.ir import Function, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
@@ -69,7 +68,7 @@ def lower(
 
 
 def _sources(function: Function) -> tuple[Source, ...]:
-    return tuple(Source(op.name, op.kind, is_constant(op)) for op in function.block.walk() if op.kind != "const")
+    return tuple(Source(op.name, op.kind, op.constant) for op in function.block.walk() if op.kind != "const")
 
 
 def _computes(function: Function) -> frozenset[DataType]:

@@ -26,7 +26,7 @@ _Emit = Callable[..., str]
 
 def accurate_tails(model: onnx.ModelProto, functions: Collection[str]) -> onnx.ModelProto:
     """The model with these functions in an accurate form at its outputs; the same object if there are none."""
-    tails = _tails(model.graph, functions)
+    tails = tails_of(model.graph, functions)
     if not tails:
         return model
     made = onnx.ModelProto()
@@ -43,7 +43,7 @@ def accurate_tails(model: onnx.ModelProto, functions: Collection[str]) -> onnx.M
     return made
 
 
-def _tails(graph: Any, functions: Collection[str]) -> set[str]:
+def tails_of(graph: Any, functions: Collection[str]) -> set[str]:
     """The results of these functions that reach an output."""
     makers = {name: node for node in graph.node for name in node.output}
     todo, seen, found = [info.name for info in graph.output], set(), set()

@@ -101,6 +101,11 @@ class Operation:
         name = self.attributes.get("name")
         return str(name.value) if name else self.kind
 
+    @property
+    def constant(self) -> bool:
+        """Whether it is computed before predictions: a const or a compressed weight."""
+        return self.kind == "const" or self.kind.startswith("constexpr_")
+
     def __str__(self) -> str:
         return f"[{self.kind}] '{self.name}'"
 

@@ -7,7 +7,6 @@ from .calibrate import Machine as Machine
 from .calibrate import machine as machine
 from .cost_model import Unit as Unit
 from .cost_model import estimate as estimate
-from .cost_model import relative_costs as relative_costs
 from .cut import Segment as Segment
 from .cut import cut as cut
 from .cut import run_numbers as run_numbers
@@ -15,3 +14,5 @@ from .partition import Partition as Partition
 from .partition import Problem as Problem
 from .partition import Transfer as Transfer
 from .partition import partition as partition
+from .relative_costs import VIEWS as VIEWS
+from .relative_costs import relative_costs as relative_costs

@@ -7,28 +7,20 @@ Roofline model: an operation takes its launch time plus the longer of its arithm
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
 
-from ..lowering.lowered_model import source_of
 from ..passes.value_types import value_types
 from .partition import Problem, Transfer
 
 # Assumed size of an axis, or number of turns of a loop, that is known only at prediction time.
-_UNKNOWN = 16
+UNKNOWN_SIZE = 16
 _HOST = "cpu"
-# Nodes that change no value: engines make them views or drop them.
-_VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
-# What remains of the cost of an elementwise node that is probably fused (`bench/cost_correlation.py`).
-_FUSED_SHARE = 0.2
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-_ELEMENTWISE = frozenset({
-    "Add", "Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Sub", "Tanh",
-})  # fmt: skip
+# Nodes that return few of their elements.
+_SELECTS = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +49,6 @@ class Unit:
         return max(self.latency, source.latency) + sum(size / unit.transfer for unit in links)
 
 
-_REFERENCE = Unit("", arithmetic=1.5e11, bandwidth=4e10)
-"""A core of an ordinary server, for the proportions between operations: small values stay in its cache."""
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     multiply_adds: float
@@ -77,11 +65,11 @@ def estimate(model: onnx.ModelProto, units: Sequence[Unit], declined: Sequence[M
 
     `declined` has, for each unit, the nodes it must not run.
     """
-    nodes, values = model.graph.node, _values(model)
+    nodes, values = model.graph.node, values_of(model)
     costs = []
     for node in nodes:
         name = node.name or node.output[0]
-        work = _work(node, values)
+        work = work_of(node, values)
         costs.append(
             [math.inf if name in d or "" in d else u.seconds(work) for u, d in zip(units, declined, strict=True)]
         )
@@ -106,48 +94,6 @@ def estimate(model: onnx.ModelProto, units: Sequence[Unit], declined: Sequence[M
     return Problem(costs, transfers)
 
 
-def relative_costs(model: onnx.ModelProto, sources: Collection[str]) -> dict[str, float]:
-    """The share of each source (operation or layer) in the estimated time of a prediction, 0 to 1, by name.
-
-    An elementwise node after a product or convolution is usually fused into it, so it counts with `_FUSED_SHARE`.
-    A loop counts as if it ran `_UNKNOWN` times.
-    """
-    values = _values(model)
-    costs = dict.fromkeys(sources, 0.0)
-    fused = _fused(model)
-    for node, source, runs in _walk(model.graph, costs):
-        if source:
-            work = Work(0.0, 0.0) if node.op_type in _VIEWS else _work(node, values)
-            share = _FUSED_SHARE if node.name in fused or node.op_type in _VIEWS else 1.0
-            costs[source] += runs * share * _REFERENCE.seconds(work)
-    total = sum(costs.values())
-    return {source: cost / total if total else 0.0 for source, cost in costs.items()}
-
-
-def _walk(graph: Any, sources: Container[str], around: str = "", runs: int = 1) -> Iterator[tuple[Any, str, int]]:
-    """Each node with its source, that of the branch or loop around it if it has none, and how often it runs."""
-    for node in graph.node:
-        source = source_of(node.name, sources) or around
-        yield node, source, runs
-        inside = runs * _UNKNOWN if node.op_type in ("Loop", "Scan") else runs
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _walk(attribute.g, sources, source, inside)
-
-
-def _fused(model: onnx.ModelProto) -> set[str]:
-    """The names of elementwise nodes that follow a product or convolution which nothing else reads."""
-    makers = {name: node for node in model.graph.node for name in node.output}
-    readers = Counter(name for node in model.graph.node for name in node.input)
-    fused: set[str] = set()
-    for node in model.graph.node:
-        if node.op_type in _ELEMENTWISE | _VIEWS:
-            before = [makers[name] for name in node.input if name in makers and readers[name] == 1]
-            if any(maker.op_type in _PRODUCTS or maker.name in fused for maker in before):
-                fused.add(node.name)
-    return fused
-
-
 def values_read(node: Any) -> list[str]:
     """The values a node reads, including outer values that its subgraphs read."""
     names = [name for name in node.input if name]
@@ -161,20 +107,47 @@ def values_read(node: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _values(model: onnx.ModelProto) -> Values:
-    values = {}
-    for name, info in value_types(model).items():
-        tensor = info.type.tensor_type
-        sizes = (d.dim_value if d.WhichOneof("value") == "dim_value" else _UNKNOWN for d in tensor.shape.dim)
-        try:
-            width = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
-        except (KeyError, TypeError):  # a sequence, or an unknown type
-            width = 4
-        values[name] = (width, tuple(sizes))
+def values_of(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]] | None = None) -> Values:
+    """The values of a model. `sizes` are those to assume for inputs whose own are flexible."""
+    types = value_types(model, sizes)
+    values: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for tensor in model.graph.initializer:
+        values[tensor.name] = (_width(tensor.data_type), tuple(tensor.dims))
+    given = [info.name for info in model.graph.input]
+    made = [(name, node) for node in model.graph.node for name in node.output]
+    for name, node in [*((name, None) for name in given), *made]:
+        if name in types:
+            tensor = types[name].type.tensor_type
+            shape = tuple(d.dim_value if d.WhichOneof("value") == "dim_value" else None for d in tensor.shape.dim)
+            values[name] = (_width(tensor.elem_type), _assumed(shape, node, values))
     return values
 
 
-def _work(node: Any, values: Values) -> Work:
+def _width(kind: int) -> int:
+    try:
+        return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize)
+    except (KeyError, TypeError):  # a sequence, or an unknown type
+        return 4
+
+
+def _assumed(shape: tuple[int | None, ...], node: Any, values: Values) -> tuple[int, ...]:
+    """The shape with sizes for those that only the prediction knows: as many elements as the largest operand has."""
+    operands = [math.prod(values[name][1]) for name in node.input if name in values] if node is not None else []
+    if not operands or node.op_type in _SELECTS:
+        return tuple(UNKNOWN_SIZE if size is None else size for size in shape)
+    if node.op_type.startswith("Gather"):  # as many as there are indices
+        left = operands[-1]
+    else:
+        elements = sum(operands) if node.op_type == "Concat" else max(operands)
+        left = max(elements // max(math.prod(size for size in shape if size is not None), 1), 1)
+    found = []
+    for size in shape:
+        found.append(left if size is None else size)
+        left = 1 if size is None else left
+    return tuple(found)
+
+
+def work_of(node: Any, values: Values) -> Work:
     shapes = [values[name][1] if name in values else () for name in node.input]
     moved = sum(values[n][0] * math.prod(values[n][1]) for n in (*node.input, *node.output) if n in values)
     out = math.prod(values[node.output[0]][1]) if node.output[0] in values else 1

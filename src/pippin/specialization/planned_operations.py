@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from ..devices import all_compute_devices
+from ..errors import PippinError
+from ..format.description import FunctionDescription
 from ..lowering.lowered_model import Lowered
 from ..segment import relative_costs
 from .artifacts import CompiledSegment
 from .compute_plan import PlannedOperation
+from .sample_inputs import example_inputs
 
 
 def planned_operations(
@@ -17,6 +20,7 @@ def planned_operations(
     segments: Sequence[CompiledSegment],
     nodes: Sequence[Collection[str] | None],
     declined: Mapping[str, Mapping[str, str]],
+    function: FunctionDescription,
 ) -> tuple[PlannedOperation, ...]:
     """The program's operations (or layers) in order. `nodes` are the names of each segment's ONNX nodes; an operation
     is assigned to the segment with most of its nodes."""
@@ -35,13 +39,18 @@ def planned_operations(
         if not device.available
     }
     available = tuple(device.kind for device in all_compute_devices() if device.available)
-    costs = relative_costs(lowered.model, [op.name for op in lowered.sources])
+    places = {
+        op.name: segment_votes[op.name].most_common(1)[0][0] if op.name in segment_votes else 0
+        for op in lowered.sources
+    }
+    engines = {name: segments[number].engine for name, number in places.items()}
+    costs = relative_costs(lowered.model, [op.name for op in lowered.sources], engines, _sizes(function, lowered))
     planned = []
     for op in lowered.sources:
         if op.constant:
             planned.append(PlannedOperation(op.name, op.kind, "", "", 0, 0.0))
             continue
-        number = segment_votes[op.name].most_common(1)[0][0] if op.name in segment_votes else 0
+        number = places[op.name]
         segment = segments[number]
         reasons = absent | refusals.get(op.name, {})
         planned.append(
@@ -50,3 +59,14 @@ def planned_operations(
             )
         )
     return tuple(planned)
+
+
+def _sizes(function: FunctionDescription, lowered: Lowered) -> Mapping[str, Sequence[int]]:
+    """The default shapes of the inputs, if some have flexible sizes."""
+    dims = [dim for info in lowered.model.graph.input for dim in info.type.tensor_type.shape.dim]
+    if all(dim.HasField("dim_value") for dim in dims):
+        return {}
+    try:
+        return {name: array.shape for name, array in example_inputs(function, lowered).items()}
+    except PippinError:  # no sample values for a type, or sizes that contradict each other
+        return {}

@@ -9,6 +9,7 @@ import onnx
 
 from ..engines import Kernel
 from ..lowering.lowered_model import source_of
+from ..segment import VIEWS
 from .compute_plan import ComputePlan
 
 
@@ -17,9 +18,18 @@ def with_measurements(plan: ComputePlan, model: onnx.ModelProto, kernels: Sequen
     costs = {op.name: op.cost for op in plan.operations if op.device}
     owners = _owners(model, costs)
     groups = _Groups(costs)
+    views = {node.name for node in model.graph.node if node.op_type in VIEWS}
+    with_view: dict[str, str] = {}
     for kernel in kernels:
-        members = {source_of(node, costs) or owners.get(node, "") for node in kernel.nodes} - {""}
+        # Engines join the reshapes between two operations; that alone does not make the two one kernel.
+        computed = [node for node in kernel.nodes if node not in views] or kernel.nodes[:1]
+        members = {source_of(node, costs) or owners.get(node, "") for node in computed} - {""}
         groups.add(members, kernel.seconds)
+        for node in kernel.nodes:
+            with_view.setdefault(source_of(node, costs), next(iter(members), ""))
+    for name, other in with_view.items():
+        if name and name not in groups.leaders:
+            groups.join(name, other)
     makers, readers = _neighbours(model, owners, costs)
     for name, cost in costs.items():
         if name not in groups.leaders:

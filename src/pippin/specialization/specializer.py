@@ -161,7 +161,7 @@ def _specialize(
         function=function.name,
         segments=tuple(map(_planned_segment, compiled_segments, planned)),
         candidates=tuple(trial.described() for _, choice, more in results for trial in (*choice.trials, *more.trials)),
-        operations=planned_operations(lowered, compiled_segments, [s.nodes for s in planned], declined),
+        operations=planned_operations(lowered, compiled_segments, [s.nodes for s in planned], declined, function),
         precision="; ".join(
             [sixteen_bit(configuration, lowered)[1], *_deviations(lowered, planned, (r[2] for r in results))]
         ),

@@ -87,7 +87,7 @@ _MODULES = {
     "lowering.registry": "lowering.op_registry",
     "lowering.storage": "lowering.external_data",
     "program.contents": "program.classical_summary",
-    "program.cost": "program.cost_model",
+    "program.cost": "segment.relative_costs",
     "program.describe": "program.infer_description",
     "program.mil": "program.mil_writer",
     "program.read": "program.protobuf_reader",

@@ -116,3 +116,34 @@ def test_completion_of_the_shell(line):
 def test_ops_lists_all_operations():
     found = json.loads(pippin("ops", "--json").stdout)
     assert found["count"] >= 168
+
+
+# Each in turn, with MODEL and OUT as above, and what is printed.
+CACHE_COMMANDS = (
+    ("compile MODEL", "prepare and cache"),
+    ("cache ls --json", '"key"'),
+    ("cache show KEY", '"key"'),
+    ("cache explain MODEL", "hit"),
+    ("cache verify", "intact"),
+    ("cache export OUT/all.tar", "entries written: 1"),
+    ("cache clear", "entries removed: 1"),
+    ("cache import OUT/all.tar", "entries imported: 1"),
+    ("cache prune", "entries removed: 0"),
+)
+
+
+@pytest.mark.slow
+def test_cache_commands(package, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIPPIN_CACHE", str(tmp_path / "cache"))
+    (group,) = [g.typer_instance for g in app.registered_groups if g.typer_instance.info.name == "cache"]
+    assert {command.name for command in group.registered_commands} == {
+        line.split()[1] for line, _ in CACHE_COMMANDS if line.startswith("cache ")
+    }
+    places = {"MODEL": str(package), "OUT": str(tmp_path), "KEY": ""}
+    for line, expected in CACHE_COMMANDS:
+        for word, place in places.items():
+            line = line.replace(word, place)
+        done = pippin(*line.split())
+        assert done.returncode == 0 and expected in done.stdout + done.stderr, (line, done.stdout, done.stderr)
+        if line == "cache ls --json":
+            places["KEY"] = json.loads(done.stdout)[0]["key"]
