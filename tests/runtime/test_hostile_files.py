@@ -59,6 +59,10 @@ def layer(body, *inputs, outputs=("y",)):
     return network(f'layers {{ name: "L" {names} {body} }}', more="")
 
 
+def picture(body, *inputs):
+    return layer(body, *(inputs or "x")).replace("shape: 3", "shape: 1 shape: 2 shape: 2 shape: 2")
+
+
 def classifier(labels, layers=RELU):
     body = f"neuralNetworkClassifier {{ arrayInputShapeMapping: EXACT_ARRAY_MAPPING {layers} {labels} }}"
     return described(body, [X], [typed("l", "stringType { }")], 'predictedFeatureName: "l"')
@@ -143,6 +147,24 @@ ROWS = {
         "convolution",
     ),
     "slice of stride 0": (layer("sliceStatic { beginIds: 0 endIds: 3 strides: 0 }", "x"), "sliceStatic"),
+    "axis 2^63 - 1 of a softmax": (layer(f"softmaxND {{ axis: {2**63 - 1} }}", "x"), "softmaxND.*axis .* does not exist"),
+    "constant padding 2^64 - 1": (
+        layer(f"constantPad {{ padAmounts: {2**64 - 1} padAmounts: 1 }}", "x"),
+        f"constantPad.*{2**64 - 1} does not fit",
+    ),
+    "random numbers, 2^64 - 1": (layer(f"randomNormalStatic {{ outputShape: {2**64 - 1} }}"), "does not fit int64"),
+    "windows of 0": (layer("slidingWindows { windowSize: 0 step: 1 }", "x"), "slidingWindows.*size must be at least 1"),
+    "crop of many": (
+        picture(f"crop {{ cropAmounts {{ borderAmounts {{ startEdgeSize: {MANY} }} borderAmounts {{ }} }} }}"),
+        "crop.*of an axis of size 2",
+    ),
+    "crop from far on": (picture(f"crop {{ offset: {MANY} offset: 0 }}", "x", "x"), "crop.*do not fit an axis of size 2"),
+    "enlarged by 0": (picture("upsample { scalingFactor: 0 scalingFactor: 1 }"), "upsample.*size must be at least 1"),
+    "pooling of many": (
+        picture("pooling { type: AVERAGE kernelSize: 1000000000 kernelSize: 1000000000 stride: 1 stride: 1 same { } }"),
+        "pooling.*would read",
+    ),
+    "normalization over many": (picture("lrn { alpha: 1 beta: 1 localSize: 100000001 k: 1 }"), "lrn.*elements in a tensor"),
     # what is missing, or does not fit
     "no labels": (classifier("stringClassLabels { }"), "no class labels"),
     "equal labels": (classifier('stringClassLabels { vector: "a" vector: "b" vector: "a" }'), "the label 'a'"),
@@ -228,6 +250,43 @@ MIL = {
     "range": ("range_1d(start = int32(0), end = int32(2000000000), step = int32(1))", "range_1d.*constants"),
     "one_hot": ("one_hot(indices = i, one_hot_vector_size = int32(2000000000))", "one_hot.*constants"),
     "pad": ("pad(x = x, pad = tensor<int32, [2]>([0, 2000000000]), mode = string(\"reflect\"))", "pad.*constants"),
+    "affine": (
+        "affine(x = p, transform_matrix = tensor<fp32, [1, 6]>([[1, 0, 0, 0, 1, 0]]), output_height = int32(2000000000),"
+        ' output_width = int32(2000000000), sampling_mode = string("bilinear"), padding_mode = string("constant"),'
+        ' padding_value = fp32(0), coordinates_mode = string("normalized_minus_one_to_one"), align_corners = bool(true))',
+        "affine.*constants",
+    ),
+    "batch of gather": (
+        "gather(x = x, indices = i, axis = int32(0), batch_dims = int32(2000000000))",
+        "gather.*batch_dims must be from 0 to 0",
+    ),
+    "batch of gather_nd": ("gather_nd(x = x, indices = i, batch_dims = int32(-1))", "gather_nd.*batch_dims"),
+    "depth of gather_nd": ("gather_nd(x = x, indices = i)", "gather_nd.*an index of 3 numbers needs as many axes"),
+    "windows of -2": ("sliding_windows(x = x, axis = int32(0), size = int32(-2))", "sliding_windows.*size must be"),
+    "pooling of many": (
+        "max_pool(x = p, kernel_sizes = tensor<int32, [2]>([2000000000, 2000000000]),"
+        ' strides = tensor<int32, [2]>([1, 1]), pad_type = string("same"))',
+        "max_pool.*would read",
+    ),
+    "normalization over many": ("local_response_norm(x = p, size = int32(100000001))", "elements in a tensor"),
+    "normalization over none": ("local_response_norm(x = p, size = int32(0))", "size must be at least 1"),
+    "crop of less than nothing": (
+        "crop(x = p, crop_height = tensor<int32, [2]>([-7, 0]), crop_width = tensor<int32, [2]>([0, 0]))",
+        "crop.*cannot crop -7",
+    ),
+    "size -7": (
+        "slice_by_size(x = x, begin = tensor<int32, [1]>([0]), size = tensor<int32, [1]>([-7]))",
+        "slice_by_size.*size must be at least -1",
+    ),
+    "enlarged by -2": (
+        "upsample_nearest_neighbor(x = p, scale_factor_height = int32(-2), scale_factor_width = int32(1))",
+        "upsample_nearest_neighbor.*size must be at least 1",
+    ),
+    "convolution in 0 groups": (
+        'conv(x = p, weight = tensor<fp32, [1, 2, 1, 1]>([[[[1]], [[1]]]]), groups = int32(0), pad_type = string("valid"))',
+        "conv.*groups must be at least 1",
+    ),
+    "softmax": ("softmax(x = x, axis = int32(99))", "softmax.*axis 99 does not exist"),
     "reduce": ("layer_norm(x = x, axes = tensor<int32, [1]>([99]))", "layer_norm.*axis 99 does not exist"),
     "transpose": ("transpose(x = x, perm = tensor<int32, [1]>([99]))", "transpose.*axis 99 does not exist"),
     "gather": ("gather(x = x, indices = int32(0), axis = int32(99))", "gather.*axis 99 does not exist"),
@@ -239,7 +298,7 @@ MIL = {
 def test_program(name, tmp_path):
     operation, message = MIL[name]
     path = tmp_path / "m.mil"
-    inputs = "tensor<fp32, [3]> x, tensor<int32, [3]> i"
+    inputs = "tensor<fp32, [3]> x, tensor<int32, [3]> i, tensor<fp32, [1, 2, 2, 2]> p"
     path.write_text(
         f'program(1.0)\n{{\n func main<ios17>({inputs}) {{\n tensor<fp32, [?]> y = {operation}[name = string("y")];\n'
         " } -> (y);\n}\n"
