@@ -33,6 +33,10 @@ def typed(name, kind):
     return f'name: "{name}" type {{ {kind} }}'
 
 
+def optional(more):
+    return typed("x", f"multiArrayType {{ dataType: INT32 shape: 3 {more} }} isOptional: true")
+
+
 def image(name, width=2, height=2):
     return typed(name, f"imageType {{ width: {width} height: {height} colorSpace: RGB }}")
 
@@ -165,6 +169,19 @@ ROWS = {
         "pooling.*would read",
     ),
     "normalization over many": (picture("lrn { alpha: 1 beta: 1 localSize: 100000001 k: 1 }"), "lrn.*elements in a tensor"),
+    "extracted index 2^64 - 1": (
+        described(f"arrayFeatureExtractor {{ extractIndex: {2**64 - 1} }}", [array("x", 2, kind="DOUBLE")], [DOUBLE]),
+        "does not fit int64",
+    ),
+    "default NaN of integers": (
+        network(inputs=[optional("doubleDefaultValue: nan")]),
+        "'x' has the default nan, which does not fit int32",
+    ),
+    "default 10^300 of integers": (network(inputs=[optional("doubleDefaultValue: 1e300")]), "'x' has the default"),
+    "size of 2^64 - 1 and more": (
+        network(inputs=[optional(f"shapeRange {{ sizeRanges {{ lowerBound: {2**64 - 1} upperBound: -1 }} }}")]),
+        "'x' has a size of at least",
+    ),
     # what is missing, or does not fit
     "no labels": (classifier("stringClassLabels { }"), "no class labels"),
     "equal labels": (classifier('stringClassLabels { vector: "a" vector: "b" vector: "a" }'), "the label 'a'"),
