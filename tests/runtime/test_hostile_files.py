@@ -18,6 +18,7 @@ from pippin.features.files import read_array
 from pippin.lowering import limits
 from pippin.lowering.lowered_model import check_labels
 from pippin.reporting.performance_report import read_report
+from pippin.support.atomic_write import atomic_write
 from pippin.trace.summary import summarize
 
 FAST = pippin.Configuration(engine="onnxruntime", hints=pippin.Hints(specialization_strategy="fast_load"))
@@ -378,6 +379,17 @@ def test_only_regular_files_are_opened(kind, name, tmp_path, monkeypatch):
     IRREGULAR[kind](path.relative_to(tmp_path) if kind == "a socket" else path)
     with pytest.raises(error, match=f"it is {kind}"):
         read(path)
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_only_regular_files_are_replaced(kind, tmp_path, monkeypatch):
+    """A file that is renamed over /dev/null would be its end."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "out.py"
+    IRREGULAR[kind](path.relative_to(tmp_path) if kind == "a socket" else path)
+    with pytest.raises(OSError, match=f"it is {kind}, and only regular files are written"), atomic_write(path) as made:
+        made.write_text("x")
+    assert not path.is_file()
 
 
 @pytest.mark.parametrize("kind", IRREGULAR)
