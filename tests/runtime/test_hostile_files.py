@@ -258,6 +258,24 @@ def test_an_integer_output_that_is_no_integer(value):
     assert model.predict({"x": np.array([7, 1, 2], np.float32)}) == {"y": 7}
 
 
+@pytest.mark.parametrize("threshold", ["nan", "5", "-1", "inf"])
+def test_a_threshold_of_the_file_that_is_none(threshold):
+    names = " ".join(
+        f'{which}{role}FeatureName: "{name}"'
+        for which, role, name in (
+            ("confidence", "Input", "c"), ("coordinates", "Input", "x"),
+            ("confidence", "Output", "y"), ("coordinates", "Output", "z"),
+        )
+    )  # fmt: skip
+    body = f"nonMaximumSuppression {{ iouThreshold: {threshold} {names} pickTop {{ }} }}"
+    inputs = [array("x", 3, 4, kind="DOUBLE"), array("c", 3, 2, kind="DOUBLE")]
+    model = pippin.load(
+        opened(described(body, inputs, [array("y", kind="DOUBLE"), array("z", kind="DOUBLE")])), FAST, cache=False
+    )
+    with pytest.raises(errors.FeatureValueError, match="the IoU threshold must be between 0 and 1"):
+        model.predict({"x": np.ones((3, 4)), "c": np.ones((3, 2))})
+
+
 def layer_identity():
     return 'layers { name: "L" input: "x" output: "y" activation { linear { alpha: 1 } } }'
 
