@@ -323,6 +323,15 @@ MIL = {
         "conv.*groups must be at least 1",
     ),
     "softmax": ("softmax(x = x, axis = int32(99))", "softmax.*axis 99 does not exist"),
+    "sum along axis 99": ("cumsum(x = x, axis = int32(99))", "cumsum.*axis 99 does not exist"),
+    **{
+        f"overlap {threshold}": (
+            "non_maximum_suppression(boxes = tensor<fp32, [1, 1, 4]>([[[0, 0, 1, 1]]]), scores = tensor<fp32, [1, 1, 1]>"
+            f"([[[1]]]), iou_threshold = fp32({threshold}), score_threshold = fp32(0), max_boxes = int32(1))",
+            "non_maximum_suppression.*iou_threshold must be from 0 to 1",
+        )
+        for threshold in ("nan", "5", "-1")
+    },
     "reduce": ("layer_norm(x = x, axes = tensor<int32, [1]>([99]))", "layer_norm.*axis 99 does not exist"),
     "transpose": ("transpose(x = x, perm = tensor<int32, [1]>([99]))", "transpose.*axis 99 does not exist"),
     "gather": ("gather(x = x, indices = int32(0), axis = int32(99))", "gather.*axis 99 does not exist"),
