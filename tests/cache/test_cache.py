@@ -113,6 +113,26 @@ def test_a_folder_of_the_cache_is_removed(package, cache, name):
     assert label(package, cache) == "cached"
 
 
+@pytest.mark.parametrize("kind", ["a FIFO", "a device", "a folder", "nothing but a link"])
+@pytest.mark.parametrize("name", ["entry.json", "session.json", "plan.json", "digest"])
+def test_a_file_of_the_cache_is_no_file(package, cache, name, kind):
+    """It is not opened, and written again."""
+    label(package, cache)
+    (entry,) = cache.entries()
+    path = next(cache.index.iterdir(), None) if name == "digest" else entry.folder / name
+    if path is None:
+        pytest.skip("the model is too new for its digest to be kept")
+    path.unlink()
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "a device" else path.name)
+    assert label(package, cache) == ("cached" if name == "digest" else "prepare and cache")
+    assert label(package, cache) == "cached"
+
+
 PLANTED = {
     "a world-writable folder": (lambda folder: folder.chmod(0o777), "every user may write to it"),
     "a folder of entries": (lambda folder: os.chown(folder / "entries", 65534, 65534), "'entries' belongs to user 65534"),

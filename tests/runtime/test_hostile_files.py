@@ -18,6 +18,7 @@ from pippin.features.files import read_array
 from pippin.lowering import limits
 from pippin.lowering.lowered_model import check_labels
 from pippin.reporting.performance_report import read_report
+from pippin.support.atomic_write import atomic_write
 from pippin.trace.summary import summarize
 
 FAST = pippin.Configuration(engine="onnxruntime", hints=pippin.Hints(specialization_strategy="fast_load"))
@@ -31,6 +32,10 @@ def array(name, *shape, kind="FLOAT32"):
 
 def typed(name, kind):
     return f'name: "{name}" type {{ {kind} }}'
+
+
+def optional(more):
+    return typed("x", f"multiArrayType {{ dataType: INT32 shape: 3 {more} }} isOptional: true")
 
 
 def image(name, width=2, height=2):
@@ -57,6 +62,10 @@ def network(layers=RELU, inputs=(X,), outputs=(Y,), more=""):
 def layer(body, *inputs, outputs=("y",)):
     names = " ".join(f'input: "{name}"' for name in inputs) + " " + " ".join(f'output: "{name}"' for name in outputs)
     return network(f'layers {{ name: "L" {names} {body} }}', more="")
+
+
+def picture(body, *inputs):
+    return layer(body, *(inputs or "x")).replace("shape: 3", "shape: 1 shape: 2 shape: 2 shape: 2")
 
 
 def classifier(labels, layers=RELU):
@@ -143,6 +152,37 @@ ROWS = {
         "convolution",
     ),
     "slice of stride 0": (layer("sliceStatic { beginIds: 0 endIds: 3 strides: 0 }", "x"), "sliceStatic"),
+    "axis 2^63 - 1 of a softmax": (layer(f"softmaxND {{ axis: {2**63 - 1} }}", "x"), "softmaxND.*axis .* does not exist"),
+    "constant padding 2^64 - 1": (
+        layer(f"constantPad {{ padAmounts: {2**64 - 1} padAmounts: 1 }}", "x"),
+        f"constantPad.*{2**64 - 1} does not fit",
+    ),
+    "random numbers, 2^64 - 1": (layer(f"randomNormalStatic {{ outputShape: {2**64 - 1} }}"), "does not fit int64"),
+    "windows of 0": (layer("slidingWindows { windowSize: 0 step: 1 }", "x"), "slidingWindows.*size must be at least 1"),
+    "crop of many": (
+        picture(f"crop {{ cropAmounts {{ borderAmounts {{ startEdgeSize: {MANY} }} borderAmounts {{ }} }} }}"),
+        "crop.*of an axis of size 2",
+    ),
+    "crop from far on": (picture(f"crop {{ offset: {MANY} offset: 0 }}", "x", "x"), "crop.*do not fit an axis of size 2"),
+    "enlarged by 0": (picture("upsample { scalingFactor: 0 scalingFactor: 1 }"), "upsample.*size must be at least 1"),
+    "pooling of many": (
+        picture("pooling { type: AVERAGE kernelSize: 1000000000 kernelSize: 1000000000 stride: 1 stride: 1 same { } }"),
+        "pooling.*would read",
+    ),
+    "normalization over many": (picture("lrn { alpha: 1 beta: 1 localSize: 100000001 k: 1 }"), "lrn.*elements in a tensor"),
+    "extracted index 2^64 - 1": (
+        described(f"arrayFeatureExtractor {{ extractIndex: {2**64 - 1} }}", [array("x", 2, kind="DOUBLE")], [DOUBLE]),
+        "does not fit int64",
+    ),
+    "default NaN of integers": (
+        network(inputs=[optional("doubleDefaultValue: nan")]),
+        "'x' has the default nan, which does not fit int32",
+    ),
+    "default 10^300 of integers": (network(inputs=[optional("doubleDefaultValue: 1e300")]), "'x' has the default"),
+    "size of 2^64 - 1 and more": (
+        network(inputs=[optional(f"shapeRange {{ sizeRanges {{ lowerBound: {2**64 - 1} upperBound: -1 }} }}")]),
+        "'x' has a size of at least",
+    ),
     # what is missing, or does not fit
     "no labels": (classifier("stringClassLabels { }"), "no class labels"),
     "equal labels": (classifier('stringClassLabels { vector: "a" vector: "b" vector: "a" }'), "the label 'a'"),
@@ -218,6 +258,24 @@ def test_an_integer_output_that_is_no_integer(value):
     assert model.predict({"x": np.array([7, 1, 2], np.float32)}) == {"y": 7}
 
 
+@pytest.mark.parametrize("threshold", ["nan", "5", "-1", "inf"])
+def test_a_threshold_of_the_file_that_is_none(threshold):
+    names = " ".join(
+        f'{which}{role}FeatureName: "{name}"'
+        for which, role, name in (
+            ("confidence", "Input", "c"), ("coordinates", "Input", "x"),
+            ("confidence", "Output", "y"), ("coordinates", "Output", "z"),
+        )
+    )  # fmt: skip
+    body = f"nonMaximumSuppression {{ iouThreshold: {threshold} {names} pickTop {{ }} }}"
+    inputs = [array("x", 3, 4, kind="DOUBLE"), array("c", 3, 2, kind="DOUBLE")]
+    model = pippin.load(
+        opened(described(body, inputs, [array("y", kind="DOUBLE"), array("z", kind="DOUBLE")])), FAST, cache=False
+    )
+    with pytest.raises(errors.FeatureValueError, match="the IoU threshold must be between 0 and 1"):
+        model.predict({"x": np.ones((3, 4)), "c": np.ones((3, 2))})
+
+
 def layer_identity():
     return 'layers { name: "L" input: "x" output: "y" activation { linear { alpha: 1 } } }'
 
@@ -228,6 +286,52 @@ MIL = {
     "range": ("range_1d(start = int32(0), end = int32(2000000000), step = int32(1))", "range_1d.*constants"),
     "one_hot": ("one_hot(indices = i, one_hot_vector_size = int32(2000000000))", "one_hot.*constants"),
     "pad": ("pad(x = x, pad = tensor<int32, [2]>([0, 2000000000]), mode = string(\"reflect\"))", "pad.*constants"),
+    "affine": (
+        "affine(x = p, transform_matrix = tensor<fp32, [1, 6]>([[1, 0, 0, 0, 1, 0]]), output_height = int32(2000000000),"
+        ' output_width = int32(2000000000), sampling_mode = string("bilinear"), padding_mode = string("constant"),'
+        ' padding_value = fp32(0), coordinates_mode = string("normalized_minus_one_to_one"), align_corners = bool(true))',
+        "affine.*constants",
+    ),
+    "batch of gather": (
+        "gather(x = x, indices = i, axis = int32(0), batch_dims = int32(2000000000))",
+        "gather.*batch_dims must be from 0 to 0",
+    ),
+    "batch of gather_nd": ("gather_nd(x = x, indices = i, batch_dims = int32(-1))", "gather_nd.*batch_dims"),
+    "depth of gather_nd": ("gather_nd(x = x, indices = i)", "gather_nd.*an index of 3 numbers needs as many axes"),
+    "windows of -2": ("sliding_windows(x = x, axis = int32(0), size = int32(-2))", "sliding_windows.*size must be"),
+    "pooling of many": (
+        "max_pool(x = p, kernel_sizes = tensor<int32, [2]>([2000000000, 2000000000]),"
+        ' strides = tensor<int32, [2]>([1, 1]), pad_type = string("same"))',
+        "max_pool.*would read",
+    ),
+    "normalization over many": ("local_response_norm(x = p, size = int32(100000001))", "elements in a tensor"),
+    "normalization over none": ("local_response_norm(x = p, size = int32(0))", "size must be at least 1"),
+    "crop of less than nothing": (
+        "crop(x = p, crop_height = tensor<int32, [2]>([-7, 0]), crop_width = tensor<int32, [2]>([0, 0]))",
+        "crop.*cannot crop -7",
+    ),
+    "size -7": (
+        "slice_by_size(x = x, begin = tensor<int32, [1]>([0]), size = tensor<int32, [1]>([-7]))",
+        "slice_by_size.*size must be at least -1",
+    ),
+    "enlarged by -2": (
+        "upsample_nearest_neighbor(x = p, scale_factor_height = int32(-2), scale_factor_width = int32(1))",
+        "upsample_nearest_neighbor.*size must be at least 1",
+    ),
+    "convolution in 0 groups": (
+        'conv(x = p, weight = tensor<fp32, [1, 2, 1, 1]>([[[[1]], [[1]]]]), groups = int32(0), pad_type = string("valid"))',
+        "conv.*groups must be at least 1",
+    ),
+    "softmax": ("softmax(x = x, axis = int32(99))", "softmax.*axis 99 does not exist"),
+    "sum along axis 99": ("cumsum(x = x, axis = int32(99))", "cumsum.*axis 99 does not exist"),
+    **{
+        f"overlap {threshold}": (
+            "non_maximum_suppression(boxes = tensor<fp32, [1, 1, 4]>([[[0, 0, 1, 1]]]), scores = tensor<fp32, [1, 1, 1]>"
+            f"([[[1]]]), iou_threshold = fp32({threshold}), score_threshold = fp32(0), max_boxes = int32(1))",
+            "non_maximum_suppression.*iou_threshold must be from 0 to 1",
+        )
+        for threshold in ("nan", "5", "-1")
+    },
     "reduce": ("layer_norm(x = x, axes = tensor<int32, [1]>([99]))", "layer_norm.*axis 99 does not exist"),
     "transpose": ("transpose(x = x, perm = tensor<int32, [1]>([99]))", "transpose.*axis 99 does not exist"),
     "gather": ("gather(x = x, indices = int32(0), axis = int32(99))", "gather.*axis 99 does not exist"),
@@ -239,7 +343,7 @@ MIL = {
 def test_program(name, tmp_path):
     operation, message = MIL[name]
     path = tmp_path / "m.mil"
-    inputs = "tensor<fp32, [3]> x, tensor<int32, [3]> i"
+    inputs = "tensor<fp32, [3]> x, tensor<int32, [3]> i, tensor<fp32, [1, 2, 2, 2]> p"
     path.write_text(
         f'program(1.0)\n{{\n func main<ios17>({inputs}) {{\n tensor<fp32, [?]> y = {operation}[name = string("y")];\n'
         " } -> (y);\n}\n"
@@ -302,6 +406,17 @@ def test_only_regular_files_are_opened(kind, name, tmp_path, monkeypatch):
     IRREGULAR[kind](path.relative_to(tmp_path) if kind == "a socket" else path)
     with pytest.raises(error, match=f"it is {kind}"):
         read(path)
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_only_regular_files_are_replaced(kind, tmp_path, monkeypatch):
+    """A file that is renamed over /dev/null would be its end."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "out.py"
+    IRREGULAR[kind](path.relative_to(tmp_path) if kind == "a socket" else path)
+    with pytest.raises(OSError, match=f"it is {kind}, and only regular files are written"), atomic_write(path) as made:
+        made.write_text("x")
+    assert not path.is_file()
 
 
 @pytest.mark.parametrize("kind", IRREGULAR)

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 import pippin
 from pippin.engines import Kernel
+from pippin.lowering.lowered_model import source_of
 from pippin.specialization.compute_plan import ComputePlan, PlannedOperation
 from pippin.specialization.profile import with_measurements
 
@@ -23,6 +24,20 @@ def chain(*names):
     ]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in (values[0], values[-1])]
     return helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:]))
+
+
+SOURCES = {
+    "a/Relu_1": "a",
+    "a/b/Relu_1/more": "a/b",
+    "c/Relu_1": "",
+    "x" * 10**6 + "/Relu_1": "x" * 10**6,
+    "/" * 10**6: "",  # not looked for at each of them
+}
+
+
+@pytest.mark.parametrize("node", SOURCES, ids=range(len(SOURCES)))
+def test_the_source_of_a_node(node):
+    assert source_of(node, {"a", "a/b", "x" * 10**6}) == SOURCES[node]
 
 
 def planned(**costs):

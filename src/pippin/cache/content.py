@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import PackageError
 from ..format.mlpackage import SPECIFICATION, open_package
 from ..support.atomic_write import atomic_write
-from ..support.regular_files import is_regular, open_regular
+from ..support.regular_files import is_regular, open_regular, read_regular
 
 _MIN_AGE = 2_000_000_000  # nanoseconds
 _MANIFEST = "Manifest.json"
@@ -165,7 +165,7 @@ def _read(index: Path | None, path: Path, weights: Path | None) -> dict[str, Any
     if index is None:
         return None
     try:
-        check, _, text = _entry(index, path, weights).read_text(encoding="utf-8").partition("\n")
+        check, _, text = read_regular(_entry(index, path, weights)).decode().partition("\n")
         if check != hashlib.sha256(text.encode()).hexdigest():
             return None
         record = json.loads(text)

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
+from ..support.regular_files import open_regular, read_regular
 from .key import Ingredients
 
 _ENTRY = "entry.json"
@@ -96,7 +97,7 @@ class Entry:
     def sources(self) -> list[Path]:
         """The paths the model was loaded from; empty for a model in memory."""
         try:
-            return [Path(file.read_text(encoding="utf-8")) for file in sorted((self.folder / _SOURCES).iterdir())]
+            return [Path(read_regular(file).decode()) for file in sorted((self.folder / _SOURCES).iterdir())]
         except (OSError, ValueError):
             return []
 
@@ -113,7 +114,7 @@ class Entry:
         for name, (size, checksum) in self.manifest["files"].items():
             path = self.folder / name
             try:
-                with path.open("rb") as file:
+                with open_regular(path) as file:
                     if os.fstat(file.fileno()).st_size != size:
                         return f"{name} has {os.fstat(file.fileno()).st_size} bytes instead of {size}"
                     if _mapped_checksum(file) != checksum:
@@ -391,7 +392,7 @@ def default_cache() -> Cache | None:
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
-        checksum, _, text = (folder / _ENTRY).read_text(encoding="utf-8").partition("\n")
+        checksum, _, text = read_regular(folder / _ENTRY).decode().partition("\n")
         if checksum != _checksum(text.encode()):
             return None
         manifest = json.loads(text)

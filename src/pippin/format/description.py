@@ -367,6 +367,7 @@ def _type(feature: Any) -> FeatureType:
     raise SpecificationError(f"feature '{feature.name}' has no type")
 
 
+_INT64 = (1 << 63) - 1
 _ARRAY_DTYPES = {
     65568: DataType.FLOAT32,
     65600: DataType.FLOAT64,
@@ -391,8 +392,17 @@ def _multiarray(name: str, proto: Any, default_dtype: DataType | None = None) ->
         case "shapeRange":
             flexibility = ShapeRange(tuple(_range(name, r) for r in proto.shapeRange.sizeRanges))
             shape = shape or tuple(r.lower for r in flexibility.ranges) or None
-    default_field = proto.WhichOneof("defaultOptionalValue")
-    return MultiArray(dtype, shape, flexibility, getattr(proto, default_field) if default_field else None)
+    return MultiArray(dtype, shape, flexibility, _default(name, proto, dtype))
+
+
+def _default(name: str, proto: Any, dtype: DataType) -> float | int | None:
+    field = proto.WhichOneof("defaultOptionalValue")
+    if field is None:
+        return None
+    found: float | int = getattr(proto, field)
+    if dtype.is_integer and not -(1 << dtype.bits - 1) <= found < 1 << dtype.bits - 1:  # NaN too
+        raise SpecificationError(f"feature '{name}' has the default {found}, which does not fit {dtype.value}")
+    return found
 
 
 def _image(name: str, proto: Any) -> Image:
@@ -416,6 +426,8 @@ def _image(name: str, proto: Any) -> Image:
 
 def _range(name: str, proto: Any) -> SizeRange:
     lower, upper = int(proto.lowerBound), int(proto.upperBound)
+    if lower > _INT64:
+        raise SpecificationError(f"feature '{name}' has a size of at least {lower}, which does not fit 64 bits")
     if upper < 0 or (upper == 0 and lower > 0):  # protobuf reads an unset field as 0
         return SizeRange(lower, None)
     if lower > upper:

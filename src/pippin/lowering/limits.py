@@ -28,9 +28,15 @@ CONSTANTS = 1 << 28
 """Bytes of all constants made at load."""
 TENSOR_PER_BYTE, CONSTANTS_PER_BYTE = 64, 8
 """The same for each byte of the file."""
+WORK = 1 << 36
+"""Elements that the windows of one node read, in sum: a minute. No engine stops within a node."""
 _INT32 = (1 << 31) - 1
 # Attributes with which engines compute in 32 bits.
 _GEOMETRY = frozenset({"kernel_shape", "strides", "dilations", "pads", "output_padding", "blocksize", "size"})
+# Operators along an axis whose number ONNX's inference does not check.
+_ALONG = frozenset({"Softmax", "LogSoftmax", "Hardmax", "GatherElements", "ScatterElements", "LayerNormalization"})
+# Operators that read a window for each element of their result, and its attribute.
+_WINDOWED = {"MaxPool": "kernel_shape", "AveragePool": "kernel_shape", "LpPool": "kernel_shape", "LRN": "size"}
 # Operators sized by numbers: the place of the input that holds them.
 _SIZED_BY = {"Expand": 1, "Tile": 1, "ConstantOfShape": 0, "Pad": 1, "Reshape": 1, "Resize": 3}
 # Operators whose result may be much larger than their inputs.
@@ -128,6 +134,43 @@ def axes(numbers: Iterable[Any], rank: int) -> list[int]:
     return [axis(number, rank) for number in numbers]
 
 
+def batch(axes: Any, *ranks: int) -> int:
+    """How many first axes are a batch: no more than each of these ranks. Raises ProgramError."""
+    if not 0 <= int(axes) <= min(ranks):
+        raise ProgramError(f"batch_dims must be from 0 to {min(ranks)} for these inputs, got {int(axes)}")
+    return int(axes)
+
+
+def integers(given: Iterable[Any]) -> np.ndarray:
+    """Numbers from the file as int64, which numpy would wrap. Raises ProgramError if one does not fit."""
+    found = [int(number) for number in given]
+    for number in found:
+        if not -(1 << 63) <= number < 1 << 63:
+            raise ProgramError(f"the number {number} does not fit int64")
+    return np.array(found, np.int64)
+
+
+def at_least(lowest: int, **named: Any) -> None:
+    """Check numbers, each a number or several, by their names. Raises ProgramError."""
+    for name, given in named.items():
+        found = np.asarray(given).reshape(-1)
+        if found.size and found.min() < lowest:
+            raise ProgramError(f"{name} must be at least {lowest}, got {found.min()}")
+
+
+def cropped(sizes: Iterable[int | None], before: Iterable[Any], behind: Iterable[Any]) -> None:
+    """Check how much is cut off these axes on both sides. Raises ProgramError."""
+    for size, first, last in zip(sizes, before, behind, strict=False):
+        if min(first, last) < 0 or (size is not None and first + last > size):
+            raise ProgramError(f"cannot crop {first} and {last} of an axis of size {size}")
+
+
+def along(kind: str, shape: Shape | None, attributes: Mapping[str, Any]) -> None:
+    """Check the axis of a node whose first input has this shape. Raises ProgramError."""
+    if kind in _ALONG and shape is not None and "axis" in attributes:
+        axis(attributes["axis"], len(shape))
+
+
 def numbers(kind: str, given: Sequence[np.ndarray | None], attributes: Mapping[str, Any]) -> None:
     """Check the numbers of a node that no shape shows: its attributes, and what sizes a result of unknown shape.
     `given` are the inputs that are small constants."""
@@ -140,10 +183,17 @@ def numbers(kind: str, given: Sequence[np.ndarray | None], attributes: Mapping[s
         tensor([max(found, default=1)] if kind == "Pad" else found)
 
 
-def results(kind: str, shapes: Sequence[Shape | None], known: bool) -> bool:
+def results(kind: str, shapes: Sequence[Shape | None], attributes: Mapping[str, Any], known: bool) -> bool:
     """Check the results of a node; `known` is whether all its inputs are constants. Returns whether its results are."""
     for shape in shapes:
         tensor(shape)
+    if kind in _WINDOWED:
+        window = np.atleast_1d(attributes[_WINDOWED[kind]]).tolist()
+        if kind == "LRN":  # ONNX Runtime pads the channels by it
+            tensor([*window, *(shapes[0] or ())[2:]])
+        reads = math.prod(window) * math.prod(d or 1 for d in shapes[0] or ())
+        if reads > WORK:
+            raise UnsupportedModelError(f"windows of {window} would read {reads:,} elements; the limit is {WORK:,}")
     if not known or kind in _UNFOLDED or kind.startswith("Random"):
         return False
     if kind in _GROWING:  # the engine computes it at load

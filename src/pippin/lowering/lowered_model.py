@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # a cached model needs its ports but not ONNX
 
 
 _SHOWN = 5
+_PARTS = 32  # of a node's name after its source
 PYTHON = "pippin"
 """Domain of nodes that are not ONNX operators; they run in Python, between two segments."""
 
@@ -244,8 +245,10 @@ def written_name(state: str) -> str:
 def source_of(node: str, sources: Container[str]) -> str:
     """The operation or layer that an ONNX node was lowered from; "" if none has its name.
 
-    Nodes are named `<source>/<operator>_<number>`, perhaps with further parts.
+    Nodes are named `<source>/<operator>_<number>`, perhaps with further parts. A name may itself be a million slashes.
     """
-    while node and node not in sources:
+    for _ in range(_PARTS):
+        if not node or node in sources:
+            return node
         node = node.rpartition("/")[0]
-    return node
+    return ""

@@ -159,10 +159,11 @@ class Graph:
         names = [self.unique(kind) for _ in range(outputs or max(1, schema.min_output))]
         plain = {name: attribute(value) for name, value in attributes.items() if value is not None}
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
+        limits.along(kind, tensors[0].shape if tensors and tensors[0] else None, plain)
         limits.numbers(kind, [self._values.get(t.name) if t else None for t in tensors], plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
         known = all(t is None or t.name in self._fixed or t.name in self.initializers for t in tensors)
-        if limits.results(kind, [shape for _, shape in found], known):
+        if limits.results(kind, [shape for _, shape in found], plain, known):
             self._fixed.update(names)
         self.elements += sum(math.prod(d or 1 for d in shape or ()) for _, shape in found)
         self.nodes.append(node)

@@ -180,7 +180,7 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
 
     if path.suffix != ".mlmodelc":
         raise ConfigurationError(f"{path}: the name of a compiled model must end in .mlmodelc")
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise ConfigurationError(f"{path} already exists")
     with atomic_write(path) as temporary:
         with stages.stage("read"):

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 
 from ..engines import Engine, Settings, all_engines
 from ..support.atomic_write import atomic_write
+from ..support.regular_files import read_regular
 from .cost_model import Unit
 
 # Matrix side and vector length: large enough to take longer than a launch, small enough to be quick.
@@ -57,7 +58,7 @@ def _read(file: Path | None) -> dict[str, Unit]:
     if file is None:
         return {}
     with suppress(OSError, ValueError, TypeError, AttributeError):
-        units = {name: Unit(**fields) for name, fields in json.loads(file.read_text(encoding="utf-8")).items()}
+        units = {name: Unit(**fields) for name, fields in json.loads(read_regular(file)).items()}
         numbers = [getattr(unit, name) for unit in units.values() for name in _MEASURED]
         if all(isinstance(number, float) and 0 < number < float("inf") for number in numbers):
             return units

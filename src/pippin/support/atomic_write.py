@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from .regular_files import check_replaceable
+
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
     """Yield a temporary path next to `target`; rename it to `target` if the block succeeds, remove it if it fails.
 
     An existing file is replaced; an existing folder raises OSError. The temporary path keeps the suffix of `target`,
-    because some writers derive the format from it. Errors name `target`.
+    because some writers derive the format from it. Errors name `target`. A FIFO, a device or a socket, which a file
+    would replace, raises OSError.
     """
+    check_replaceable(target)
     temporary = target.with_name(f".{target.stem}-{uuid4().hex}{target.suffix}")
     try:
         yield temporary

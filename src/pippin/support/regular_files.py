@@ -42,14 +42,24 @@ def is_regular(path: os.PathLike[str] | str) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
+def check_replaceable(path: os.PathLike[str] | str) -> None:
+    """Raise OSError if a file cannot take the place of what the path names: a FIFO, a device or a socket."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except OSError:
+        return  # nothing is there, or writing reports why not
+    if not stat.S_ISDIR(mode):
+        _check(mode, path, "written")
+
+
 def exists(path: os.PathLike[str] | str) -> bool:
     """Whether the path names anything; False for an impossible name."""
     return os.path.exists(path)  # noqa: PTH110
 
 
-def _check(mode: int, path: os.PathLike[str] | str) -> None:
+def _check(mode: int, path: os.PathLike[str] | str, how: str = "opened") -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no file")
-        raise OSError(errno.EINVAL, f"it is {kind}, and only regular files are opened", os.fspath(path))
+        raise OSError(errno.EINVAL, f"it is {kind}, and only regular files are {how}", os.fspath(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
 import wave
@@ -44,6 +45,13 @@ def pippin(capsys, monkeypatch):
         return stop.value.code, printed.out, printed.err
 
     return run
+
+
+def test_a_script_is_a_file(pippin, tmp_path):
+    os.mkfifo(tmp_path / "script.py")  # which nobody writes
+    for path in (tmp_path / "script.py", "/dev/zero"):
+        status, _, said = pippin("run", path)
+        assert status == 2 and "neither a file nor a folder" in said.replace("\n", " ")
 
 
 def write_wav(path, width):

@@ -14,7 +14,7 @@ from pippin.apps.studio.open_models import Models, Opened, configuration_of
 from pippin.apps.studio.server import Guard
 from pippin.apps.studio.structure import matching, rows_of, shapes_of
 from pippin.apps.studio.trace import beginning, lanes
-from pippin.errors import ConfigurationError
+from pippin.errors import ConfigurationError, FormatError
 from pippin.specialization.compute_plan import ComputePlan, PlannedOperation
 from pippin.trace.events import Event
 from support.browser import served
@@ -164,6 +164,27 @@ def command(capsys, monkeypatch):
         return stop.value.code, printed.out + printed.err
 
     return run
+
+
+TYPED = {
+    "a device": "/dev/zero",
+    "the whole disk": "/",
+    "a zero byte": "a\0b",
+    "a name too long": "/" + "n" * 5000,
+    "an unknown user": "~nobody-of-this-name/m.mlmodel",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_a_typed_path_that_is_no_model(name):
+    from pippin.apps.studio.start_page import typed
+
+    async def opened():
+        await Models().open(typed(TYPED[name]), configuration_of(None, "ALL"))
+
+    with pytest.raises(FormatError):
+        asyncio.run(opened())
 
 
 def test_a_port_that_is_taken(command):

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ _SUFFIXES = (".mlpackage", ".mlmodel", ".mlmodelc")
 _MARKS = ("Manifest.json", "coremldata.bin", "model.mlmodel", "model.mil")  # files of a folder that is a model itself
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _REPOSITORY = re.compile(r"[\w-]+/[\w.-]+")
+# What is unpacked of an archive. Weights do not shrink to less than a few hundredths, unless they are few values.
+_MOST_FILES, _MOST_BYTES, _MOST_PER_BYTE = 10_000, 256 << 20, 64
 _ZIP = b"PK\x03\x04"
 
 
@@ -78,18 +81,27 @@ def _unpacked(path: Path) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-            if size > shutil.disk_usage(folder).free:
-                raise PackageError(f"{path} holds {size:,} bytes, more than is free in {folder.parent}")
+            _check_size(archive, path, folder)
             names = [entry for entry in archive.namelist() if not entry.startswith("__MACOSX/")]
             archive.extractall(folder, names)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError) as error:
         raise PackageError(f"{path} cannot be unpacked: {error}") from None
     inside = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     only = inside[0] if len(inside) == 1 else folder  # an archive of a folder that holds the model
     if not (only.suffix in _SUFFIXES if only.is_file() else _holds_model(folder)):
         raise PackageError(f"{path} is a zip archive without a Core ML model")
     return only
+
+
+def _check_size(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
+    """Raise PackageError for an archive that holds more than its size can mean, or more than there is room for."""
+    entries = archive.infolist()
+    size, most = sum(entry.file_size for entry in entries), _MOST_BYTES + _MOST_PER_BYTE * path.stat().st_size
+    if len(entries) > _MOST_FILES or size > most:
+        limit = f"{_MOST_FILES:,} files of {most:,} bytes"
+        raise PackageError(f"{path} holds {len(entries):,} files of {size:,} bytes; at most {limit} are unpacked of it")
+    if size > shutil.disk_usage(folder).free:
+        raise PackageError(f"{path} holds {size:,} bytes, more than is free in {folder.parent}")
 
 
 def _holds_model(folder: Path) -> bool:

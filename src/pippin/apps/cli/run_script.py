@@ -29,6 +29,8 @@ def run(
     path = Path(target)
     if not module and not path.exists():
         raise typer.BadParameter(f"file not found: {target}", context)
+    if not module and not (path.is_file() or path.is_dir()):
+        raise typer.BadParameter(f"{target} is neither a file nor a folder", context)
     coremltools.install()
     coremltools.libcoremlpython.loading = loading_bar
     sys.argv[1:] = arguments or []

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ _KEPT = 4
 """Models kept loaded; older ones are unloaded until their next prediction."""
 
 _REMEMBERED = 40
+_MOST_FILES = 1000  # of a folder that are looked at
 
 
 class Opened:
@@ -111,9 +113,9 @@ def configuration_of(function: str | None, units: str) -> Configuration:
 
 
 def _changed(path: Path) -> tuple[float, int]:
-    """Newest modification time among the model's files, and their number."""
+    """Newest modification time among the model's files, and their number. The path may be of any folder, such as /."""
     try:
-        files = [path, *(path.rglob("*") if path.is_dir() else ())]
+        files = [path, *(islice(path.rglob("*"), _MOST_FILES) if path.is_dir() else ())]
         return max(file.stat().st_mtime for file in files), len(files)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a zero byte
         return 0.0, 0

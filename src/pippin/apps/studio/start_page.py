@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -26,7 +27,7 @@ def build(recent: Sequence[Path]) -> None:
 
         def go() -> None:
             if path.value.strip():
-                ui.navigate.to(address(Path(path.value.strip()).expanduser()))
+                ui.navigate.to(address(typed(path.value.strip())))
 
         with ui.element("div").classes("line"):
             path = ui.input(placeholder="Model path", autocomplete=[visible(str(p)) for p in recent]).classes("grow")
@@ -54,6 +55,13 @@ def build(recent: Sequence[Path]) -> None:
                 with ui.element("div"):
                     TextLabel(visible(found.name)).classes("recent-name")
                     TextLabel(visible(str(found.parent))).classes("dim")
+
+
+def typed(text: str) -> Path:
+    """The path that was typed; that of an unknown user stays as it is, and is told to be missing."""
+    with suppress(RuntimeError):
+        return Path(text).expanduser()
+    return Path(text)
 
 
 def address(path: Path) -> str:

@@ -11,6 +11,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -48,7 +49,7 @@ def model_in(file: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             found = _unpacked(archive, file)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         shutil.rmtree(file.parent, ignore_errors=True)
         raise PackageError(f"{file.name} cannot be unpacked: {error}") from None
     except PackageError:

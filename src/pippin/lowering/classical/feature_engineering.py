@@ -96,7 +96,7 @@ def lower_array_feature_extractor(asset: Asset, function: FunctionDescription) -
     g = Classical(asset, function)
     feature, value = g.only_input()
     x = g.number(value, feature.name)
-    indices, shape = np.array(g.message.extractIndex, INT), x.static_shape
+    indices, shape = limits.integers(g.message.extractIndex), x.static_shape
     if not len(indices):
         raise SpecificationError(f"the {g.kind} has no indices")
     if shape is not None and indices.max() >= prod(shape):

@@ -42,10 +42,10 @@ def lower_non_maximum_suppression(asset: Asset, function: FunctionDescription) -
     boxes = _matrix(g, message.coordinatesInputFeatureName)
     iou = _threshold(g, message.iouThresholdInputFeatureName, message.iouThreshold)
     lowest = _threshold(g, message.confidenceThresholdInputFeatureName, message.confidenceThreshold)
-    outside = g.Or(g.Less(iou, 0.0), g.Greater(iou, 1.0))
+    outside = g.Not(g.And(g.GreaterOrEqual(iou, 0.0), g.LessOrEqual(iou, 1.0)))  # NaN too
     g.refuse(outside, iou, "the IoU threshold must be between 0 and 1, got")
-    # Clip, so that the engine does not fail on a bad threshold before the check reports it.
-    iou = g.Min(g.Max(iou, np.zeros(1)), np.ones(1))
+    # Replaced, so that the engine does not fail on a bad threshold before the check reports it.
+    iou = g.Where(outside, np.zeros(1), iou)
     best = g.ReduceMax(confidence, [1], keepdims=0)
     enough = g.GreaterOrEqual(best, g.cast(lowest, best.dtype))
     confidence, boxes, best = (g.Compress(t, enough, axis=0) for t in (confidence, boxes, best))

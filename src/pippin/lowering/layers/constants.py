@@ -46,7 +46,7 @@ def broadcast_to_like(n: Network, p: Any, x: Any, like: Any) -> Any:
 
 @layer("broadcastToStatic")
 def broadcast_to_static(n: Network, p: Any, x: Any) -> Any:
-    return _broadcast(n, x, np.array(p.targetShape, np.int64))
+    return _broadcast(n, x, limits.integers(p.targetShape))
 
 
 @layer("broadcastToDynamic")
@@ -105,7 +105,7 @@ def _shape(n: Network, p: Any, given: Any) -> Any:
     kind = n.layer.WhichOneof("layer")
     if kind.endswith("Like"):
         return n.shape_of(given)
-    return np.array(p.outputShape, np.int64) if kind.endswith("Static") else n.integers(given)
+    return limits.integers(p.outputShape) if kind.endswith("Static") else n.integers(given)
 
 
 @layer("categoricalDistribution")

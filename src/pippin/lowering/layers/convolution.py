@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import limits
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -43,7 +44,7 @@ def convolution(n: Network, p: Any, x: Tensor, dynamic: Any = None, dynamic_bias
     if not p.isDeconvolution:
         return n.as_images(x, lambda image: n.mil("conv", x=image, **arguments))
     if p.outputShape:
-        arguments["output_shape"] = np.array(p.outputShape, np.int64)
+        arguments["output_shape"] = limits.integers(p.outputShape)
     return n.as_images(x, lambda image: n.mil("conv_transpose", x=image, **arguments))
 
 
@@ -76,7 +77,7 @@ def convolution_3d(n: Network, p: Any, x: Tensor) -> Any:
         return n.mil("conv", x=x, **arguments)
     arguments["weight"] = weights(p.weights, (inputs, outputs // groups, *kernel))
     if p.outputShape:
-        arguments["output_shape"] = np.array(p.outputShape, np.int64)
+        arguments["output_shape"] = limits.integers(p.outputShape)
     return n.mil("conv_transpose", x=x, **arguments)
 
 

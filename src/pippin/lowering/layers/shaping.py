@@ -92,7 +92,7 @@ def sequence_repeat(n: Network, p: Any, x: Tensor) -> Any:
 @layer("tile")
 def tile(n: Network, p: Any, x: Any, repetitions: Any = None) -> Any:
     """With fewer repetitions than axes, the leading axes are not repeated."""
-    given = np.array(p.reps, np.int64) if repetitions is None else n.integers(repetitions)
+    given = limits.integers(p.reps) if repetitions is None else n.integers(repetitions)
     x = n.tensor(x)
     missing = x.rank - (given.static_size(0) if isinstance(given, Tensor) else len(given))
     if missing > 0:
@@ -116,7 +116,7 @@ def reorganize_data(n: Network, p: Any, x: Tensor) -> Any:
 def squeeze(n: Network, p: Any, x: Any) -> Any:
     x = n.tensor(x)
     if not p.squeezeAll:
-        return n.Squeeze(x, np.array(p.axes, np.int64))
+        return n.Squeeze(x, limits.integers(p.axes))
     axes = [i for i, size in enumerate(x.shape or ()) if size == 1]
     if len(axes) == x.rank:  # a network has no scalars
         axes = axes[1:]
@@ -125,7 +125,7 @@ def squeeze(n: Network, p: Any, x: Any) -> Any:
 
 @layer("expandDims")
 def expand_dims(n: Network, p: Any, x: Any) -> Any:
-    return n.Unsqueeze(x, np.array(p.axes, np.int64))
+    return n.Unsqueeze(x, limits.integers(p.axes))
 
 
 @layer("flattenTo2D")
@@ -135,7 +135,7 @@ def flatten_to_2d(n: Network, p: Any, x: Any) -> Any:
 
 @layer("reshapeStatic")
 def reshape_static(n: Network, p: Any, x: Any) -> Any:
-    return n.Reshape(x, np.array(p.targetShape, np.int64))
+    return n.Reshape(x, limits.integers(p.targetShape))
 
 
 @layer("reshapeDynamic")
@@ -151,7 +151,7 @@ def reshape_like(n: Network, p: Any, x: Any, like: Any) -> Any:
 @layer("rankPreservingReshape")
 def rank_preserving_reshape(n: Network, p: Any, x: Any) -> Any:
     """0 keeps the size of its axis; -1 is inferred."""
-    return n.Reshape(x, np.array(p.targetShape, np.int64))
+    return n.Reshape(x, limits.integers(p.targetShape))
 
 
 @layer("getShape")
@@ -189,7 +189,7 @@ def padding(n: Network, p: Any, x: Tensor) -> Any:
 def constant_pad(n: Network, p: Any, x: Any, amounts: Any = None) -> Any:
     """Pad each axis before and after by amounts or, with `padToGivenOutputSizeMode`, on one side up to a size."""
     x = n.tensor(x)
-    given = np.array(p.padAmounts, np.int64) if amounts is None else n.integers(amounts)
+    given = limits.integers(p.padAmounts) if amounts is None else n.integers(amounts)
     if not isinstance(given, Tensor):
         pairs = np.reshape(given, (-1, 2))
         if p.padToGivenOutputSizeMode:

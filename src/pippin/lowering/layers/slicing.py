@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProgramError
+from .. import limits
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -24,7 +25,7 @@ def slice_(n: Network, p: Any, x: Tensor) -> Any:
 
 @layer("sliceStatic")
 def slice_static(n: Network, p: Any, x: Any) -> Any:
-    return _sliced(n, x, np.array(p.beginIds, np.int64), np.array(p.endIds, np.int64), np.array(p.strides), p)
+    return _sliced(n, x, limits.integers(p.beginIds), limits.integers(p.endIds), np.array(p.strides), p)
 
 
 @layer("sliceDynamic")
@@ -82,7 +83,7 @@ def _parts(n: Network, count: int) -> int:
 def split_nd(n: Network, p: Any, x: Any) -> Any:
     x, axis = n.tensor(x), int(p.axis)
     count = _parts(n, len(p.splitSizes) or int(p.numSplits))
-    sizes = np.array(p.splitSizes, np.int64) if p.splitSizes else _part_sizes(n, n.sizes(x)[axis], count)
+    sizes = limits.integers(p.splitSizes) if p.splitSizes else _part_sizes(n, n.sizes(x)[axis], count)
     return n.mil("split", x=x, axis=axis, num_splits=count, split_sizes=sizes)
 
 
@@ -106,8 +107,12 @@ def crop(n: Network, p: Any, x: Tensor, like: Any = None) -> Any:
     if like is not None:
         top, left = (list(p.offset) or [0, 0])[:2]
         begin = np.array([int(top), int(left)], np.int64)
+        for whole, part, first in zip((x.shape or ())[-2:], (like.shape or ())[-2:], begin.tolist(), strict=False):
+            if None not in (whole, part) and first + part > whole:
+                raise ProgramError(f"{part} elements from {first} on do not fit an axis of size {whole}")
         size = n.Slice(n.shape_of(like), [-2], [np.iinfo(np.int64).max])
         return n.Slice(x, begin, n.Add(size, begin), [-2, -1])
     edges = [(int(e.startEdgeSize), int(e.endEdgeSize)) for e in p.cropAmounts.borderAmounts] or [(0, 0), (0, 0)]
+    limits.cropped((x.shape or ())[-2:], *zip(*edges, strict=True))
     ends = [-behind if behind else np.iinfo(np.int64).max for _, behind in edges]
     return n.Slice(x, [before for before, _ in edges], ends, [-2, -1])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedOperationError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -28,6 +29,7 @@ def conv(
     x = g.tensor(x)
     count = len(spatial(x))
     strides, dilations = per_axis(strides, count), per_axis(dilations, count)
+    limits.at_least(1, groups=groups, strides=strides, dilations=dilations)
     pads = padding(x, pad_type, pad, weight.shape[2:], strides, dilations)
     return g.Conv(x, weight, _bias(g, x, bias), strides=strides, dilations=dilations, group=groups, **pads.attributes)
 
@@ -74,6 +76,7 @@ def conv_transpose(
     x = g.tensor(x)
     sizes = spatial(x)
     strides, dilations = per_axis(strides, len(sizes)), per_axis(dilations, len(sizes))
+    limits.at_least(1, groups=groups, strides=strides, dilations=dilations)
     reach = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
     if output_shape is None:
         cut = _cut(pad_type, pad, reach, strides)

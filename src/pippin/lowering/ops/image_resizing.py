@@ -34,6 +34,7 @@ _TRANSFORMATIONS = {
 @lowers("crop")
 def crop(g: Builder, x: Tensor, crop_height: np.ndarray, crop_width: np.ndarray) -> Tensor:
     before, behind = np.array([crop_height, crop_width], np.int64).T
+    limits.cropped((x.shape or ())[-2:], before, behind)
     return g.Slice(x, before, np.where(behind == 0, np.iinfo(np.int64).max, -behind), [-2, -1])
 
 
@@ -122,6 +123,7 @@ def _scaled(g: Builder, x: Tensor, *factors: float) -> list[Any]:
 
 def _resized(g: Builder, x: Tensor, sizes: Sequence[Any], **how: Any) -> Tensor:
     """ONNX Resize of the last two axes, as images: the engines resize rank-4 tensors."""
+    limits.at_least(1, size=[size for size in sizes if not isinstance(size, Tensor)])
     leading = g.Slice(g.shape_of(x), [0], [-2])
     image = x
     if x.rank != 4:

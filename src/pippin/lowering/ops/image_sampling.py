@@ -73,6 +73,8 @@ def affine(
             f" got '{coordinates_mode}' with align_corners={bool(align_corners)}"
         )
     x, height, width = g.tensor(x), int(output_height), int(output_width)
+    limits.at_least(1, output_height=height, output_width=width)
+    limits.constant(height * width, 64)
     columns, rows = np.meshgrid(_ends(width), _ends(height))
     grid = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(1, -1, 3).astype(x.dtype)
     matrix = g.Transpose(g.Reshape(transform_matrix, [-1, 2, 3]), perm=[0, 2, 1])

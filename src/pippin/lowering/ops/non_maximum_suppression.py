@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import ProgramError
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -27,6 +29,9 @@ def non_maximum_suppression(
     A box is (center x, center y, width, height); its class is the one with its highest score. Kept boxes are sorted by
     score and padded to `max_boxes` with zeros and the index -1. At least one box is kept.
     """
+    if not 0 <= float(iou_threshold) <= 1:  # engines differ outside, and for NaN
+        raise ProgramError(f"iou_threshold must be from 0 to 1, got {float(iou_threshold):g}")
+    limits.at_least(0, max_boxes=max_boxes)
     last = g.opset >= 17 and score_threshold is None
     boxes, scores = g.tensor(boxes), g.tensor(scores)
     if last:

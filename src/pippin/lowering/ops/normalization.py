@@ -79,6 +79,7 @@ def layer_norm(
 def local_response_norm(
     g: Builder, x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
+    limits.at_least(1, size=size)
     numbers = {"size": size, "alpha": alpha, "beta": beta, "bias": k}
     if x.rank == 4:
         return g.LRN(x, **numbers)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -78,6 +79,7 @@ def _window(
     """Kernel, strides, padding, what ceil_mode adds after it, and ONNX's own `ceil_mode` for unknown sizes."""
     sizes = spatial(x)
     kernel, steps = per_axis(kernel_sizes, len(sizes)), per_axis(strides, len(sizes))
+    limits.at_least(1, kernel_sizes=kernel, strides=steps)
     pads = padding(x, pad_type, pad, kernel, steps, [1] * len(sizes))
     none = [0] * len(sizes)
     if not ceil_mode or pads.auto:

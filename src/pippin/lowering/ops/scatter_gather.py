@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UnsupportedOperationError
+from ...errors import ProgramError, UnsupportedOperationError
 from .. import limits
 from ..integer_division import truncated_quotient
 from ..lower_blocks import Builder
@@ -26,8 +26,9 @@ _REDUCTIONS = {"update": "none", "add": "add", "sub": "add", "mul": "mul", "div"
 def gather(
     g: Builder, x: Tensor, indices: Any, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False
 ) -> Tensor:
-    x, batch = g.tensor(x), int(batch_dims)
+    x = g.tensor(x)
     axis = limits.axis(axis, x.rank)
+    batch = limits.batch(batch_dims, axis, len(indices.shape))
     found = g.inside(indices, _sizes(g, x, [axis]), not validate_indices)
     if batch == 0:
         return g.Gather(x, found, axis=axis)
@@ -49,8 +50,9 @@ def gather_along_axis(g: Builder, x: Tensor, indices: Any, axis: int = 0, valida
 
 @lowers("gather_nd")
 def gather_nd(g: Builder, x: Tensor, indices: Any, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
-    x, batch = g.tensor(x), int(batch_dims)
-    sizes = _sizes(g, x, range(batch, batch + _depth(g, indices)))
+    x = g.tensor(x)
+    batch = limits.batch(batch_dims, x.rank, len(indices.shape) - 1)
+    sizes = _sizes(g, x, _addressed(x, _depth(g, indices), batch))
     return g.GatherND(x, g.inside(indices, sizes, not validate_indices), batch_dims=batch)
 
 
@@ -94,7 +96,7 @@ def scatter_nd(
 ) -> Tensor:
     data, updates = g.tensor(data), g.tensor(updates)
     depth = _depth(g, indices)
-    sizes = _sizes(g, data, range(depth))
+    sizes = _sizes(g, data, _addressed(data, depth))
     found = g.inside(indices, sizes, not validate_indices)
     if mode == "update":
         return g.ScatterND(data, found, updates)
@@ -152,6 +154,13 @@ def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mo
 def _depth(g: Builder, indices: Any) -> int:
     """Number of axes that an index of gather_nd or scatter_nd addresses."""
     return g.tensor(indices).static_size(-1)
+
+
+def _addressed(x: Tensor, depth: int, batch: int = 0) -> range:
+    """The axes that an index of `depth` numbers selects from."""
+    if batch + depth > x.rank:
+        raise ProgramError(f"an index of {depth} numbers needs as many axes, but there are {x.rank - batch}")
+    return range(batch, batch + depth)
 
 
 def _sizes(g: Builder, x: Tensor, axes: Sequence[int]) -> Any:

@@ -76,6 +76,8 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
     """`size` -1 takes the rest of the axis. If `begin` is negative, it counts from the end of the axis, and so does
     `begin + size`: 0 is that end."""
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
+    if not isinstance(sizes, Tensor):
+        limits.at_least(-1, size=sizes)
     if not _any_tensor(starts, sizes):
         ends = starts + sizes
         return g.Slice(x, starts, np.where((sizes == -1) | ((starts < 0) & (ends >= 0)), _LAST, ends))

@@ -55,7 +55,7 @@ def concat(g: Builder, values: Variadic, axis: int, interleave: bool = False) ->
 
 @lowers("cumsum")
 def cumsum(g: Builder, x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:
-    return g.CumSum(x, np.int64(axis), exclusive=exclusive, reverse=reverse)
+    return g.CumSum(x, np.int64(limits.axis(axis, g.tensor(x).rank)), exclusive=exclusive, reverse=reverse)
 
 
 @lowers("fill")

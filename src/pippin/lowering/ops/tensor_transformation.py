@@ -162,6 +162,7 @@ def _reversed_integers(g: Builder, x: Tensor, lengths: Any) -> Tensor:
 def sliding_windows(g: Builder, x: Tensor, axis: int, size: int, stride: int = 1) -> Tensor:
     x = g.tensor(x)
     axis, size = limits.axis(axis, x.rank), int(size)
+    limits.at_least(1, size=size, stride=stride)
     length = (x.shape or ())[axis]
     if length is not None:
         starts: Any = limits.arange(0, length - size + 1, stride, np.int64)
