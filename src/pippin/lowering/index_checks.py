@@ -4,7 +4,7 @@ The engines disagree on an index outside: an error, 0, the first or last element
 index is one of four things:
 
     constant          checked at load
-    proven            its range follows from the graph (`value_ranges.py`): ArgMax, TopK, NonZero, clip
+    proven            its interval follows from the graph (`intervals.py`): ArgMax, TopK, NonZero, clip
     a graph input     checked before the prediction, which costs no node
     computed          clamped to the axis; the graph also returns it, and it is checked after the prediction
 
@@ -24,9 +24,10 @@ from onnx import helper
 
 from ..errors import ProgramError
 from ..types import Shape
+from .interval import Interval
+from .intervals import of_builder
 from .lowered_model import IndexCheck
 from .onnx_builder import Graph, Tensor, value_info
-from .value_ranges import value_range
 
 # Operators that only move elements.
 _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
@@ -62,6 +63,7 @@ class CheckedGraph(Graph):
         self.index_checks: list[IndexCheck] = []
         self.index_outputs: dict[str, Tensor] = {}
         """The values that the checks read after a prediction."""
+        self._intervals = of_builder(self)
         self._codes: list[_Code] = []
         """The checks of the branch or loop body that is being lowered."""
         self._returned: dict[str, list[_Code]] = {}
@@ -71,6 +73,10 @@ class CheckedGraph(Graph):
     def where(self) -> str:
         """What is being lowered, for messages."""
         return f"'{self.label}'"
+
+    def interval(self, t: Tensor) -> Interval:
+        """The numbers that a tensor can hold."""
+        return self._intervals.of(t.name, t.dtype)
 
     def inside(self, indices: Any, sizes: Any, negative: bool = True) -> Any:
         """The indices (int32 or int64), none of them outside; `sizes` (int64) has one size, or one for each number of
@@ -89,8 +95,7 @@ class CheckedGraph(Graph):
             if wrong is not None:
                 raise ProgramError(str(wrong).removeprefix(f"{self.where}: "))
             return indices
-        low, high = value_range(self, indices) or (-np.inf, np.inf)
-        if (-sizes.min() if negative else 0) <= low and high < sizes.min():
+        if self.interval(indices).inside(-sizes.min() if negative else 0, sizes.min() - 1):
             return indices
         if not self.nested and self._checked_before(indices, check):
             return indices

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..lowering.onnx_builder import Graph, Tensor
 from .exact_integers import Rule
-from .integer_ranges import BOOL, Values
+from .integer_values import BOOL, Values
 
 _EXACT = 1 << 24
 _INT32 = 1 << 31
