@@ -14,7 +14,7 @@ are inside, and a loop ends at the first one outside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,6 +77,11 @@ class CheckedGraph(Graph):
     def interval(self, t: Tensor) -> Interval:
         """The numbers that a tensor can hold."""
         return self._intervals.of(t.name, t.dtype)
+
+    def declare(self, counters: Iterable[tuple[Tensor, tuple[int, int]]]) -> None:
+        """Note the least and the greatest number of integers that the graph does not show."""
+        for t, (low, high) in counters:
+            self._intervals.values[t.name] = Interval(low, high, t.dtype)
 
     def inside(self, indices: Any, sizes: Any, negative: bool = True) -> Any:
         """The indices (int32 or int64), none of them outside; `sizes` (int64) has one size, or one for each number of
