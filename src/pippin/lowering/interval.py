@@ -111,6 +111,8 @@ class Step:
     """Whether inputs are of moderate size, and sums and products of such numbers finite and without overflow."""
     maker: Callable[[str], Any]
     """The node that makes a value."""
+    of: Callable[[str], Interval]
+    """The interval of a value that the result is computed from."""
     shapes: Callable[[int], Shape | None]
     """The shape of an operand, by its place."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from .interval import ANY, BOOL, FINITE, INF, MODERATE, MOST_READ, SMALLEST, Interval, Made, Rule, Step, of_array
+from .interval_patterns import below_zero, floored_remainder, is_maximum, remainder
 
 _EXP_OVERFLOWS = 88.0
 # OpenVINO computes int64 as int32. Sums that leave it wrap.
@@ -54,7 +55,7 @@ def _sum(s: Step) -> Made | None:
     r, exponential = s.x[0], s.maker(s.node.input[0])
     if not r.floats and not s.moderate:
         return None
-    if exponential is not None and exponential.op_type == "Exp" and _below_zero(exponential.input[0], s):
+    if exponential is not None and exponential.op_type == "Exp" and below_zero(exponential.input[0], s):
         return Made(1.0, MODERATE)  # one of the exponents is 0
     lo = r.lo if r.lo >= 0 or math.isinf(r.lo) else -MODERATE
     hi = r.hi if r.hi <= 0 or math.isinf(r.hi) else MODERATE
@@ -78,31 +79,20 @@ def _total(a: Interval, b: Interval) -> Made:
 
 
 def _add(s: Step) -> Made | None:
-    return _in_32_bits(s, _total(s.x[0], s.x[1]))
+    return floored_remainder(s) or _in_32_bits(s, _total(s.x[0], s.x[1]))
 
 
 def _sub(s: Step) -> Made | None:
     a, b = s.x[0], s.x[1]
     made = _total(a, Interval(-b.hi, -b.lo, b.dtype))
-    if not made.nan and _is_maximum(s.node.input[1], s.node.input[0], s):
+    if not made.nan and is_maximum(s.node.input[1], s.node.input[0], s):
         return Made(made.lo, 0)
-    return _in_32_bits(s, made)
+    return remainder(s) or _in_32_bits(s, made)
 
 
 def _in_32_bits(s: Step, made: Made) -> Made | None:
     fits = s.dtype.kind == "f" or s.moderate or (_INT32[0] <= made.lo and made.hi <= _INT32[1])
     return made if fits else None
-
-
-def _is_maximum(name: str, of: str, s: Step) -> bool:
-    maker = s.maker(name)
-    return maker is not None and maker.op_type == "ReduceMax" and bool(maker.input[0] == of)
-
-
-def _below_zero(name: str, s: Step) -> bool:
-    """Whether a value is x - max(x): at most 0, and 0 somewhere."""
-    maker = s.maker(name)
-    return maker is not None and maker.op_type == "Sub" and _is_maximum(maker.input[1], maker.input[0], s)
 
 
 def _product(a: float, b: float) -> float:

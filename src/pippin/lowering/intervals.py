@@ -129,7 +129,7 @@ class Intervals:
             rule, dtype = RULES.get(node.op_type), self._dtype(node, number)
         if node.op_type == "MaxPool" and number:
             return whole(INT64)
-        step = Step(node, x, number, dtype, self.moderate, self.maker, lambda place: self._shape(node, place))
+        step = Step(node, x, number, dtype, self.moderate, self.maker, self.of, lambda place: self._shape(node, place))
         made = rule(step) if rule is not None else None
         if dtype.kind != "f":
             return self._integers(made, whole(dtype))

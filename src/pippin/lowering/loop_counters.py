@@ -55,9 +55,10 @@ def counters(condition: Block, body: Block, initial: Sequence[Interval | None], 
         after.setdefault(number, _signed(sign, first, max(limit + by, int(start.hi if sign > 0 else -start.lo))))
     for number, (start, step) in enumerate(zip(initial, steps, strict=True)):
         if turns and step and start is not None and number not in inside:
-            ends = (int(start.lo), int(start.hi), int(start.lo) + step * turns, int(start.hi) + step * turns)
-            if min(ends) >= -_INT32 and max(ends) < _INT32:
-                inside[number] = after[number] = min(ends), max(ends)
+            low, high, last = int(start.lo), int(start.hi), step * (turns - 1)
+            if low + min(last + step, 0) >= -_INT32 and high + max(last + step, 0) < _INT32:
+                inside[number] = low + min(last, 0), high + max(last, 0)
+                after[number] = low + min(last + step, 0), high + max(last + step, 0)
     return Counters(turns, inside, after)
 
 

@@ -105,8 +105,13 @@ class IndexCheck:
     carried: str = ""
     """A graph output that says whether all indices in a branch or loop were inside; else one was `tensor`."""
 
+    total: bool = False
+    """Whether `tensor` is the sum of floats that are indices inside unless one is NaN."""
+
     def error(self, arrays: Mapping[str, np.ndarray]) -> PredictionError | None:
         """The error for the first index outside; None if there is none."""
+        if self.total:
+            return None if np.isfinite(arrays[self.tensor]).all() else self._outside(math.nan, self.sizes[:1])
         if self.carried:
             return None if arrays[self.carried].all() else self._outside(arrays[self.tensor].item(), self.sizes)
         array = np.asarray(self.given) if self.given is not None else arrays[self.tensor]

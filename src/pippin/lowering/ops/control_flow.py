@@ -127,8 +127,9 @@ def _carried_shape(g: Builder, value: Value, initial: Tensor) -> Shape | None:
     if isinstance(value.type, ListType):
         if not initial.shape:
             return initial.shape
-        length = initial.shape[0] if initial.name in g.fixed_lists else None
-        return (length, *[None] * (len(initial.shape) - 1))
+        length, elements = initial.shape[0] if initial.name in g.fixed_lists else None, initial.shape[1:]
+        declared = value.type.element.shape if isinstance(value.type.element, TensorType) else None
+        return (length, *(elements if elements == declared and length is not None else [None] * len(elements)))
     return value.type.shape if isinstance(value.type, TensorType) else initial.shape
 
 
