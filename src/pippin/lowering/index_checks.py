@@ -267,6 +267,11 @@ class CheckedGraph(Graph):
 
     # Branches and loops
 
+    def refuse_inside(self, wrong: Tensor, values: Tensor, message: str) -> None:
+        """Fail a prediction if any of `wrong` is true in this branch or loop body; one of these values follows the
+        message."""
+        self._codes.append(self._code(values, self.Not(wrong), IndexCheck("", self.where, message=message)))
+
     def subgraph(self, *arguments: Any, **keywords: Any) -> onnx.GraphProto:
         around, self._codes = self._codes, []
         made, self._made = self._made, dict(self._made)

@@ -101,18 +101,15 @@ class Builder(CheckedGraph):
             self.scope[value.name] = self._rounded(tensor, kind.dtype)
         return tensor
 
-    def refuse(self, wrong: Tensor, values: Tensor, message: str) -> bool:
-        """Fail a prediction if any of `wrong` is true; the first such of `values` follows the message.
-
-        Returns False, without a check, inside a branch or loop, which may not run.
-        """
-        if self._depth:
-            return False
+    def refuse(self, wrong: Tensor, values: Tensor, message: str) -> None:
+        """Fail a prediction if any of `wrong` is true; the first such of `values` follows the message."""
+        if self.nested:
+            self.refuse_inside(wrong, values, message)
+            return
         name = self.unique("check")
         found = self.Compress(self.Reshape(values, [-1]), self.Reshape(wrong, [-1]), axis=0)
         self.check_outputs.append(self.named(found, name))
         self.checks.append(Check(name, f"{self.op}: {message}", computed=True))
-        return True
 
     def block(self, block: Block, *arguments: Any) -> tuple[Any, ...]:
         """Lower a block inline with these input values. Returns the values of its outputs."""

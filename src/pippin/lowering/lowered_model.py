@@ -105,6 +105,8 @@ class IndexCheck:
     carried: str = ""
     """A graph output that says whether all indices in a branch or loop were inside; else one was `tensor`."""
 
+    message: str = ""
+    """Instead of an index: what is wrong with the value, which follows. Only in a branch or loop."""
     total: bool = False
     """Whether `tensor` is the sum of floats that are indices inside unless one is NaN."""
 
@@ -152,6 +154,8 @@ class IndexCheck:
 
     def _outside(self, index: float, sizes: tuple[int, ...]) -> PredictionError:
         index = int(index) if math.isfinite(index) else index
+        if self.message:
+            return PredictionError(f"{self.where}: {self.message} {index}")
         if len(sizes) != 1:
             return PredictionError(f"{self.where}: the index {index} is outside its axis")
         (size,) = sizes
