@@ -7,7 +7,7 @@ machine does disturbs both. The time of a block is its shortest prediction. Prin
 the median of the ratios of neighbouring blocks, which differs from 1 by less than 0.01 for two equal checkouts on a
 quiet machine. The engine and its threads are fixed, because two loads may choose differently.
 
-`--model` adds rows for any other model with inputs of fixed shapes.
+`--model` adds rows for any other model whose inputs are arrays or images.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def rows(names: list[str], models: list[Path], folder: Path) -> list[tuple[str, 
     import networks
     import numpy as np
 
-    import pippin
+    from pippin.program.opening import open_model
+    from pippin.specialization.sample_inputs import example_features
 
     found = []
     for network in networks.prepared(*names):
@@ -112,11 +113,11 @@ def rows(names: list[str], models: list[Path], folder: Path) -> list[tuple[str, 
         inputs = {network.input: str(example)}
         found += [(f"{network.name} {p}", network.package(p), inputs) for p in ("float32", "float16")]
     for path in models:
+        function = open_model(path, None).description.function()
         inputs = {}
-        for feature in pippin.load(path, cache=False).description.inputs:
-            array = np.random.default_rng(0).standard_normal(feature.type.shape or ()).astype(np.float32)
-            inputs[feature.name] = str(folder / f"{path.stem}-{feature.name}.npy".replace("/", "_"))
-            np.save(inputs[feature.name], array)
+        for name, value in example_features(function).items():
+            inputs[name] = str(folder / f"{len(found)}-{len(inputs)}.npy")
+            np.save(inputs[name], value)
         found.append((path.stem, path.resolve(), inputs))
     return found
 
