@@ -280,6 +280,10 @@ class CheckedGraph(Graph):
         finally:
             self._codes, self._made = around, made
 
+    def returns_checks(self, body: onnx.GraphProto) -> bool:
+        """Whether a finished body checks anything in each run."""
+        return body.name in self._returned
+
     def complete(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
         """Return the codes after the results. A loop ends at the first index outside."""
         loops, made = bool(arguments), {output for node in self.nodes for output in node.output}
