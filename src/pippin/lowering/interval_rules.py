@@ -39,6 +39,18 @@ def _with_zero(s: Step) -> Made:
     return Made(min(s.x[0].lo, 0), max(s.x[0].hi, 0))
 
 
+def _bent(s: Step) -> Made:
+    """Functions that a parameter may make steep."""
+    return _with_zero(s) if s.moderate else ANY
+
+
+def _largest(s: Step) -> Made | None:
+    """An element, if there is one: else the end of the type, as in a window of padding alone."""
+    shape = s.shapes(0)
+    some = s.node.op_type != "MaxPool" and shape is not None and all(shape)
+    return _same(s) if s.moderate or some else None
+
+
 def _scattered(s: Step) -> Made:
     made = _union(s)
     if s.attribute("reduction", b"none") in (b"none", b"max", b"min"):
@@ -385,10 +397,11 @@ def _unknown(s: Step) -> None:
 
 
 _BY_RULE: Mapping[Rule, str] = {
-    _same: "Identity CastLike Compress DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND"
-           " GlobalMaxPool MaxPool ReduceMax ReduceMin Reshape ReverseSequence Slice SpaceToDepth Split Squeeze Tile"
+    _same: "Identity Compress DepthToSpace Expand Flatten Gather GatherElements GatherND"
+           " Reshape ReverseSequence Slice SpaceToDepth Split Squeeze Tile"
            " Transpose Unsqueeze Upsample",
-    _with_zero: "Trilu GridSample LeakyRelu PRelu Elu HardSwish ThresholdedRelu Celu Selu Mish",
+    _with_zero: "Trilu HardSwish ThresholdedRelu Celu Mish", _bent: "Dropout Elu GridSample LeakyRelu PRelu Selu",
+    _largest: "GlobalMaxPool MaxPool ReduceMax ReduceMin",
     _union: "Concat", _scattered: "ScatterElements ScatterND",
     _linear: "Conv ConvTranspose MatMul Gemm Einsum CumSum BatchNormalization InstanceNormalization LayerNormalization"
              " GroupNormalization RMSNormalization MeanVarianceNormalization LRN Resize Det ReduceProd STFT DFT"
@@ -403,7 +416,7 @@ _BY_RULE: Mapping[Rule, str] = {
     _shape: "Shape Size", _position: "ArgMax ArgMin TopK", _non_zero: "NonZero", _counted: "Range",
     _compared(above=True, equal=False): "Greater", _compared(above=True, equal=True): "GreaterOrEqual",
     _compared(above=False, equal=False): "Less", _compared(above=False, equal=True): "LessOrEqual",
-    _is_nan: "IsNaN", _cast: "Cast", _bits_of_both: "BitwiseAnd", _chosen_values: "OneHot",
+    _is_nan: "IsNaN", _cast: "Cast CastLike", _bits_of_both: "BitwiseAnd", _chosen_values: "OneHot",
     _sum: "ReduceSum", _add: "Add", _sub: "Sub", _mul: "Mul", _div: "Div", _reciprocal: "Reciprocal", _sqrt: "Sqrt",
     _log: "Log", _log_of_sum: "ReduceLogSum", _exp: "Exp", _softplus: "Softplus", _hyperbolic: "Sinh Cosh",
     _pow: "Pow", _mod: "Mod", _periodic: "Sin Cos Tan", _softmax: "Softmax LogSoftmax", _clip: "Clip", _relu: "Relu",
@@ -416,7 +429,7 @@ _BY_RULE: Mapping[Rule, str] = {
 RULES: Mapping[str, Rule] = {kind: rule for rule, kinds in _BY_RULE.items() for kind in kinds.split()}
 
 _PLACES: Mapping[Rule, tuple[int, ...]] = {
-    **dict.fromkeys((_same, _with_zero, _mean, _norm, _sum, _log_of_sum), (0,)),
+    **dict.fromkeys((_same, _with_zero, _bent, _largest, _mean, _norm, _sum, _log_of_sum), (0,)),
     **dict.fromkeys((_shape, _non_zero, _truth, _not_negative, _unknown, _finite), ()),
     _scattered: (0, 2), _pad: (0, 2), _chosen_values: (2,), _constant: (),
 }  # fmt: skip
