@@ -68,6 +68,8 @@ class CheckedGraph(Graph):
         self._intervals = of_builder(self)
         self.casts: dict[str, Tensor] = {}
         """The floats that were cast to these integers in more than one node."""
+        self.counted: dict[str, tuple[Tensor, int, int]] = {}
+        """(turn, start, step) of the floats that a loop counts."""
         self._made: dict[Any, Any] = {}
         """The checked indices where the lowering is, by the indices and the axis."""
         self._codes: list[_Code] = []
@@ -119,7 +121,7 @@ class CheckedGraph(Graph):
         return self._made[key]
 
     def _inside(self, indices: Tensor, sizes: np.ndarray, check: IndexCheck) -> Any:
-        negative = check.negative
+        indices, negative = self._exact_counter(indices, check), check.negative
         if self.interval(indices).inside(-sizes.min() if negative else 0, sizes.min() - 1):
             self._number_check(indices, check)
             return indices
@@ -132,6 +134,18 @@ class CheckedGraph(Graph):
         else:
             self._after(indices, check)
         return clamped
+
+    def _exact_counter(self, indices: Tensor, check: IndexCheck) -> Tensor:
+        """An index that a loop counts in floats, from the number of the turn: no engine's 16-bit floats round that."""
+        source, _ = self._source(indices, check)
+        if source.name not in self.counted or indices.static_shape not in ((), (1,)):
+            return indices
+        turn, start, step = self.counted[source.name]
+        count = self.Add(self.Mul(turn, step) if step != 1 else turn, start) if (start, step) != (0, 1) else turn
+        found = self.Reshape(self.cast(count, indices.dtype), np.array(indices.static_shape, np.int64))
+        ends = self.interval(source)
+        self.declare([(found, (int(ends.lo), int(ends.hi)))])
+        return found
 
     def _inside_computed(self, indices: Tensor, sizes: Tensor, negative: bool) -> Any:
         """`inside` for sizes that only the prediction knows."""

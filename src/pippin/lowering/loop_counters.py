@@ -7,7 +7,7 @@ whose number of turns is bounded can be given to an engine that cannot be stoppe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +32,8 @@ class Counters:
     """The range of a variable in the body, by its number."""
     after: dict[int, tuple[int, int]]
     """And after the loop."""
+    steps: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """(start, step) of a variable that is a float."""
 
 
 def counters(condition: Block, body: Block, initial: Sequence[Interval | None], known: Known) -> Counters:

@@ -65,9 +65,10 @@ class _Iteration:
         self._counted = counted
         self.shapes: list[Shape | None] = []
 
-    def build(self, _iteration: Tensor, goes_on: Tensor, *carried: Tensor) -> list[Any]:
+    def build(self, iteration: Tensor, goes_on: Tensor, *carried: Tensor) -> list[Any]:
         n = self._n
         n.declare((carried[number], ends) for number, ends in self._counted.inside.items())
+        n.counted.update((carried[number].name, (iteration, *at)) for number, at in self._counted.steps.items())
         n.values = {**self._outer, **dict(zip(self._names, carried, strict=True))}
         n.values[LEFT] = np.zeros(1, np.float32)
         n.layers(self._p.bodyNetwork.layers)

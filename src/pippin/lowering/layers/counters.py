@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx
@@ -25,7 +26,7 @@ def counters(n: Network, body: onnx.GraphProto, initial: Sequence[Tensor]) -> Co
     """The counters of a lowered loop body, whose carried values start as `initial`."""
     names = [info.name for info in body.input[2 : 2 + len(initial)]]
     results = [_source(n, info.name) for info in body.output[1 : 1 + len(initial)]]
-    inside, turns = {}, None
+    found, turns = Counters(None, {}, {}), None
     for result, limit in _limits(n, body.output[0].name):
         if result not in results:
             continue
@@ -37,8 +38,9 @@ def counters(n: Network, body: onnx.GraphProto, initial: Sequence[Tensor]) -> Co
         first = int(start.lo)
         count = max((limit - first) // step, 0) + 1
         turns = count if turns is None else min(turns, count)
-        inside[number] = first, max(limit, first)
-    return Counters(turns, inside, {})
+        found.inside[number] = first, max(limit, first)
+        found.steps[number] = first, step
+    return replace(found, turns=turns)
 
 
 def _limits(n: Network, condition: str) -> Iterator[tuple[str, int]]:
