@@ -1,6 +1,7 @@
 """Index checks: which indices are checked, and when; an index outside is one error on every engine."""
 
 import numpy as np
+import onnx
 import pytest
 
 import pippin
@@ -8,6 +9,7 @@ from lowering.harness import ENGINES, case, check, const, dynamic, f32, program_
 from pippin.errors import PredictionError, ProgramError
 from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
+from pippin.lowering.unbounded_loops import unbounded_loops
 from pippin.program.protobuf_reader import read_program
 
 X = f32(4, 3)
@@ -118,6 +120,61 @@ CASES += [
 ]
 
 
+def _cast(mb, f):
+    return mb.cast(x=f, dtype="int32")
+
+
+def _cast_of_computed(mb, x, f):
+    return gathered(mb, x, _cast(mb, mb.mul(x=f, y=1.0)))
+
+
+def _cast_of_clipped(mb, x, f):
+    """Inside, if it is a number."""
+    return gathered(mb, x, mb.reshape(x=_cast(mb, mb.clip(x=f, alpha=-4.0, beta=3.0)), shape=[1, -1]))
+
+
+def _cast_in_branch(mb, x, f):
+    first = mb.slice_by_index(x=f, begin=[0], end=[1], squeeze_mask=[True])
+    return mb.cond(
+        pred=mb.less(x=first, y=1.0),
+        _true_fn=lambda: gathered(mb, x, _cast(mb, mb.mul(x=f, y=1.0))),
+        _false_fn=lambda: gathered(mb, x, mb.sub(x=0, y=mb.const(val=ints(1, 1)))),
+    )
+
+
+def _cast_in_loop(mb, x, f):
+    """Two turns, each of which gathers and counts on."""
+    return mb.while_loop(
+        _cond=lambda n, _: mb.less(x=n, y=2),
+        _body=lambda n, total: (mb.add(x=n, y=1), mb.add(x=total, y=gathered(mb, x, _cast(mb, mb.mul(x=f, y=1.0))))),
+        loop_vars=(0, mb.mul(x=mb.slice_by_size(x=x, begin=[0, 0], size=[2, 3]), y=0.0)),
+    )[1]
+
+
+# Floats that a program casts to indices. The cast of NaN is 0, which is not where NaN points to.
+CASTS = {
+    "given": lambda mb, x, f: gathered(mb, x, _cast(mb, f)),
+    "computed": _cast_of_computed,
+    "branch": _cast_in_branch,
+    "loop": _cast_in_loop,
+}
+
+
+def _floats(*values):
+    return np.array(values, np.float32)
+
+
+CASES += [
+    case("gather", x=wrap(X), f=_floats(-4.9, 3.9), build=build, label=f"cast, {name}", dtypes=["fp32"],
+         expect=lambda x, f, turns=1 + (name == "loop"): x[[0, 3]] * turns)
+    for name, build in CASTS.items()
+    for wrap in (lambda v: v, lambda v: dynamic(v, 0))
+] + [
+    case("gather", x=X, f=_floats(np.inf, -9), build=_cast_of_clipped, label="cast, clipped", dtypes=["fp32"],
+         expect=lambda x, f: x[[[3, 0]]])
+]  # fmt: skip
+
+
 @rows(CASES)
 def test_an_index_inside(row, engine, dtype):
     check(row, engine, dtype)
@@ -153,6 +210,12 @@ OUTSIDE += [
     case("crop_resize", x=f32(2, 1, 4, 4), roi=_roi(1e10), opset=16, expect=None, label=f"crop_resize {10**10}"),
     case("crop_resize", x=f32(2, 1, 4, 4), roi=_roi(np.nan), opset=16, expect=None, label="crop_resize nan"),
     case("gather", x=dynamic(X, 0), i=const(ints(5)), build=gathered, expect=None, label="gather 5"),
+]
+OUTSIDE += [
+    case("gather", x=wrap(X), f=_floats(-1.5, index), build=build, expect=None, label=f"gather {named}")
+    for build in CASTS.values()
+    for index, named in ((np.nan, "nan"), (np.inf, "inf"), (1e10, 10**10), (-np.inf, "-inf"), (4, 4), (-5, -5))
+    for wrap in (lambda v: v, lambda v: dynamic(v, 0))
 ]
 
 
@@ -190,6 +253,67 @@ PROVEN = [
 def test_an_index_known_to_be_inside_is_not_checked(build, given, tmp_path):
     row = case("gather", x=X, **given, build=build, expect=None)
     assert lowered_of(row, tmp_path).index_checks == ()
+
+
+def _counted(mb, x, bound=4, step=1, start=0, compare="less", index=lambda mb, n: n):
+    """A loop that gathers the row `index(n)` of 4 in each turn."""
+    below = compare in ("less", "less_equal")
+
+    def goes_on(n, _):
+        return getattr(mb, compare)(x=n, y=bound)
+
+    def body(n, total):
+        return mb.add(x=n, y=step), mb.add(x=total, y=gathered(mb, x, index(mb, n)))
+
+    assert below == (step > 0)
+    return mb.while_loop(_cond=goes_on, _body=body, loop_vars=(start, mb.mul(x=gathered(mb, x, 0), y=0.0)))[1]
+
+
+def _two_counters(mb, x):
+    """The condition is on one, the index is the other."""
+    return mb.while_loop(
+        _cond=lambda n, k, _: mb.logical_and(x=mb.less(x=k, y=8), y=mb.less(x=mb.reduce_sum(x=_), y=1e9)),
+        _body=lambda n, k, total: (mb.add(x=1, y=n), mb.add(x=k, y=2), mb.add(x=total, y=gathered(mb, x, n))),
+        loop_vars=(0, 0, mb.mul(x=gathered(mb, x, 0), y=0.0)),
+    )[2]
+
+
+# Loops: (how they are built, whether what they index is proven, the turns that bound them).
+LOOPS = {
+    "to the end": (_counted, True, 4),
+    "every second": (lambda mb, x: _counted(mb, x, step=2), True, 2),
+    "the last included": (lambda mb, x: _counted(mb, x, 3, compare="less_equal"), True, 4),
+    "downwards": (lambda mb, x: _counted(mb, x, 0, -1, 3, "greater_equal"), True, 4),
+    "from the end": (lambda mb, x: _counted(mb, x, 0, start=-4), True, 4),
+    "a neighbour": (lambda mb, x: _counted(mb, x, index=lambda mb, n: mb.sub(x=n, y=1)), True, 4),
+    "modulo": (lambda mb, x: _counted(mb, x, 100, index=lambda mb, n: mb.mod(x=n, y=4)), True, 100),
+    "two counters": (_two_counters, True, 4),
+    "one too far": (lambda mb, x: _counted(mb, x, 5), False, 5),
+    "one too far down": (lambda mb, x: _counted(mb, x, -6, -1, 3, "greater"), False, 9),
+    "twice": (lambda mb, x: _counted(mb, x, index=lambda mb, n: mb.mul(x=n, y=2)), False, 4),
+    "never": (lambda mb, x: _counted(mb, x, -9), True, 0),
+    "many turns": (lambda mb, x: _counted(mb, x, 2000, index=lambda mb, n: mb.mod(x=n, y=4)), True, None),
+    "to the largest": (lambda mb, x: _counted(mb, x, 2**31 - 1, 3), False, None),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_counts_to_a_known_bound_is_not_checked(name, tmp_path):
+    build, proven, turns = LOOPS[name]
+    lowered = lowered_of(case("gather", x=X, build=build, expect=None), tmp_path)
+    (loop,) = (node for node in lowered.model.graph.node if node.op_type == "Loop")
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in lowered.model.graph.initializer}
+    assert (lowered.index_checks == (), stored[loop.input[0]].item() if loop.input[0] else None) == (proven, turns)
+    assert bool(unbounded_loops(lowered.model.graph)) == (turns is None)
+
+
+def test_one_check_for_the_same_indices(tmp_path):
+    def build(mb, x, i, j):
+        total = mb.add(x=i, y=j)
+        return mb.add(x=gathered(mb, x, total), y=gathered(mb, mb.mul(x=x, y=2.0), total))
+
+    row = case("gather", x=X, i=FIRST, j=SECOND, build=build, expect=None)
+    assert len(lowered_of(row, tmp_path).index_checks) == 1
 
 
 def _positive(mb, x, i):
@@ -276,6 +400,20 @@ def test_no_row_of_an_8_bit_table_is_left_from_the_prediction_before(engine, ind
         else:
             with pytest.raises(PredictionError, match=r"the index -1 .*\(allowed: 0 to 3\)"):
                 model.predict({"i": ints(0, -1)})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_clipped_nan_is_no_index(engine, tmp_path):
+    """Which is known to be inside otherwise."""
+    text = TABLE.format(index='cast(x = c, dtype = string("int32"))', validate="false")
+    clipped = 'tensor<fp32, [2]> c = clip(x = i, alpha = fp32(-4), beta = fp32(3))[name = string("c")];\n'
+    text = text.replace("tensor<int32, [2]> i)", "tensor<fp32, [2]> i)").replace(
+        "tensor<int32, [2]> j", clipped + "tensor<int32, [2]> j"
+    )
+    model = load_text(text, tmp_path, engine=engine)
+    np.testing.assert_array_equal(model.predict({"i": _floats(-9, np.inf)})["y"][:, 0], [1, 31])
+    with pytest.raises(PredictionError, match=r"^\[gather\] 'y': the index nan is outside the axis of size 4"):
+        model.predict({"i": _floats(1, np.nan)})
 
 
 @pytest.mark.process

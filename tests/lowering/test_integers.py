@@ -9,7 +9,7 @@ from coremltools.converters.mil.mil import Builder as mb
 import pippin
 from lowering.harness import case, check, const, dynamic, rows
 from pippin.engines import all_engines
-from pippin.errors import PippinError, PredictionError, UnsupportedOperationError
+from pippin.errors import PredictionError, UnsupportedOperationError
 from support.small_models import saved_program
 
 LOW, HIGH = -(2**31), 2**31 - 1
@@ -260,8 +260,9 @@ def test_wrong_numbers(name, engine, tmp_path):
     assert model.predict({"x": np.array([1], np.int32)})["y"][0] in (0, 1)
 
 
-def test_a_divisor_of_0_in_a_branch(tmp_path):
-    """Only where the branch runs."""
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_divisor_of_0_in_a_branch(engine, tmp_path):
+    """Only where the branch runs. The error names the operation inside."""
 
     def body(x, d):
         small = mb.less(x=mb.reduce_sum(x=x), y=INT32(10))
@@ -270,18 +271,60 @@ def test_a_divisor_of_0_in_a_branch(tmp_path):
         )
 
     path = saved_program(tmp_path, body, dtype=np.int32, x=(2,), d=(2,))
-    model = pippin.load(path, pippin.Configuration(hints=FAST))
+    model = pippin.load(path, pippin.Configuration(engine=engine, hints=FAST))
     (output,) = model.predict({"x": np.ones(2, np.int32), "d": np.ones(2, np.int32)})
     zero = np.array([0, 2], np.int32)
     assert model.predict({"x": np.array([1, 2], np.int32), "d": zero})[output].tolist() == [1, 4]
-    with pytest.raises(PredictionError, match="Integer division by zero"):
+    with pytest.raises(PredictionError, match=r"^\[floor_div\] 'q': division by 0$"):
         model.predict({"x": np.array([90, 2], np.int32), "d": zero})
     found = model.predict({"x": np.array([HIGH, LOW], np.int32), "d": np.array([1, -1], np.int32)})[output]
     assert found.tolist() == [LOW, HIGH]  # a sum of -1, so x + d, which wraps
     found = model.predict({"x": np.array([90, 7], np.int32), "d": np.array([-1, -2], np.int32)})[output]
     assert found.tolist() == [-90, -4]
-    with pytest.raises(PippinError):
-        pippin.load(path, pippin.Configuration(engine="openvino", hints=FAST))
+
+
+def _in_turns(one):
+    """The sum of `one(x, d)` in three turns."""
+    return lambda x, d: mb.while_loop(
+        _cond=lambda n, _: mb.less(x=n, y=INT32(3)),
+        _body=lambda n, total: (mb.add(x=n, y=INT32(1)), mb.add(x=total, y=one(x, d))),
+        loop_vars=(INT32(0), mb.mul(x=x, y=INT32(0))),
+    )[1]
+
+
+def _in_branch(one):
+    return lambda x, d: mb.cond(
+        pred=mb.less(x=mb.reduce_sum(x=x), y=INT32(10)), _true_fn=lambda: one(x, d), _false_fn=lambda: mb.add(x=x, y=d)
+    )
+
+
+def _counted(x, d):
+    """As many as 0, d, 2 d ... below 4, added to x."""
+    step = mb.slice_by_index(x=d, begin=[0], end=[1], squeeze_mask=[True])
+    return mb.add(x=x, y=mb.reduce_sum(x=mb.range_1d(start=INT32(0), end=INT32(4), step=step, name="q")))
+
+
+# (in a body, d that is wrong, the message, x = (3, 4) and d = (2, 1): the result)
+INSIDE = {
+    "floor_div": (lambda x, d: mb.floor_div(x=x, y=d, name="q"), [1, 0], "division by 0", [1, 4]),
+    "mod": (lambda x, d: mb.mod(x=x, y=d, name="q"), [0, 1], "division by 0", [1, 0]),
+    "pow": (lambda x, d: mb.pow(x=x, y=d, name="q"), [1, -3], "an integer to the power of -3", [9, 4]),
+    "range_1d": (_counted, [0, 1], "the step must not be 0, got 0", [5, 6]),
+}
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("place", [_in_turns, _in_branch, lambda one: _in_turns(_in_branch(one))])
+@pytest.mark.parametrize("name", INSIDE)
+def test_wrong_numbers_inside(name, place, engine, tmp_path):
+    one, wrong, message, right = INSIDE[name]
+    path = saved_program(tmp_path, place(one), dtype=np.int32, x=(2,), d=(2,))
+    model = pippin.load(path, pippin.Configuration(engine=engine, hints=FAST))
+    x = np.array([3, 4], np.int32)
+    with pytest.raises(PredictionError, match=rf"^\[{name}\] 'q': {message}$"):
+        model.predict({"x": x, "d": np.array(wrong, np.int32)})
+    (found,) = model.predict({"x": x, "d": np.array([2, 1], np.int32)}).values()
+    assert found.tolist() == [(1 if place is _in_branch else 3) * v for v in right]
 
 
 ROUNDED = {

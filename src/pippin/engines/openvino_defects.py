@@ -53,7 +53,6 @@ _EXACT_FOR_INFINITY = frozenset({
 
 # Of `TensorProto.DataType`.
 _FLOAT, _STRING, _DOUBLE = 1, 8, 11
-_INTEGERS = (6, 7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +62,16 @@ class _Surroundings:
     constants: Mapping[str, Any]
 
 
-def _refused(graph: Any, constants: Mapping[str, Any], nested: bool = False) -> Iterator[tuple[str, str]]:
+def _refused(graph: Any, constants: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     around = _Surroundings({name: node for node in graph.node for name in node.output}, constants)
     for node in graph.node:
         check = _CHECKS.get(node.op_type)
         reason = check(node, around) if check else None
-        if nested and reason is None and node.op_type == "Div":
-            reason = _divisor(node, around)
         if node.domain and reason is None:
             reason = f"{node.domain}.{node.op_type}: only standard ONNX operators are supported"
         for attribute in node.attribute:
             if reason is None and attribute.HasField("g"):
-                reason = next((inner for _, inner in _refused(attribute.g, constants, nested=True)), None)
+                reason = next((inner for _, inner in _refused(attribute.g, constants)), None)
         if reason is not None:
             yield node.name or node.output[0], reason
 
@@ -115,17 +112,6 @@ def _by_values(name: str, around: _Surroundings) -> bool:
 
 def _test_for_nan(node: Any, around: _Surroundings) -> str | None:
     return "a test for NaN (x == x): OpenVINO does not detect NaN" if node.input[0] == node.input[1] else None
-
-
-def _divisor(node: Any, around: _Surroundings) -> str | None:
-    """A computed divisor of integers, which the lowering makes of y and its sign (`integer_division.py`)."""
-    product = around.makers.get(node.input[1])
-    sign = around.makers.get(product.input[1]) if product is not None and product.op_type == "Mul" else None
-    if sign is None or sign.op_type != "Where" or any(name not in around.constants for name in sign.input[1:]):
-        return None
-    if any(around.constants[name].data_type == _FLOAT for name in sign.input[1:]):
-        return None
-    return "a computed divisor of integers in a branch or loop: OpenVINO does not refuse 0"
 
 
 def _repeats(node: Any, around: _Surroundings) -> str | None:

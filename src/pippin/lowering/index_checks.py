@@ -4,7 +4,7 @@ The engines disagree on an index outside: an error, 0, the first or last element
 index is one of four things:
 
     constant          checked at load
-    proven            its range follows from the graph (`value_ranges.py`): ArgMax, TopK, NonZero, clip
+    proven            its interval follows from the graph (`intervals.py`): ArgMax, TopK, NonZero, clip
     a graph input     checked before the prediction, which costs no node
     computed          clamped to the axis; the graph also returns it, and it is checked after the prediction
 
@@ -14,7 +14,7 @@ are inside, and a loop ends at the first one outside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,10 +24,13 @@ from onnx import helper
 
 from ..errors import ProgramError
 from ..types import Shape
+from .interval import Interval
+from .intervals import of_builder
 from .lowered_model import IndexCheck
 from .onnx_builder import Graph, Tensor, value_info
-from .value_ranges import value_range
 
+# Whole numbers that float32 has exactly.
+_EXACT = 2**24
 # Operators that only move elements.
 _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
@@ -62,6 +65,13 @@ class CheckedGraph(Graph):
         self.index_checks: list[IndexCheck] = []
         self.index_outputs: dict[str, Tensor] = {}
         """The values that the checks read after a prediction."""
+        self._intervals = of_builder(self)
+        self.casts: dict[str, Tensor] = {}
+        """The floats that were cast to these integers in more than one node."""
+        self.counted: dict[str, tuple[Tensor, int, int]] = {}
+        """(turn, start, step) of the floats that a loop counts."""
+        self._made: dict[Any, Any] = {}
+        """The checked indices where the lowering is, by the indices and the axis."""
         self._codes: list[_Code] = []
         """The checks of the branch or loop body that is being lowered."""
         self._returned: dict[str, list[_Code]] = {}
@@ -72,6 +82,15 @@ class CheckedGraph(Graph):
         """What is being lowered, for messages."""
         return f"'{self.label}'"
 
+    def interval(self, t: Tensor) -> Interval:
+        """The numbers that a tensor can hold."""
+        return self._intervals.of(t.name, t.dtype)
+
+    def declare(self, counters: Iterable[tuple[Tensor, tuple[int, int]]]) -> None:
+        """Note the least and the greatest number of integers that the graph does not show."""
+        for t, (low, high) in counters:
+            self._intervals.values[t.name] = Interval(low, high, t.dtype)
+
     def inside(self, indices: Any, sizes: Any, negative: bool = True) -> Any:
         """The indices (int32 or int64), none of them outside; `sizes` (int64) has one size, or one for each number of
         an index, which are then on the last axis. Without `negative`, they count from 0 only.
@@ -81,32 +100,56 @@ class CheckedGraph(Graph):
         if isinstance(indices, Tensor) and indices.name in self.initializers:
             indices = self.initializers[indices.name]
         indices = self.cast(indices, _wide(indices.dtype if isinstance(indices, Tensor) else np.asarray(indices).dtype))
+        if isinstance(sizes, Tensor) and isinstance(indices, Tensor):
+            return self._once(indices, (sizes.name, negative), lambda: self._inside_computed(indices, sizes, negative))
         if isinstance(sizes, Tensor):
-            return self._inside_computed(indices, sizes, negative)
+            computed = IndexCheck("", self.where, (), negative, sizes_from=sizes.name)
+            return self._constant_inside(indices, sizes, computed)
         check = IndexCheck("", self.where, tuple(sizes.tolist()), negative)
-        if not isinstance(indices, Tensor):
-            wrong = replace(check, given=tuple(indices.reshape(-1).tolist())).error({})
-            if wrong is not None:
-                raise ProgramError(str(wrong).removeprefix(f"{self.where}: "))
-            return indices
-        low, high = value_range(self, indices) or (-np.inf, np.inf)
-        if (-sizes.min() if negative else 0) <= low and high < sizes.min():
+        if isinstance(indices, Tensor):
+            return self._once(indices, (check.sizes, negative), lambda: self._inside(indices, sizes, check))
+        wrong = replace(check, given=tuple(indices.reshape(-1).tolist())).error({})
+        if wrong is not None:
+            raise ProgramError(str(wrong).removeprefix(f"{self.where}: "))
+        return indices
+
+    def _once(self, indices: Tensor, axis: Any, make: Callable[[], Any]) -> Any:
+        """One check for all operations that use the same indices of the same axis."""
+        key = (indices.name, axis)
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def _inside(self, indices: Tensor, sizes: np.ndarray, check: IndexCheck) -> Any:
+        indices, negative = self._exact_counter(indices, check), check.negative
+        if self.interval(indices).inside(-sizes.min() if negative else 0, sizes.min() - 1):
+            self._number_check(indices, check)
             return indices
         if not self.nested and self._checked_before(indices, check):
             return indices
         sizes = sizes.astype(indices.dtype)[0] if len(sizes) == 1 else sizes.astype(indices.dtype)
         clamped = self.Max(self.Min(indices, sizes - 1), -sizes if negative else 0 * sizes)
         if self.nested:
-            self._codes.append(self._code(indices, self.Equal(indices, clamped), check))
+            self._codes.append(self._nested_code(indices, clamped, sizes, check))
         else:
             self._after(indices, check)
         return clamped
 
-    def _inside_computed(self, indices: Any, sizes: Tensor, negative: bool) -> Any:
+    def _exact_counter(self, indices: Tensor, check: IndexCheck) -> Tensor:
+        """An index that a loop counts in floats, from the number of the turn: no engine's 16-bit floats round that."""
+        source, _ = self._source(indices, check)
+        if source.name not in self.counted or indices.static_shape not in ((), (1,)):
+            return indices
+        turn, start, step = self.counted[source.name]
+        count = self.Add(self.Mul(turn, step) if step != 1 else turn, start) if (start, step) != (0, 1) else turn
+        found = self.Reshape(self.cast(count, indices.dtype), np.array(indices.static_shape, np.int64))
+        ends = self.interval(source)
+        self.declare([(found, (int(ends.lo), int(ends.hi)))])
+        return found
+
+    def _inside_computed(self, indices: Tensor, sizes: Tensor, negative: bool) -> Any:
         """`inside` for sizes that only the prediction knows."""
         check = IndexCheck("", self.where, (), negative, sizes_from=sizes.name)
-        if not isinstance(indices, Tensor):
-            return self._constant_inside(indices, sizes, check)
         known, sizes = sizes, self.cast(sizes, indices.dtype)
         if indices.shape == ():
             sizes = self.Squeeze(sizes, [0])
@@ -114,7 +157,7 @@ class CheckedGraph(Graph):
         # In this order, index 0 of an empty axis becomes -1 and is seen to be outside.
         clamped = self.Min(self.Max(indices, first), self.Sub(sizes, 1))
         if self.nested:
-            self._codes.append(self._code(indices, self.Equal(indices, clamped), replace(check, sizes_from="")))
+            self._codes.append(self._nested_code(indices, clamped, sizes, replace(check, sizes_from="")))
         else:
             self.index_outputs.setdefault(known.name, known)
             self._after(indices, check)
@@ -167,7 +210,9 @@ class CheckedGraph(Graph):
         found, added, single = indices, 0, len(check.sizes) == 1
         while (made := self.makers.get(found.name)) is not None and (before := made.operands[0]) is not None:
             kind = made.node.op_type
-            if kind == "Where" and single and not added and found.dtype.kind == "i":
+            if found.name in self.casts:
+                before = self.casts[found.name]
+            elif kind == "Where" and single and not added and found.dtype.kind == "i":
                 given, size = self._counted_from_end(made.operands)
                 if given is None or size > check.sizes[0]:
                     break
@@ -197,6 +242,31 @@ class CheckedGraph(Graph):
         array = self.initializers.get(t.name) if t is not None else None
         return int(array.reshape(-1)[0]) if array is not None and array.size == 1 and array.dtype.kind == "i" else None
 
+    def _number_check(self, indices: Tensor, check: IndexCheck) -> None:
+        """Indices that are inside unless they were NaN, which a cast made 0: their sum tells."""
+        source, _ = self._source(indices, check)
+        if source.dtype.kind != "f" or not self.interval(source).nan:
+            return
+        total = self.ReduceSum(self.cast(source, np.float32), keepdims=0)
+        if self.nested:
+            self._codes.append(_Code(total, self.Less(total, np.float32(np.inf)), check))
+        else:
+            self.index_outputs[total.name] = total
+            self.index_checks.append(replace(check, tensor=total.name, total=True))
+
+    def _nested_code(self, indices: Tensor, clamped: Tensor, sizes: Any, check: IndexCheck) -> _Code:
+        """The check of computed indices: a float is checked as a float, if it has all sizes exactly."""
+        source, added = self._source(indices, check)
+        if source.dtype.kind != "f" or max(check.sizes, default=0) + added >= _EXACT:
+            return self._code(indices, self.Equal(indices, clamped), check)
+        source, end = self.cast(source, np.float32), self.cast(sizes, np.float32)
+        # A float is cut to an integer. Every comparison with NaN is false, but OpenVINO's `greater` is "not less".
+        below = np.float32(-1) - np.float32(added)
+        if check.negative:
+            below = self.Sub(below, end) if isinstance(end, Tensor) else below - end
+        above = self.Less(below, source)
+        return self._code(source, self.And(above, self.Less(source, end)), check)
+
     def _code(self, indices: Tensor, inside: Tensor, check: IndexCheck) -> _Code:
         """The check of these indices, of which those are right where `inside` holds."""
         if indices.shape == () and inside.shape == ():
@@ -211,12 +281,22 @@ class CheckedGraph(Graph):
 
     # Branches and loops
 
+    def refuse_inside(self, wrong: Tensor, values: Tensor, message: str) -> None:
+        """Fail a prediction if any of `wrong` is true in this branch or loop body; one of these values follows the
+        message."""
+        self._codes.append(self._code(values, self.Not(wrong), IndexCheck("", self.where, message=message)))
+
     def subgraph(self, *arguments: Any, **keywords: Any) -> onnx.GraphProto:
         around, self._codes = self._codes, []
+        made, self._made = self._made, dict(self._made)
         try:
             return super().subgraph(*arguments, **keywords)
         finally:
-            self._codes = around
+            self._codes, self._made = around, made
+
+    def returns_checks(self, body: onnx.GraphProto) -> bool:
+        """Whether a finished body checks anything in each run."""
+        return body.name in self._returned
 
     def complete(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
         """Return the codes after the results. A loop ends at the first index outside."""

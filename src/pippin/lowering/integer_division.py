@@ -1,8 +1,8 @@
 """Integer division: quotients, remainders and powers of integers. Overflow wraps; a divisor of 0 is an error.
 
 A processor ends the process where an integer is divided by 0, and where -2**31 is divided by -1. So no divisor of a
-graph is 0 or -1: x / -1 is computed as -x / 1, and x / 0 as x / 1, after which a check refuses the prediction. Inside a
-branch or loop, which may not run, ONNX Runtime refuses a divisor of 0 itself. Constant divisors need none of that.
+graph is 0 or -1: x / -1 is computed as -x / 1, and x / 0 as x / 1, after which a check refuses the prediction. Constant
+divisors, and those that are known to be above 0, need none of that.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ def floored(g: Builder, x: Any, y: Any) -> tuple[Any, Any]:
             return np.floor_divide(x, y), np.mod(x, y)
     quotient = _quotient(g, x, y)
     rest = g.Sub(x, g.Mul(quotient, y))
-    if not isinstance(y, Tensor) and (np.all(y > 0) or np.all(y < 0)):
-        over = g.Less(rest, 0) if np.all(y > 0) else g.Greater(rest, 0)
+    positive = g.interval(y).lo > 0 if isinstance(y, Tensor) else np.all(y > 0)
+    if isinstance(x, Tensor) and g.interval(x).lo >= 0 and positive:
+        return quotient, rest
+    if positive or (not isinstance(y, Tensor) and np.all(y < 0)):
+        over = g.Less(rest, 0) if positive else g.Greater(rest, 0)
     else:
         over = g.And(g.Not(g.Equal(rest, 0)), g.Xor(g.Less(rest, 0), g.Less(y, 0)))
     one = g.cast(over, rest.dtype)
@@ -45,10 +48,13 @@ def floored(g: Builder, x: Any, y: Any) -> tuple[Any, Any]:
 
 def _quotient(g: Builder, x: Any, y: Any) -> Any:
     """The truncated quotient, by a divisor that is neither 0 nor -1."""
+    if isinstance(y, Tensor) and g.interval(y).lo > 0:
+        return g.Div(x, y)
     if isinstance(y, Tensor):
         sign: Any = g.Where(g.Equal(y, -1), g.cast(-1, y.dtype), g.cast(1, y.dtype))
         divisor: Any = g.Mul(y, sign)
-        if g.refuse(g.Equal(y, 0), y, "division by"):
+        if g.interval(y).holds(0):
+            g.refuse(g.Equal(y, 0), y, "division by")
             divisor = g.Add(divisor, g.cast(g.Equal(y, 0), y.dtype))
         return g.Div(g.Mul(x, sign), divisor)
     _refuse_zeros(y)
@@ -66,10 +72,12 @@ def integer_power(g: Builder, x: Any, y: Any) -> Any:
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         return np.power(x, y)
     if isinstance(y, Tensor):
-        g.refuse(g.Less(y, 0), y, "an integer to the power of")
+        if g.interval(y).lo < 0:
+            g.refuse(g.Less(y, 0), y, "an integer to the power of")
     elif np.any(np.asarray(y) < 0):
         raise UnsupportedOperationError(f"an integer to the power of {np.min(y)}: an exponent must be 0 or more")
-    bits = _BITS if isinstance(y, Tensor) else int(np.max(y, initial=0)).bit_length()
+    most = int(g.interval(y).hi) if isinstance(y, Tensor) else int(np.max(y, initial=0))
+    bits = min(max(most, 0).bit_length(), _BITS)
     result: Any = None
     for bit in range(bits):
         x = _product(g, x, x) if bit else x

@@ -68,7 +68,8 @@ class Builder(CheckedGraph):
         self.checks: list[Check] = []
         self.check_outputs: list[Tensor] = []
         """What the graph returns for `checks`."""
-        self._scope: dict[str, Any] = {}
+        self.scope: dict[str, Any] = {}
+        """The values that are defined where the lowering is, by their MIL names."""
 
     @property
     def where(self) -> str:
@@ -95,36 +96,33 @@ class Builder(CheckedGraph):
         tensor = Tensor(value.name, self.dtype(kind.dtype), kind.shape)
         if isinstance(value.type, StateType):
             self.states[value.name] = tensor
-            self._scope[value.name] = State(value.name, kind)
+            self.scope[value.name] = State(value.name, kind)
         else:
-            self._scope[value.name] = self._rounded(tensor, kind.dtype)
+            self.scope[value.name] = self._rounded(tensor, kind.dtype)
         return tensor
 
-    def refuse(self, wrong: Tensor, values: Tensor, message: str) -> bool:
-        """Fail a prediction if any of `wrong` is true; the first such of `values` follows the message.
-
-        Returns False, without a check, inside a branch or loop, which may not run.
-        """
-        if self._depth:
-            return False
+    def refuse(self, wrong: Tensor, values: Tensor, message: str) -> None:
+        """Fail a prediction if any of `wrong` is true; the first such of `values` follows the message."""
+        if self.nested:
+            self.refuse_inside(wrong, values, message)
+            return
         name = self.unique("check")
         found = self.Compress(self.Reshape(values, [-1]), self.Reshape(wrong, [-1]), axis=0)
         self.check_outputs.append(self.named(found, name))
         self.checks.append(Check(name, f"{self.op}: {message}", computed=True))
-        return True
 
     def block(self, block: Block, *arguments: Any) -> tuple[Any, ...]:
         """Lower a block inline with these input values. Returns the values of its outputs."""
         if len(arguments) != len(block.inputs):
             raise ProgramError(f"the block takes {len(block.inputs)} values, got {len(arguments)}")
-        outer, around = self._scope, (self.op, self.label)
-        self._scope = {**outer, **{v.name: a for v, a in zip(block.inputs, arguments, strict=True)}}
+        outer, around = self.scope, (self.op, self.label)
+        self.scope = {**outer, **{v.name: a for v, a in zip(block.inputs, arguments, strict=True)}}
         try:
             for operation in block.operations:
                 self.lower(operation)
             return tuple(self.value_of(value) for value in block.outputs)
         finally:
-            self._scope = outer
+            self.scope = outer
             self.op, self.label = around
 
     def lower(self, operation: Operation) -> None:
@@ -169,9 +167,9 @@ class Builder(CheckedGraph):
         """An argument as its lowering receives it: a Tensor, a constant or a State."""
         if isinstance(argument, Literal):
             return _scalar(argument.value)
-        if argument.name not in self._scope:
+        if argument.name not in self.scope:
             raise ProgramError(f"'{argument.name}' is not defined in this scope")
-        return self._scope[argument.name]
+        return self.scope[argument.name]
 
     def _bind(self, operation: Operation, results: Any) -> None:
         values = results if isinstance(results, tuple | list) else () if results is None else (results,)
@@ -180,7 +178,7 @@ class Builder(CheckedGraph):
                 f"{operation}: returns {len(values)} results, but the program names {len(operation.outputs)}"
             )
         for output, value in zip(operation.outputs, values, strict=True):
-            self._scope[output.name] = self._declared(output, value)
+            self.scope[output.name] = self._declared(output, value)
 
     def _declared(self, output: Value, value: Any) -> Any:
         """A result cast to its declared element type, with unknown sizes taken from the declaration."""

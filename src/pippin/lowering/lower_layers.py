@@ -22,7 +22,8 @@ EXACT_MAPPING = 1
 """`EXACT_ARRAY_MAPPING` and `RANK4_IMAGE_MAPPING`: tensors have the described rank; otherwise all have rank 5."""
 
 LEFT = "\0left"
-"""Name of the value that records how a loop iteration ended: 0, or one of `LEAVING`. No layer can use this name."""
+"""The value, among those of the layers, that tells how a loop iteration ended: 0, or one of `LEAVING`. It is one of
+them so that branches return it; a layer that uses the name is refused."""
 LEAVING = {"loopContinue": 1.0, "loopBreak": 2.0}
 
 
@@ -185,6 +186,10 @@ def check_inputs_of_layers(layers: Any, given: Iterable[str]) -> None:
     """
     known = {*given, *written(layers)}
     for message in every_layer(layers):
+        if LEFT in (*message.input, *message.output):
+            raise ProgramError(
+                f"[{message.WhichOneof('layer')}] {message.name!r}: no value of a network may have the name {LEFT!r}"
+            )
         missing = next((name for name in message.input if name not in known), None)
         if missing is not None:
             raise _unprovided(message, missing)

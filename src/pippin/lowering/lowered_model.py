@@ -106,8 +106,15 @@ class IndexCheck:
     carried: str = ""
     """A graph output that says whether all indices in a branch or loop were inside; else one was `tensor`."""
 
+    message: str = ""
+    """Instead of an index: what is wrong with the value, which follows. Only in a branch or loop."""
+    total: bool = False
+    """Whether `tensor` is the sum of floats that are indices inside unless one is NaN."""
+
     def error(self, arrays: Mapping[str, np.ndarray]) -> PredictionError | None:
         """The error for the first index outside; None if there is none."""
+        if self.total:
+            return None if np.isfinite(arrays[self.tensor]).all() else self._outside(math.nan, self.sizes[:1])
         if self.carried:
             return None if arrays[self.carried].all() else self._outside(arrays[self.tensor].item(), self.sizes)
         array = np.asarray(self.given) if self.given is not None else arrays[self.tensor]
@@ -148,6 +155,8 @@ class IndexCheck:
 
     def _outside(self, index: float, sizes: tuple[int, ...]) -> PredictionError:
         index = int(index) if math.isfinite(index) else index
+        if self.message:
+            return PredictionError(f"{self.where}: {self.message} {index}")
         if len(sizes) != 1:
             return PredictionError(f"{self.where}: the index {index} is outside its axis")
         (size,) = sizes

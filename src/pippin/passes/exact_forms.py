@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from .value_ranges import Ranges, bodies, ranges
+from ..lowering.intervals import Intervals, bodies, of_graph
 
 _LOWEST = -3.4028234663852886e38
 
@@ -64,8 +64,8 @@ def _needed(graph: Any) -> bool:
     return any(node.op_type in _FORMS or any(map(_needed, bodies(node))) for node in graph.node)
 
 
-def _rewrite(graph: Any, outer: Ranges | None) -> None:
-    known = ranges(graph, outer=outer)
+def _rewrite(graph: Any, outer: Intervals | None) -> None:
+    known = of_graph(graph, outer=outer)
     nodes: list[Any] = []
     for node in graph.node:
         for body in bodies(node):

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from ..lowering.onnx_builder import IR_VERSION, Graph, Tensor, value_info
-from .integer_ranges import Values
+from .integer_values import Values
 from .value_types import value_types
 
 _EXACT = 1 << 24
@@ -130,10 +130,7 @@ class _Rewriter:
         model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=self.opsets)
         model.graph.CopyFrom(graph)
         model.graph.input.extend(value_info(outer.tensors[name]) for name in sorted(read & outer.tensors.keys()))
-        values = Values(dict(outer.tensors), outer.constants, set(outer.fixed), dict(outer.ranges))
-        for info in value_types(model).values():
-            values.declare(info)
-        values.read(graph.node)
+        values = outer.inside(graph.node, value_types(model))
         nodes = self.nodes(list(graph.node), values, {info.name for info in graph.output})
         del graph.node[:]
         graph.node.extend(nodes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..lowering.onnx_builder import Graph, Tensor
 from .exact_integers import Rule
-from .integer_ranges import BOOL, Values
+from .integer_values import BOOL, Values
 
 _EXACT = 1 << 24
 _FEW = 8  # more than the rank of any tensor

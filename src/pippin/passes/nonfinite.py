@@ -2,8 +2,8 @@
 
 Most operators of an engine pass NaN and infinity on as they are defined; the rest are in its table of defects. They do
 no harm unless such a value reaches them. It comes from an input, which is checked before a prediction, or arises in the
-graph (`value_ranges`), where a probe adds up the values: one scalar more among the outputs, NaN if there is anything
-that the engine may get wrong.
+graph (`lowering/intervals.py`), where a probe adds up the values: one scalar more among the outputs, NaN if there is
+anything that the engine may get wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import onnx
 from onnx import TensorProto, helper
 
-from .value_ranges import Ranges, bodies, ranges
+from ..lowering.intervals import Intervals, bodies, of_graph
 
 Kind = Literal["NaN", "infinity"]
 Wrong = Callable[[str, Kind], bool]
@@ -46,8 +46,8 @@ class Exposure:
         return bool(self.inputs or self.nan or self.infinite or self.hidden)
 
 
-def exposure(graph: Any, known: Ranges, wrong: Wrong, bounded: Iterable[str] = ()) -> Exposure:
-    """The exposure of an engine to a graph with these ranges. Inputs in `bounded` hold pixels."""
+def exposure(graph: Any, known: Intervals, wrong: Wrong, bounded: Iterable[str] = ()) -> Exposure:
+    """The exposure of an engine to a graph with these intervals. Inputs in `bounded` hold pixels."""
     readers: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in (*node.input, *_captured(node)):
@@ -77,7 +77,7 @@ def exposure(graph: Any, known: Ranges, wrong: Wrong, bounded: Iterable[str] = (
 class _Reach:
     """Whether a NaN in a tensor reaches an operator that the engine gets wrong."""
 
-    def __init__(self, readers: dict[str, list[Any]], known: Ranges, wrong: Wrong) -> None:
+    def __init__(self, readers: dict[str, list[Any]], known: Intervals, wrong: Wrong) -> None:
         self._readers, self._known, self._wrong = readers, known, wrong
         self._harmless: set[str] = set()
 
@@ -143,6 +143,6 @@ def probed(model: onnx.ModelProto, found: Exposure) -> onnx.ModelProto:
     return made
 
 
-def find(model: onnx.ModelProto, bounded: Iterable[str] = ()) -> Ranges:
-    """The ranges of a model."""
-    return ranges(model.graph, bounded)
+def find(model: onnx.ModelProto, bounded: Iterable[str] = ()) -> Intervals:
+    """The intervals of a model, and where NaN and infinity can arise."""
+    return of_graph(model.graph, bounded)

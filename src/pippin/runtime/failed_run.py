@@ -47,16 +47,16 @@ def explained(
 
 
 def _operation(text: str, operations: Mapping[str, str]) -> str:
-    """The operation that an engine's text names. The name of a node starts with that of its operation."""
-    node = _NODE.search(text)
-    if node is None:
-        return "the prediction"
-    parts = node[1].split("/")
-    for count in range(len(parts), 0, -1):
-        name = "/".join(parts[:count])
-        if name in operations:
-            return f"[{operations[name]}] '{name}'"
-    return f"the operation '{parts[0]}'"
+    """The operation that an engine's text names. The name of a node starts with that of its operation; a branch or loop
+    is named before the node inside that failed."""
+    nodes = _NODE.findall(text)
+    for node in reversed(nodes):
+        parts = node.split("/")
+        for count in range(len(parts), 0, -1):
+            name = "/".join(parts[:count])
+            if name in operations:
+                return f"[{operations[name]}] '{name}'"
+    return f"the operation '{nodes[-1].partition('/')[0]}'" if nodes else "the prediction"
 
 
 def _shape(arrays: Mapping[str, np.ndarray], port: Port) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from ..engines import PYTHON_ENGINE, Compiled, Settings, engine_named
 from ..support.cancellation import Stop
 from .concurrency_variants import Serialized, Variant, VariantSelector
-from .nonfinite import Guard, Guarded, NonFinite, WithExact, unavailable
+from .nonfinite import Guard, Guarded, NonFinite, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def join_segments(
     ((segment, compiled),) = segments
     if not segment.guard or exact is None:
         return compiled
-    return WithExact(_guarded(segment, compiled), exact)
+    return Guarded(compiled, segment.guard, exact)
 
 
 def load_artifacts(

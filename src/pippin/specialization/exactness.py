@@ -8,10 +8,10 @@ import onnx
 
 from ..engines import Compiled, Engine, Settings, engine_named, python_engine
 from ..lowering.external_data import readable
+from ..lowering.intervals import Intervals
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..passes.exact_forms import exact
 from ..passes.nonfinite import PROBE, Exposure, exposure, probed
-from ..passes.value_ranges import Ranges
 from ..segment import cut
 from .artifacts import CompiledSegment, join_segments
 from .nonfinite import EXACT, Guard
@@ -31,7 +31,7 @@ def refusals(found: Exposure, engine: Engine) -> dict[str, str]:
 
 
 def guarded_model(
-    model: onnx.ModelProto, known: Ranges, engine: Engine, pixels: set[str]
+    model: onnx.ModelProto, known: Intervals, engine: Engine, pixels: set[str]
 ) -> tuple[onnx.ModelProto, Guard]:
     """The model with the probe that an engine needs, and what is checked."""
     found = exposure(model.graph, known, engine.misjudges, pixels)

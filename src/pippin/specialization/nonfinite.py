@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,12 @@ from ..support.cancellation import Stop
 EXACT = "onnxruntime"
 """The engine of the exact compilation."""
 _HUGE = 1e12  # sums and products of such values can overflow
+_SQUARE = _HUGE**2
 # Elements; the dot product is faster, but uses several threads for more.
 _FEW = 8192
+# Without numpy's dispatch to other kinds of arrays, which takes 0.1 of 0.4 us. Unlike `dot`, it does not warn of an
+# overflow.
+_vdot: Callable[[np.ndarray, np.ndarray], Any] = getattr(np.vdot, "_implementation", np.vdot)
 
 
 class NonFinite(Exception):
@@ -31,7 +36,7 @@ class NonFinite(Exception):
 def moderate(array: np.ndarray) -> bool:
     """Whether no value is NaN, infinite or huge."""
     if array.size <= _FEW and array.itemsize > 2:
-        return bool(np.vdot(array, array) < _HUGE**2)  # unlike `dot`, it does not warn of an overflow
+        return bool(_vdot(array, array) < _SQUARE)
     return not array.size or (float(array.max()) < _HUGE and float(array.min()) > -_HUGE)
 
 
@@ -53,25 +58,35 @@ class Guard:
 
 
 class Guarded:
-    """A compiled segment that raises NonFinite where its engine may be wrong."""
+    """A compiled segment that hands on to `exact` where its engine may be wrong; it raises NonFinite if that is None.
 
-    def __init__(self, compiled: Compiled, guard: Guard) -> None:
-        self._compiled, self._inputs, self._probe = compiled, guard.inputs, guard.probe
+    The checks take part in every prediction, so `moderate` is written out for small arrays: 0.2 of 0.6 us.
+    """
+
+    def __init__(self, compiled: Compiled, guard: Guard, exact: Compiled | None = None) -> None:
+        self._compiled, self._inputs, self._probe, self._exact = compiled, guard.inputs, guard.probe, exact
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
         for name in self._inputs:
-            if not moderate(inputs[name]):
-                raise NonFinite
+            array = inputs[name]
+            few = array.size <= _FEW and array.itemsize > 2
+            if not (_vdot(array, array) < _SQUARE if few else moderate(array)):
+                return self._run_exactly(inputs, stop, into)
         if not self._probe:
             return self._compiled.run(inputs, stop, into)
         # Not into the caller's arrays: one may be an input, which the exact run still reads.
         outputs = self._compiled.run(inputs, stop)
         probe = outputs.pop(self._probe)
-        if probe != probe:
+        return outputs if probe == probe else self._run_exactly(inputs, stop, into)
+
+    def _run_exactly(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None, into: Mapping[str, np.ndarray] | None
+    ) -> dict[str, np.ndarray]:
+        if self._exact is None:
             raise NonFinite
-        return outputs
+        return self._exact.run(inputs, stop, into)
 
 
 class Exact:
@@ -88,21 +103,6 @@ class Exact:
             if self._made is None:
                 self._made = self._make()
         return self._made.run(inputs, stop, into)
-
-
-class WithExact:
-    """One guarded segment, and the exact compilation for what it does not run."""
-
-    def __init__(self, compiled: Compiled, exact: Compiled) -> None:
-        self._compiled, self._exact = compiled, exact
-
-    def run(
-        self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, np.ndarray]:
-        try:
-            return self._compiled.run(inputs, stop, into)
-        except NonFinite:
-            return self._exact.run(inputs, stop, into)
 
 
 def unavailable() -> Compiled:

@@ -1,15 +1,18 @@
 """Layers that take positions: a position outside the axis is one error on every engine."""
 
 import numpy as np
+import onnx
 import pytest
 from coremltools.models import datatypes
 from coremltools.models.neural_network import NeuralNetworkBuilder
 
 import pippin
 from lowering.classical.specs import pipeline
-from lowering.layers.layer_harness import ENGINES, f32, row, specification
+from lowering.layers.layer_harness import ENGINES, check, f32, row, specification
 from lowering.layers.test_control import assign, inside
 from pippin.errors import PredictionError
+from pippin.lowering.lower_model import lower_model
+from pippin.program.opening import open_model
 
 X = f32(4, 3)
 TABLE = f32(2, 4)
@@ -30,6 +33,54 @@ def rows_in_loop(b):
     assign(body, "y", "sum")
     body.add_elementwise("next", "at", "more", "ADD", alpha=1.0)
     assign(body, "at", "more")
+
+
+def rows_while(most, start=0.0, step=1.0):
+    """The sum of the rows start, start + step ... of x, as long as they are below `most`."""
+
+    def build(b):
+        b.add_load_constant_nd("at", "at", np.full(1, start), [1])
+        b.add_load_constant_nd("y", "y", np.zeros((1, 3)), [1, 3])
+        loop = b.add_loop("loop")
+        inside(loop.loop.conditionNetwork).add_less_than("below", ["at"], "goes on", alpha=most)
+        loop.loop.conditionVar = "goes on"
+        body = inside(loop.loop.bodyNetwork)
+        body.add_gather("l", ["x", "at"], "row", axis=0)
+        body.add_add_broadcastable("add", ["y", "row"], "sum")
+        assign(body, "y", "sum")
+        body.add_elementwise("next", "at", "more", "ADD", alpha=step)
+        assign(body, "at", "more")
+
+    return build
+
+
+# (the network, whether its positions are known to be inside, the turns that bound its loop)
+COUNTED = {
+    "to the end": (rows_while(4.0), True, 4),
+    "every second": (rows_while(3.5, step=2.0), True, 2),
+    "one too far": (rows_while(5.0), False, 5),
+    "from the last": (rows_while(4.0, start=3.0), True, 1),
+    "steps of a half": (rows_while(4.0, step=0.5), False, None),
+    "backwards": (rows_while(4.0, step=-1.0), False, None),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_what_counts_to_a_known_bound_is_not_checked(name):
+    build, proven, turns = COUNTED[name]
+    asset = open_model(specification(row("loop", build, {"x": X}, None)))
+    lowered = lower_model(asset, asset.description.function(), np.float32)
+    (loop,) = (node for node in lowered.model.graph.node if node.op_type == "Loop")
+    bound = {o: n for n in lowered.model.graph.node for o in n.output}.get(loop.input[0])
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in lowered.model.graph.initializer}
+    assert (lowered.index_checks == ()) == proven
+    assert (None if bound is None else stored[bound.input[0]].item()) == turns
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name, rows", [("to the end", [0, 1, 2, 3]), ("every second", [0, 2]), ("from the last", [3])])
+def test_a_counted_loop(name, rows, engine):
+    check(row("loop", COUNTED[name][0], {"x": X}, X[rows].sum(0, keepdims=True)), engine)
 
 
 # The layer, its network, the inputs except i, and an i that is inside.

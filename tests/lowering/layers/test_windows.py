@@ -215,6 +215,7 @@ def bad(change):
         (lambda n: n.layers[0].output.__setitem__(0, "z"), ProgramError, "the output 'y' is described, but no layer produces it"),
         (lambda n: setattr(n.layers[0].custom, "className", "Mine"), UnsupportedOperationError, r"custom layer class 'Mine': its code is not in the model file; register it with @pippin.custom_layer\('Mine'\)"),
         (lambda n: n.layers[0].loopBreak.SetInParent(), ProgramError, "must be inside a loop"),
+        (lambda n: n.layers[0].output.__setitem__(0, "\0left"), ProgramError, r"no value of a network may have the name '\\x00left'"),
         (lambda n: n.layers[0].ClearField("innerProduct"), UnsupportedOperationError, "unknown neural-network layer"),
         (lambda n: setattr(n.layers[0].innerProduct, "inputChannels", 3), ProgramError, "the layer"),
     ],

@@ -10,9 +10,11 @@ import numpy as np
 from ...errors import ProgramError
 from ...types import Shape
 from ..layer_registry import layer
+from ..loop_counters import Counters
 from ..lower_layers import LEAVING, LEFT, Network, written
 from ..onnx_builder import Tensor, common_shape
 from ..unbounded_loops import MOST_TURNS
+from .counters import counters
 
 
 @layer("branch")
@@ -32,16 +34,22 @@ def loop(n: Network, p: Any, count: Any = None) -> None:
     maximum = n.integers(count) if count is not None else np.int64(p.maxLoopIterations) if p.maxLoopIterations else None
     bounded = maximum is not None and not isinstance(maximum, Tensor) and bool(np.max(maximum) <= MOST_TURNS)
     shapes = [t.shape for t in initial]
-    # A size that changes in an iteration becomes unknown, and the body is lowered again.
+    counted = Counters(None, {}, {})
+    # A size that changes in an iteration becomes unknown, and the body is lowered again; so it is if it checks an index
+    # and has a counter, with which the index may be known.
     while True:
-        iteration = _Iteration(n, p, names, outer, bounded)
+        iteration = _Iteration(n, p, names, outer, bounded, counted)
         kinds = [(np.dtype(np.float32), shape) for shape in shapes]
         body = n.subgraph(iteration.build, [(np.dtype(np.int64), ()), (np.dtype(np.bool_), ()), *kinds])
         n.values = dict(outer)
         merged = [common_shape(a, b) for a, b in zip(shapes, iteration.shapes, strict=True)]
-        if merged == shapes:
+        found = counters(n, body, initial)
+        checks = n.returns_checks(body)
+        if merged == shapes and (found == counted or not found.inside or not checks):
             break
-        shapes = merged
+        shapes, counted = merged, found
+    if maximum is None and found.turns is not None and found.turns <= MOST_TURNS:
+        maximum = np.int64(found.turns)
     limit = n.Reshape(n.tensor(maximum), np.zeros(0, np.int64)) if maximum is not None else None
     results = n.Loop(limit, _flag(n, p), *initial, body=body, outputs=len(names), types=kinds)
     n.values.update(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
@@ -50,12 +58,17 @@ def loop(n: Network, p: Any, count: Any = None) -> None:
 class _Iteration:
     """One iteration of a loop. `shapes` holds the shapes of the carried values at its end."""
 
-    def __init__(self, n: Network, p: Any, names: Sequence[str], outer: dict[str, Any], bounded: bool) -> None:
+    def __init__(
+        self, n: Network, p: Any, names: Sequence[str], outer: dict[str, Any], bounded: bool, counted: Counters
+    ) -> None:
         self._n, self._p, self._names, self._outer, self._bounded = n, p, names, outer, bounded
+        self._counted = counted
         self.shapes: list[Shape | None] = []
 
-    def build(self, _iteration: Tensor, goes_on: Tensor, *carried: Tensor) -> list[Any]:
+    def build(self, iteration: Tensor, goes_on: Tensor, *carried: Tensor) -> list[Any]:
         n = self._n
+        n.declare((carried[number], ends) for number, ends in self._counted.inside.items())
+        n.counted.update((carried[number].name, (iteration, *at)) for number, at in self._counted.steps.items())
         n.values = {**self._outer, **dict(zip(self._names, carried, strict=True))}
         n.values[LEFT] = np.zeros(1, np.float32)
         n.layers(self._p.bodyNetwork.layers)

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...program.ir import Block, Value
+from ...program.ir import Argument, Block, Literal, Value
 from ...types import ListType, Shape, TensorType
+from ..interval import Interval
+from ..loop_counters import Counters, counters, interval_of
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor, common_shape
 from ..op_registry import Variadic, lowers
+from ..unbounded_loops import MOST_TURNS
 
 
 @lowers("const", "_const_symbolic")
@@ -61,8 +64,10 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
     carried = [(t.dtype, _carried_shape(g, v, t)) for v, t in zip(body.inputs, initial, strict=False)]
     carried += [(g.states[name].dtype, g.states[name].shape) for name in states]
     before = dict(g.states)
+    counted = _counted(g, condition, body, initial)
 
     def step(_iteration: Tensor, goes_on: Tensor, *values: Tensor) -> tuple[Any, ...]:
+        g.declare((values[number], ends) for number, ends in counted.inside.items())
         _keep_fixed(g, initial, values)
         variables, current = values[: len(values) - len(states)], values[len(values) - len(states) :]
         g.states.update(zip(states, current, strict=True))
@@ -76,10 +81,25 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
     count = (np.dtype(np.int64), ())
     loop = g.subgraph(step, [count, (np.dtype(np.bool_), ()), *carried])
     g.states = before
-    results = g.Loop(None, first, *initial, body=loop, outputs=len(carried), types=carried)
+    most = np.int64(counted.turns) if counted.turns is not None and counted.turns <= MOST_TURNS else None
+    results = g.Loop(most, first, *initial, body=loop, outputs=len(carried), types=carried)
     results = results if isinstance(results, tuple) else (results,)
+    g.declare((results[number], ends) for number, ends in counted.after.items())
     _keep_fixed(g, initial, results)
     return _without_states(g, states, results)
+
+
+def _counted(g: Builder, condition: Block, body: Block, initial: Sequence[Tensor]) -> Counters:
+    def known(argument: Argument) -> Interval | None:
+        if isinstance(argument, Literal):
+            return interval_of(argument.value)
+        value = g.scope.get(argument.name)
+        if not isinstance(value, Tensor):
+            return None if value is None else interval_of(value)
+        return g.interval(value) if value.dtype.kind == "i" else None
+
+    before = [g.interval(t) if t.dtype.kind == "i" else None for t in initial[: len(body.inputs)]]
+    return counters(condition, body, before, known)
 
 
 def _flag(g: Builder, value: Any) -> Tensor:
@@ -107,8 +127,9 @@ def _carried_shape(g: Builder, value: Value, initial: Tensor) -> Shape | None:
     if isinstance(value.type, ListType):
         if not initial.shape:
             return initial.shape
-        length = initial.shape[0] if initial.name in g.fixed_lists else None
-        return (length, *[None] * (len(initial.shape) - 1))
+        length, elements = initial.shape[0] if initial.name in g.fixed_lists else None, initial.shape[1:]
+        declared = value.type.element.shape if isinstance(value.type.element, TensorType) else None
+        return (length, *(elements if elements == declared and length is not None else [None] * len(elements)))
     return value.type.shape if isinstance(value.type, TensorType) else initial.shape
 
 

@@ -59,7 +59,10 @@ def cast(g: Builder, x: Tensor, dtype: str) -> Any:
     undefined. Smaller integers keep the lowest bits of that."""
     target = g.dtype(DataType(dtype))
     if x.dtype.kind == "f" and target.kind in "iu" and target.itemsize <= 4:
-        return g.cast(_integer(g, x), target)
+        whole = _integer(g, x)
+        if isinstance(whole, Tensor):
+            g.casts[whole.name] = x  # as an index, NaN is not 0
+        return g.cast(whole, target)
     return g.cast(x, target)
 
 

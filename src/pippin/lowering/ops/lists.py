@@ -16,7 +16,6 @@ from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
-from ..value_ranges import value_range
 
 # A list grows up to so many elements and bytes: one index must not take all memory.
 _LONGEST = 2**24
@@ -90,7 +89,7 @@ def _growing(g: Builder, ls: Tensor, indices: Any, value: Tensor) -> Any:
     if not isinstance(indices, Tensor) and (np.asarray(indices) >= 0).all():
         return g.inside(indices, longest)
     indices = g.tensor(indices)
-    if (value_range(g, indices) or (-1,))[0] < 0:
+    if g.interval(indices).lo < 0:
         length = g.cast(g.Shape(ls, start=0, end=1), indices.dtype)
         indices = g.Where(g.GreaterOrEqual(indices, 0), indices, g.Add(indices, length))
     found = g.inside(indices, longest, negative=False)

@@ -147,9 +147,10 @@ def range_1d(g: Builder, end: Any, start: Any, step: Any) -> Any:
     if not any(isinstance(v, Tensor) for v in (end, start, step)):
         return limits.arange(start, end, step)
     if isinstance(step, Tensor):
-        none = g.Equal(step, 0)
-        if g.refuse(none, step, "the step must not be 0, got"):  # OpenVINO would end the process
-            step = g.Add(step, g.cast(none, step.dtype))
+        if g.interval(step).holds(0):
+            none = g.Equal(step, 0)
+            g.refuse(none, step, "the step must not be 0, got")
+            step = g.Add(step, g.cast(none, step.dtype))  # OpenVINO would end the process
     elif not step:
         raise UnsupportedOperationError("the step must not be 0")
     return g.Range(start, end, step)
