@@ -78,6 +78,8 @@ def _network_only(base: Base, random: np.random.Generator) -> str:
 
 
 def _weights(base: Base, random: np.random.Generator) -> str:
+    if not base.weights:
+        return _message(base, random)
     name = one(sorted(base.weights), random)
     if random.random() < 0.05:
         del base.weights[name]

@@ -111,20 +111,24 @@ def perturbed(features: Features, random: np.random.Generator) -> Features:
     return {name: nearly(value) for name, value in features.items()}
 
 
-def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Where two answers differ; "" if they agree."""
+def difference(found: Mapping[str, Any], wanted: Mapping[str, Any], slack: float = 1.0) -> str:
+    """Where two answers differ; "" if they agree, within `slack` times the tolerance."""
     if found.keys() != wanted.keys():
         return f"outputs {sorted(found)} and {sorted(wanted)}"
     for name, value in found.items():
-        text = _difference(value, wanted[name])
+        text = _difference(value, wanted[name], slack)
         if text:
             return f"'{name}': {text}"
     return ""
 
 
-def _difference(a: Any, b: Any) -> str:
+def _difference(a: Any, b: Any, slack: float) -> str:
     if isinstance(a, dict) and isinstance(b, dict):
-        return "keys" if a.keys() != b.keys() else _difference(np.array(list(a.values())), np.array([b[k] for k in a]))
+        return (
+            "keys"
+            if a.keys() != b.keys()
+            else _difference(np.array(list(a.values())), np.array([b[k] for k in a]), slack)
+        )
     if isinstance(a, str | list | tuple) or isinstance(b, str | list | tuple):
         return "" if a == b else f"{str(a)[:40]!r} and {str(b)[:40]!r}"
     one, other = np.asarray(a), np.asarray(b)
@@ -132,6 +136,7 @@ def _difference(a: Any, b: Any) -> str:
         return f"{one.dtype}{list(one.shape)} and {other.dtype}{list(other.shape)}"
     if one.dtype.kind != "f":
         return "" if np.array_equal(one, other) else _first(one, other, one != other)
+    relative = slack * (2 * _RELATIVE if one.dtype == np.float16 else _RELATIVE)
     one, other = one.astype(np.float64), other.astype(np.float64)
     odd = ~(np.isfinite(one) & np.isfinite(other))
     with np.errstate(all="ignore"):
@@ -139,7 +144,7 @@ def _difference(a: Any, b: Any) -> str:
     if not same[odd].all():
         return "not finite: " + _first(one, other, odd & ~same)
     finite = np.abs(other[~odd])
-    tolerance = _ABSOLUTE + _RELATIVE * (finite.max() if finite.size else 0.0)
+    tolerance = _ABSOLUTE + relative * (finite.max() if finite.size else 0.0)
     with np.errstate(all="ignore"):
         wrong = ~odd & (np.abs(one - other) > tolerance)
     return _first(one, other, wrong) if wrong.any() else ""

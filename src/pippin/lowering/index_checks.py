@@ -72,9 +72,10 @@ class CheckedGraph(Graph):
         """What is being lowered, for messages."""
         return f"'{self.label}'"
 
-    def inside(self, indices: Any, sizes: Any, negative: bool = True) -> Any:
+    def inside(self, indices: Any, sizes: Any, negative: bool = True, lengths: bool = False) -> Any:
         """The indices (int32 or int64), none of them outside; `sizes` (int64) has one size, or one for each number of
-        an index, which are then on the last axis. Without `negative`, they count from 0 only.
+        an index, which are then on the last axis. Without `negative`, they count from 0 only. `lengths` are numbers of
+        elements, which messages then call them; their `sizes` are one more than the axis has.
 
         Raises ProgramError for a constant index outside.
         """
@@ -82,8 +83,8 @@ class CheckedGraph(Graph):
             indices = self.initializers[indices.name]
         indices = self.cast(indices, _wide(indices.dtype if isinstance(indices, Tensor) else np.asarray(indices).dtype))
         if isinstance(sizes, Tensor):
-            return self._inside_computed(indices, sizes, negative)
-        check = IndexCheck("", self.where, tuple(sizes.tolist()), negative)
+            return self._inside_computed(indices, sizes, negative, lengths)
+        check = IndexCheck("", self.where, tuple(sizes.tolist()), negative, lengths=lengths)
         if not isinstance(indices, Tensor):
             wrong = replace(check, given=tuple(indices.reshape(-1).tolist())).error({})
             if wrong is not None:
@@ -102,9 +103,9 @@ class CheckedGraph(Graph):
             self._after(indices, check)
         return clamped
 
-    def _inside_computed(self, indices: Any, sizes: Tensor, negative: bool) -> Any:
+    def _inside_computed(self, indices: Any, sizes: Tensor, negative: bool, lengths: bool) -> Any:
         """`inside` for sizes that only the prediction knows."""
-        check = IndexCheck("", self.where, (), negative, sizes_from=sizes.name)
+        check = IndexCheck("", self.where, (), negative, sizes_from=sizes.name, lengths=lengths)
         if not isinstance(indices, Tensor):
             return self._constant_inside(indices, sizes, check)
         known, sizes = sizes, self.cast(sizes, indices.dtype)

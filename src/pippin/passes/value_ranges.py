@@ -97,8 +97,8 @@ def _made(node: Any, known: Ranges) -> list[Made]:
     if inner:
         return _of_bodies(node, inner, known)
     rule = None if node.domain else _RULES.get(node.op_type)
-    # Weights have no bounds that matter, and many elements.
-    read = [name for name in node.input if name and not (rule is _linear and name in known.constants)]
+    # Weights have no bounds that matter, but NaN and infinity among them do.
+    read = [n for n in node.input if n and not (rule is _linear and n in known.constants and not known.of(n).infinite)]
     operands = [known.of(name) for name in read or node.input[:1]]
     if node.op_type == "TopK":
         return [Made(operands[0]), Made(Range(0.0, MODERATE, False))]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ...errors import ProgramError
 from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -102,11 +103,46 @@ def slice_update(
     b = bounds(g, x.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     if b.squeezed:
         update = g.Unsqueeze(update, b.squeezed)
+    fits = _known_to_fit(x, update, b)
     if (b.steps == 1).all():
-        return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, b, a)])
+        if not fits:
+            update, b = _fitting(g, x, update, b)
+        return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, update, a)])
     where = _positions(g, x, b)
     flat = g.ScatterElements(g.Reshape(x, [-1]), where, g.Reshape(update, [-1]), axis=0)
     return g.Reshape(flat, g.shape_of(x))
+
+
+def _known_to_fit(x: Tensor, update: Tensor, b: Bounds) -> bool:
+    """Whether the update has the sizes of the slice. Raises ProgramError if it has others; False if only the prediction
+    knows."""
+    if update.rank != x.rank:
+        raise ProgramError(f"the update has {update.rank} axes (squeezed ones included), x has {x.rank}")
+    sizes, given = x.static_shape, update.static_shape
+    if sizes is not None and given is not None and any(m > n for m, n in zip(given, sizes, strict=True)):
+        raise ProgramError(f"the update {list(given)} is larger than x {list(sizes)}")
+    if sizes is None or given is None or _any_tensor(b.starts, b.ends):
+        return False
+    places = zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True)
+    taken = tuple(len(range(*slice(*place).indices(n))) for place, n in zip(places, sizes, strict=True))
+    if taken != given:
+        raise ProgramError(f"the update has the shape {list(given)}, but the slice {list(taken)}")
+    return True
+
+
+def _fitting(g: Builder, x: Tensor, update: Tensor, b: Bounds) -> tuple[Tensor, Bounds]:
+    """The update and bounds that fit together whatever the numbers are, as OpenVINO writes past the end of what does
+    not; a prediction with an update of other sizes than its slice is refused afterwards."""
+    sizes, given = g.shape_of(x), g.shape_of(update)
+    wanted = g.Shape(g.Slice(x, b.starts, b.ends, np.arange(x.rank), b.steps))
+    wrong = g.Not(g.Equal(given, wanted))
+    g.refuse(wrong, wanted, "the update does not have the sizes of the slice; one of the slice's is")
+    if x.static_shape is None or update.static_shape is None:
+        update = g.Slice(update, np.zeros(x.rank, np.int64), sizes, np.arange(x.rank))
+        given = g.Shape(update)
+    starts = g.Where(g.Less(b.starts, 0), g.Add(b.starts, sizes), b.starts)
+    starts = g.Max(g.Min(starts, g.Sub(sizes, given)), np.int64(0))
+    return update, replace(b, starts=starts, ends=g.Add(starts, given))
 
 
 def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
@@ -139,12 +175,10 @@ def _element(g: Builder, values: Any, index: int) -> Any:
     return g.Gather(values, [index]) if isinstance(values, Tensor) else np.asarray(values)[[index]]
 
 
-def _is_whole(x: Tensor, b: Bounds, axis: int) -> bool:
-    """Whether the slice is known to take all of an axis."""
-    if isinstance(b.starts, Tensor) or isinstance(b.ends, Tensor):
-        return False
+def _is_whole(x: Tensor, update: Tensor, axis: int) -> bool:
+    """Whether the update is known to replace all of an axis."""
     size = (x.shape or ())[axis]
-    return bool(b.starts[axis] == 0 and (b.ends[axis] == _LAST or (size is not None and b.ends[axis] >= size)))
+    return size is not None and size == (update.shape or ())[axis]
 
 
 def _mask(mask: Any, rank: int) -> np.ndarray:
