@@ -342,7 +342,7 @@ def _resized_network(base: Base, random: np.random.Generator) -> str:
     return f"{feature.name} is {shape}"
 
 
-_LAYERS = ("softmaxND", "ceil", "floor", "sign", "round", "exp2", "sin", "tanh", "erf", "gelu", "sqrt", "argMax", "reduceMax",
+_LAYERS = ("softmaxND", "ceil", "floor", "sign", "round", "exp2", "sin", "tanh", "erf", "gelu", "argMax", "reduceMax",
            "argSort", "reduceLogSumExp", "whereNonZero", "topK", "layerNormalization", "cumSum", "reverse", "squeeze", "flattenTo2D",
            "getShape", "notEqual", "divideBroadcastable", "logicalNot", "clip", "transpose", "unary", "activation")  # fmt: skip
 
