@@ -163,7 +163,9 @@ _WORDS = (
 
 def _text(base: Base, random: np.random.Generator) -> str:
     """A token of MIL text is replaced, removed or doubled, or a line is removed, doubled or moved."""
-    name = next(name for name in base.files if name.endswith(".mil"))
+    name = next((name for name in base.files if name.endswith(".mil")), "")
+    if not name:
+        return _file(base, random)
     text = base.files[name]
     if random.random() < 0.3:
         lines = text.split(b"\n")
@@ -206,10 +208,13 @@ def _token(old: bytes, others: list[bytes], random: np.random.Generator) -> byte
 
 
 def _main(base: Base) -> tuple[Any, Any]:
-    """The function and the block that runs."""
+    """The function and the block that runs; empty ones if there is none."""
     functions = base.message.mlProgram.functions
-    function = functions[sorted(functions)[0]]
-    return function, function.block_specializations[function.opset]
+    function = functions[sorted(functions)[0]] if functions else type(base.message.mlProgram).FunctionsEntry().value
+    blocks = function.block_specializations
+    return function, blocks[function.opset] if function.opset in blocks else type(
+        function
+    ).BlockSpecializationsEntry().value
 
 
 def _resized(base: Base, random: np.random.Generator) -> str:

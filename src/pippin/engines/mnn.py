@@ -41,6 +41,7 @@ _WRONG = {
     **dict.fromkeys(
         ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), "MNN reduces over all axes"
     ),
+    "Equal": "MNN compares bits, so that -0.0 is not 0.0",
     "GRU": "MNN returns an empty result",
     "Resize": "MNN's cubic interpolation is wrong",
 }

@@ -140,6 +140,12 @@ def _described(shape: Shape) -> str:
     return f"({', '.join('?' if size is None else str(size) for size in shape)})"
 
 
+def _order(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    order = attributes.get("perm")
+    if order is not None and shapes[0] is not None and sorted(order) != list(range(len(shapes[0]))):
+        raise ProgramError(f"the axes {list(order)} are no order of the {len(shapes[0])} axes that there are")
+
+
 _RULES: Mapping[str, Callable[[str, Shapes, Mapping[str, Any]], None]] = {
     "AveragePool": _pool,
     "BatchNormalization": _channels,
@@ -155,4 +161,5 @@ _RULES: Mapping[str, Callable[[str, Shapes, Mapping[str, Any]], None]] = {
     "RNN": _recurrent,
     "ScatterElements": _along_axis,
     "ScatterND": _scatter_nd,
+    "Transpose": _order,
 }

@@ -21,6 +21,14 @@ _LAST = 1 << 30
 _FIRST = -(1 << 30)
 
 
+def _check_counts(g: Builder, sizes: Any) -> None:
+    message = "a size must be -1 (the rest) or at least 0, got"
+    if isinstance(sizes, Tensor):
+        g.refuse(g.Less(sizes, -1), sizes, message)
+    elif (np.asarray(sizes) < -1).any():
+        raise ProgramError(f"{message} {np.min(sizes)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Starts, ends and steps for all axes (int64), and the axes that the slice drops."""
@@ -67,9 +75,28 @@ def slice_by_index(
     squeeze_mask: Any = None,
 ) -> Tensor:
     rank = len(np.shape(x)) if not isinstance(x, Tensor) else x.rank
+    _check_squeezed(g, x, begin, _mask(squeeze_mask, rank))
     b = bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     y = g.Slice(x, b.starts, b.ends, np.arange(rank), b.steps)
     return g.Squeeze(y, b.squeezed) if b.squeezed else y
+
+
+def _check_squeezed(g: Builder, x: Any, begin: Any, squeeze: np.ndarray) -> None:
+    """The begins of squeezed axes are indices of elements, which must lie on them: OpenVINO drops an empty axis."""
+    axes = np.flatnonzero(squeeze)
+    if not isinstance(x, Tensor) or not axes.size:
+        return
+    if not isinstance(begin, Tensor):
+        where = np.asarray(begin, np.int64)
+        known = [axis for axis in axes if (x.shape or ())[axis] is not None]
+        for axis in known:
+            g.inside(where[[axis]], np.array([x.static_size(axis)], np.int64))
+        axes = np.setdiff1d(axes, known)
+        if axes.size:
+            g.inside(where[axes][None], g.Gather(g.Shape(x), axes))
+        return
+    sizes = g.shape_of(x)
+    g.inside(g.Gather(begin, axes), g.Gather(sizes, axes) if isinstance(sizes, Tensor) else sizes[axes])
 
 
 @lowers("slice_by_size")
@@ -77,6 +104,7 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
     """`size` -1 takes the rest of the axis. If `begin` is negative, it counts from the end of the axis, and so does
     `begin + size`: 0 is that end."""
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
+    _check_counts(g, sizes)
     if not _any_tensor(starts, sizes):
         ends = starts + sizes
         return g.Slice(x, starts, np.where((sizes == -1) | ((starts < 0) & (ends >= 0)), _LAST, ends))

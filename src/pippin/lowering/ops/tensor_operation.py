@@ -152,6 +152,12 @@ def range_1d(g: Builder, end: Any, start: Any, step: Any) -> Any:
             step = g.Add(step, g.cast(none, step.dtype))
     elif not step:
         raise UnsupportedOperationError("the step must not be 0")
+    count = g.Div(
+        g.cast(g.Sub(g.cast(end, np.float32), g.cast(start, np.float32)), np.float32), g.cast(step, np.float32)
+    )
+    beyond = g.Greater(count, float(limits.TENSOR))
+    if g.refuse(beyond, count, f"a range has at most {limits.TENSOR} elements, not"):
+        end = g.Where(beyond, start, end)
     return g.Range(start, end, step)
 
 
