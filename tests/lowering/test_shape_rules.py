@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import pippin
-from lowering.harness import ENGINES, case, const, dynamic, f32, i32, program_of
+from lowering.harness import ENGINES, Dynamic, case, const, dynamic, f32, i32, program_of
 from lowering.layers.layer_harness import f32 as layer_f32
 from lowering.layers.layer_harness import row, specification
+from pippin.engines import all_engines
 from pippin.errors import PippinError, PredictionError, ProgramError
 from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
@@ -91,3 +92,102 @@ def test_a_network_with_other_channels():
     )  # fmt: skip
     with pytest.raises(ProgramError, match=r"\[convolution\] 'l': the number of input channels .* must be"):
         pippin.load(spec, cache=False)
+
+
+# (program, the inputs, what its error says): numbers that only the prediction knows, in front of an engine that takes any.
+COMPUTED = [
+    (
+        case("range_1d", end=np.int32(5), start=0, step=1, expect=None),
+        {"end": np.int32(2**31 - 1)},
+        "a range has at most",
+    ),
+    (
+        case("slice_by_size", x=f32(4, 3), begin=[0, 0], size=np.int32([2, 3]), expect=None),
+        {"size": np.int32([-2, 3])},
+        "a size must be",
+    ),
+    (
+        case("slice_by_index", x=dynamic(f32(4, 3)), begin=[1, 0], end=[2, 3], squeeze_mask=[True, False], expect=None),
+        {"x": f32(1, 3)},
+        r"^\[slice_by_index\]",
+    ),
+    (
+        case(
+            "scatter",
+            data=dynamic(f32(4, 3)),
+            indices=np.int32([0, 1]),
+            updates=dynamic(f32(2, 3)),
+            mode="update",
+            expect=None,
+        ),
+        {"updates": f32(1, 2)},
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("one", "given", "message"), COMPUTED, ids=[row[0].op for row in COMPUTED])
+def test_numbers_of_a_prediction(one, given, message, engine, tmp_path):
+    inputs = {name: v for name, v in one.arguments.items() if isinstance(v, np.ndarray | np.generic | Dynamic)}
+    inputs = {name: np.atleast_1d(v) if isinstance(v, np.generic) else v for name, v in inputs.items()}
+    program = (
+        program_of(one, {**one.arguments, **inputs}, inputs, str(tmp_path))
+        if one.op != "range_1d"
+        else _range(tmp_path)
+    )
+    describe(read_program(open_asset(program, weights=tmp_path)), program)
+    model = pippin.load(program, pippin.Configuration(engine=engine), cache=False)
+    values = {name: getattr(v, "value", v) for name, v in inputs.items()}
+    model.predict(values)
+    with pytest.raises(PredictionError, match=message):
+        model.predict({**values, **{name: np.atleast_1d(v) for name, v in given.items()}})
+
+
+def _range(folder):
+    """Its end is the only element of an input."""
+    row = case("range_1d", end=np.int32([5]), expect=None,
+               build=lambda mb, end: mb.range_1d(end=mb.squeeze(x=end, axes=[0]), start=0, step=1))  # fmt: skip
+    return program_of(row, row.arguments, row.arguments, str(folder))
+
+
+def test_integers_where_floats_are_due(tmp_path):
+    one = case("relu", x=f32(2, 3), expect=None)
+    program = program_of(one, one.arguments, one.arguments, str(tmp_path))
+    program.mlProgram.functions["main"].inputs[0].type.tensorType.dataType = 23  # int32
+    with pytest.raises(ProgramError, match=r"\[relu\].*'x' must be a tensor of floats, got int32"):
+        lower(read_program(open_asset(program, weights=tmp_path)), "main")
+
+
+def test_two_inputs_of_one_name(tmp_path):
+    one = case("relu", x=f32(2, 3), expect=None)
+    program = program_of(one, one.arguments, one.arguments, str(tmp_path))
+    program.mlProgram.functions["main"].inputs.add().CopyFrom(program.mlProgram.functions["main"].inputs[0])
+    with pytest.raises(ProgramError, match="two inputs are named 'x'"):
+        lower(read_program(open_asset(program, weights=tmp_path)), "main")
+
+
+def test_suppression_that_keeps_nothing(tmp_path):
+    one = case("non_maximum_suppression", boxes=f32(1, 5, 4), scores=f32(1, 5, 2), iou_threshold=0.2, score_threshold=0.1,
+               max_boxes=0, expect=None, label="none")  # fmt: skip
+    with pytest.raises(ProgramError, match="max_boxes must be at least 1"):
+        lower(
+            read_program(open_asset(program_of(one, one.arguments, _arrays(one), str(tmp_path)), weights=tmp_path)),
+            "main",
+        )
+
+
+def _arrays(one):
+    return {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}
+
+
+@pytest.mark.parametrize(
+    ("divisor", "declined"), [(f32(2, 3), True), (const(np.float32(3)), False)], ids=["computed", "constant"]
+)
+def test_openvino_is_not_given_floors_of_quotients(divisor, declined, tmp_path):
+    """It multiplies by the reciprocal, in which x / x is below 1 for one number in six."""
+    one = case("floor_div", x=f32(2, 3), y=divisor, expect=None)
+    lowered = lower(
+        read_program(open_asset(program_of(one, one.arguments, _arrays(one), str(tmp_path)), weights=tmp_path)), "main"
+    )
+    assert bool(all_engines()["openvino"].declined(lowered)) is declined

@@ -21,12 +21,14 @@ _LAST = 1 << 30
 _FIRST = -(1 << 30)
 
 
-def _check_counts(g: Builder, sizes: Any) -> None:
+def _checked_counts(g: Builder, sizes: Any) -> Any:
     message = "a size must be -1 (the rest) or at least 0, got"
     if isinstance(sizes, Tensor):
         g.refuse(g.Less(sizes, -1), sizes, message)
-    elif (np.asarray(sizes) < -1).any():
+        return g.Min(sizes, np.int64(_LAST))  # OpenVINO adds in 32 bits
+    if (np.asarray(sizes) < -1).any():
         raise ProgramError(f"{message} {np.min(sizes)}")
+    return sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
     """`size` -1 takes the rest of the axis. If `begin` is negative, it counts from the end of the axis, and so does
     `begin + size`: 0 is that end."""
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
-    _check_counts(g, sizes)
+    sizes = _checked_counts(g, sizes)
     if not _any_tensor(starts, sizes):
         ends = starts + sizes
         return g.Slice(x, starts, np.where((sizes == -1) | ((starts < 0) & (ends >= 0)), _LAST, ends))

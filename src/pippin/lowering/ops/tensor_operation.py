@@ -155,7 +155,7 @@ def range_1d(g: Builder, end: Any, start: Any, step: Any) -> Any:
     count = g.Div(
         g.cast(g.Sub(g.cast(end, np.float32), g.cast(start, np.float32)), np.float32), g.cast(step, np.float32)
     )
-    beyond = g.Greater(count, float(limits.TENSOR))
+    beyond = g.Not(g.LessOrEqual(count, float(limits.TENSOR)))  # NaN as well
     if g.refuse(beyond, count, f"a range has at most {limits.TENSOR} elements, not"):
         end = g.Where(beyond, start, end)
     return g.Range(start, end, step)
