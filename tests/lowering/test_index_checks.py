@@ -155,7 +155,14 @@ OUTSIDE += [
     case("gather", x=dynamic(X, 0), i=const(ints(5)), build=gathered, expect=None, label="gather 5"),
 ]
 OUTSIDE += [
-    case("reverse_sequence", x=wrap(X), lengths=ints(0, 1, 2, length), seq_axis=1, expect=None, label=f"reverse_sequence {length}")
+    case(
+        "reverse_sequence",
+        x=wrap(X),
+        lengths=ints(0, 1, 2, length),
+        seq_axis=1,
+        expect=None,
+        label=f"reverse_sequence {length}",
+    )
     for length in (4, -1)
     for wrap in (lambda v: v, lambda v: dynamic(v, 1))
 ]
@@ -165,7 +172,9 @@ OUTSIDE += [
 @pytest.mark.parametrize("row", OUTSIDE, ids=lambda row: row.label)
 def test_an_index_outside_is_named(row, engine):
     op, index = row.label.split(" ")
-    with pytest.raises(PredictionError, match=rf"^\[{op}\] '.*': the (index ({index}) is outside|length ({index}) does not fit)"):
+    with pytest.raises(
+        PredictionError, match=rf"^\[{op}\] '.*': the (index ({index}) is outside|length ({index}) does not fit)"
+    ):
         check(row, engine, "fp32")
 
 
