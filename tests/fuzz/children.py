@@ -21,6 +21,7 @@ from typing import Any
 SECONDS = 10.0
 BYTES = 2 << 30
 _EVERY = 0.05  # seconds between two looks at the children
+_ORPHANED = 12  # times the bound
 _LAST_WORDS = 0.3  # seconds for writing the stacks
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -82,6 +83,7 @@ def _be_child(seed: int, run: Callable[[int, Path, Any], None], folder: Path, wr
         sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123
         faulthandler.enable(log)
         faulthandler.register(signal.SIGUSR1, log)
+        signal.alarm(int(_ORPHANED * SECONDS))  # ends a child whose parent was killed
         tempfile.tempdir = str(folder)
 
         def tell(line: dict[str, Any]) -> None:
