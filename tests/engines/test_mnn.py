@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import scipy.special
 from coremltools.converters.mil.mil import Builder as mb
+from onnx import TensorProto, helper, numpy_helper
 
 import coremltools as ct
 import pippin
 from engines.test_engines import lowered_of
 from pippin import Configuration, Hints
 from pippin.engines import all_engines
-from pippin.errors import UnsupportedOperationError
+from pippin.errors import CompilationError, UnsupportedOperationError
 from pippin.lowering.external_data import readable
 from pippin.specialization.reference import prepared
 from support.small_models import saved_program
@@ -76,6 +77,7 @@ def test_it_gets_a_form_that_it_computes_right(name, monkeypatch):
         (lambda x: mb.reduce_l2_norm(x=x, axes=[1], name="y"), "reduces over all axes"),
         (lambda x: mb.reduce_log_sum_exp(x=x, axes=[1], name="y"), "reduces over all axes"),
         (lambda x: mb.reduce_sum_square(x=x, axes=[1], name="y"), "reduces over all axes"),
+        (lambda x: mb.cast(x=mb.equal(x=x, y=np.float32(0)), dtype="fp32", name="y"), "-0.0 is not 0.0"),
     ],
 )
 def test_what_it_computes_wrong_is_declined(body, reason):
@@ -103,3 +105,20 @@ def test_the_only_engine_is_compared_too(strategy, monkeypatch, tmp_path):
         match=r"mnn cannot run this model: 'y' has .* against onnxruntime .* 70 dB is required",
     ):
         pippin.load(package, how, cache=False)
+
+
+def test_shapes_that_do_not_fit_are_an_error():
+    """It prints "Can't run session because not resized" otherwise, and its outputs are what was in memory."""
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Conv", ["x", "w"], ["y"])],
+            "three channels for two",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(np.ones((4, 2, 3, 3), np.float32), "w")],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+        ir_version=10,
+    )
+    with pytest.raises(CompilationError, match="shapes do not fit"):
+        ENGINE.compile(model.SerializeToString())

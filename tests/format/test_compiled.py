@@ -286,7 +286,7 @@ SMALL = ["add", "mars-habitat-pricer", "waifu-anime-noise0"]
 @pytest.mark.parametrize("name", SMALL)
 def test_damaged_folders(name, shared_models, tmp_path):
     """200 seeded damages of each: opened, or refused with an error of ours."""
-    from fuzz.fuzz_worker import damage
+    from fuzz.messages import damaged as damage
     from pippin.program import open_model
 
     source = shared_models / "compiled" / f"{name}.mlmodelc"

@@ -37,6 +37,7 @@ ENGINES = ("openvino", "onnxruntime")
 _REFUSED = {
     "conv_transpose": ("NullNode operation with dynamic rank",),  # computed weights
     "fill": ("Broadcast operation with dynamic rank",),
+    "floor_div": ("Floor of a quotient",),
     "gru": ("Unsupported activation function",),
     "lstm": (
         "LSTM with peepholes",
@@ -44,6 +45,7 @@ _REFUSED = {
         "ConvertLSTMSequenceToTensorIterator",
         "failed for: Scan",
     ),
+    "mod": ("Floor of a quotient",),
     "reshape": ("Reshape operation with dynamic rank",),
     "rnn": ("Unsupported activation function", "ConvertRNNSequenceToTensorIterator"),
 }

@@ -217,13 +217,27 @@ OUTSIDE += [
     for index, named in ((np.nan, "nan"), (np.inf, "inf"), (1e10, 10**10), (-np.inf, "-inf"), (4, 4), (-5, -5))
     for wrap in (lambda v: v, lambda v: dynamic(v, 0))
 ]
+OUTSIDE += [
+    case(
+        "reverse_sequence",
+        x=wrap(X),
+        lengths=ints(0, 1, 2, length),
+        seq_axis=1,
+        expect=None,
+        label=f"reverse_sequence {length}",
+    )
+    for length in (4, -1)
+    for wrap in (lambda v: v, lambda v: dynamic(v, 1))
+]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("row", OUTSIDE, ids=lambda row: row.label)
 def test_an_index_outside_is_named(row, engine):
     op, index = row.label.split(" ")
-    with pytest.raises(PredictionError, match=rf"^\[{op}\] '.*': the index ({index}) is outside"):
+    with pytest.raises(
+        PredictionError, match=rf"^\[{op}\] '.*': the (index ({index}) is outside|length ({index}) does not fit)"
+    ):
         check(row, engine, "fp32")
 
 

@@ -41,6 +41,7 @@ _WRONG = {
     **dict.fromkeys(
         ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), "MNN reduces over all axes"
     ),
+    "Equal": "MNN compares bits, so that -0.0 is not 0.0",
     "GRU": "MNN returns an empty result",
     "Resize": "MNN's cubic interpolation is wrong",
 }
@@ -48,6 +49,8 @@ _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _CUT_TO_ZERO = frozenset({"Softplus"})  # below -17
 # Seconds that a prediction may take without being stoppable.
 _SHORT = 0.5
+# Of MNN's `SessionInfoCode`: 0 if the session is ready to run.
+_RESIZE_STATUS = 3
 _stdout_lock = RLock()
 
 
@@ -195,6 +198,8 @@ class MNN:
             raise CompilationError(f"MNN {self.version} cannot load the model: {error}") from error
         if session is None:
             raise CompilationError(f"MNN {self.version} cannot load the model")
+        if interpreter.getSessionInfo(session, _RESIZE_STATUS):
+            raise CompilationError(f"MNN {self.version} cannot load the model: its shapes do not fit together")
         return CompiledMNN(engine, interpreter, session, data)
 
 
@@ -247,7 +252,7 @@ class CompiledMNN:
         """
         started = time.perf_counter()
         if stop is None or self._took < _SHORT:
-            self._interpreter.runSession(self._session)
+            code = self._interpreter.runSession(self._session)
         else:
             asked = stop
 
@@ -255,8 +260,10 @@ class CompiledMNN:
                 time.sleep(0)  # lets other threads run
                 return not asked.asked
 
-            self._interpreter.runSessionWithCallBack(self._session, _always, go_on)
+            code = self._interpreter.runSessionWithCallBack(self._session, _always, go_on)
             stop.check()
+        if code:  # the outputs hold what was in memory
+            raise PredictionError(f"MNN failed with the error code {code}")
         self._took = time.perf_counter() - started
 
     def _set_input(self, name: str, array: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 from collections import deque
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -188,7 +189,15 @@ def _properties(settings: Settings) -> dict[str, Any]:
             properties["INFERENCE_NUM_THREADS"] = settings.threads * (settings.streams or 1)  # total of all streams
         if settings.streams is not None:
             properties["NUM_STREAMS"] = settings.streams
+        elif settings.threads == 1 or (settings.threads is None and _one_core()):
+            # A stream of one thread loses the errors of shapes that do not fit, and returns what is in memory, or
+            # crashes. Without a stream, the calling thread computes.
+            properties["NUM_STREAMS"] = 0
     return properties
+
+
+def _one_core() -> bool:
+    return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
 
 
 def _cause(error: Exception) -> str:

@@ -53,6 +53,7 @@ _EXACT_FOR_INFINITY = frozenset({
 
 # Of `TensorProto.DataType`.
 _FLOAT, _STRING, _DOUBLE = 1, 8, 11
+_WHOLE = frozenset({2, 3, 4, 5, 6, 7, 12, 13})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,23 @@ def _product(node: Any, around: _Surroundings) -> str | None:
     return None
 
 
+def _rounded_quotient(node: Any, around: _Surroundings) -> str | None:
+    """An integer made of a quotient of floats: OpenVINO multiplies by the reciprocal, so that x / x is below 1."""
+    quotient = around.makers.get(node.input[0])
+    if quotient is None or quotient.op_type != "Div" or quotient.input[1] in around.constants:
+        return None
+    if node.op_type == "Cast" and not any(a.name == "to" and a.i in _WHOLE for a in node.attribute):
+        return None
+    if not any(_by_values(name, around) for name in quotient.input):
+        return None
+    return f"{node.op_type} of a quotient: OpenVINO multiplies by the reciprocal, and the floor of x / x is 0"
+
+
 _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
+    "Cast": _rounded_quotient,
+    "Ceil": _rounded_quotient,
     "Equal": _test_for_nan,
+    "Floor": _rounded_quotient,
     "Gemm": _product,
     "GRU": _recurrent,
     "LSTM": _recurrent,

@@ -91,31 +91,32 @@ class CheckedGraph(Graph):
         for t, (low, high) in counters:
             self._intervals.values[t.name] = Interval(low, high, t.dtype)
 
-    def inside(self, indices: Any, sizes: Any, negative: bool = True) -> Any:
+    def inside(self, indices: Any, sizes: Any, negative: bool = True, lengths: bool = False) -> Any:
         """The indices (int32 or int64), none of them outside; `sizes` (int64) has one size, or one for each number of
-        an index, which are then on the last axis. Without `negative`, they count from 0 only.
+        an index, which are then on the last axis. Without `negative`, they count from 0 only. `lengths` are numbers of
+        elements, which messages then call them; their `sizes` are one more than the axis has.
 
         Raises ProgramError for a constant index outside.
         """
         if isinstance(indices, Tensor) and indices.name in self.initializers:
             indices = self.initializers[indices.name]
         indices = self.cast(indices, _wide(indices.dtype if isinstance(indices, Tensor) else np.asarray(indices).dtype))
-        if isinstance(sizes, Tensor) and isinstance(indices, Tensor):
-            return self._once(indices, (sizes.name, negative), lambda: self._inside_computed(indices, sizes, negative))
         if isinstance(sizes, Tensor):
-            computed = IndexCheck("", self.where, (), negative, sizes_from=sizes.name)
+            computed = IndexCheck("", self.where, (), negative, sizes_from=sizes.name, lengths=lengths)
+            if isinstance(indices, Tensor):
+                return self._once(indices, computed, lambda: self._inside_computed(indices, sizes, computed))
             return self._constant_inside(indices, sizes, computed)
-        check = IndexCheck("", self.where, tuple(sizes.tolist()), negative)
+        check = IndexCheck("", self.where, tuple(sizes.tolist()), negative, lengths=lengths)
         if isinstance(indices, Tensor):
-            return self._once(indices, (check.sizes, negative), lambda: self._inside(indices, sizes, check))
+            return self._once(indices, check, lambda: self._inside(indices, sizes, check))
         wrong = replace(check, given=tuple(indices.reshape(-1).tolist())).error({})
         if wrong is not None:
             raise ProgramError(str(wrong).removeprefix(f"{self.where}: "))
         return indices
 
-    def _once(self, indices: Tensor, axis: Any, make: Callable[[], Any]) -> Any:
+    def _once(self, indices: Tensor, check: IndexCheck, make: Callable[[], Any]) -> Any:
         """One check for all operations that use the same indices of the same axis."""
-        key = (indices.name, axis)
+        key = (indices.name, check.sizes, check.sizes_from, check.negative, check.lengths)
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
@@ -147,13 +148,12 @@ class CheckedGraph(Graph):
         self.declare([(found, (int(ends.lo), int(ends.hi)))])
         return found
 
-    def _inside_computed(self, indices: Tensor, sizes: Tensor, negative: bool) -> Any:
+    def _inside_computed(self, indices: Tensor, sizes: Tensor, check: IndexCheck) -> Any:
         """`inside` for sizes that only the prediction knows."""
-        check = IndexCheck("", self.where, (), negative, sizes_from=sizes.name)
         known, sizes = sizes, self.cast(sizes, indices.dtype)
         if indices.shape == ():
             sizes = self.Squeeze(sizes, [0])
-        first = self.Neg(sizes) if negative else np.zeros((), sizes.dtype)
+        first = self.Neg(sizes) if check.negative else np.zeros((), sizes.dtype)
         # In this order, index 0 of an empty axis becomes -1 and is seen to be outside.
         clamped = self.Min(self.Max(indices, first), self.Sub(sizes, 1))
         if self.nested:

@@ -436,7 +436,7 @@ _PLACES: Mapping[Rule, tuple[int, ...]] = {
 
 
 def places(node: Any, moderate: bool, stored: Callable[[str], bool]) -> list[int]:
-    """The operands of which the rule of a node reads the intervals. The bounds of weights do not matter."""
+    """The operands of which the rule of a node reads the intervals. The bounds of finite weights do not matter."""
     rule = RULES.get(node.op_type)
     read = range(len(node.input))
     if rule is None or (rule is _linear and not moderate) or (rule is _position and node.op_type != "TopK"):

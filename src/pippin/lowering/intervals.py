@@ -101,6 +101,10 @@ class Intervals:
             return Interval(-MODERATE, MODERATE, dtype) if self.moderate and dtype.kind == "f" else whole(dtype)
         return found if found.dtype.kind in "iubf" else whole(dtype)
 
+    def _weight(self, name: str) -> bool:
+        """Whether a value is stored and, as far as it is read, finite."""
+        return name in self.constants and not self.of(name).infinite
+
     def _before(self, node: Any) -> Iterable[tuple[str, np.dtype[Any]]]:
         """What must be known to read a node."""
         if not self.moderate and node.op_type == "If":
@@ -108,7 +112,7 @@ class Intervals:
                 for info in body.output:
                     yield info.name, dtype_of(info.type.tensor_type.elem_type)
             return
-        for place in places(node, self.moderate, self.constants.__contains__):
+        for place in places(node, self.moderate, self._weight):
             tensor = self.operand(node, place)
             yield node.input[place], tensor.dtype if tensor is not None else FLOAT32
 
@@ -117,7 +121,7 @@ class Intervals:
         if bodies(node):
             found = self._of_bodies(node)
         else:
-            read = places(node, self.moderate, self.constants.__contains__) if not node.domain else []
+            read = places(node, self.moderate, self._weight) if not node.domain else []
             x = [self.of(name) if place in read else None for place, name in enumerate(node.input)]
             found = [self._result(node, x, number) for number in range(len(node.output))]
         self.values.update(zip(node.output, found, strict=True))

@@ -132,7 +132,10 @@ class Builder(CheckedGraph):
         if entry is None:
             raise UnsupportedOperationError(f"{operation}: unknown MIL operation ('pippin ops' lists the known ones)")
         try:
-            results = entry.function(self, **self._arguments(entry, operation))
+            arguments = self._arguments(entry, operation)
+            if entry.floats_only:
+                _check_floats(arguments.get("x"))
+            results = entry.function(self, **arguments)
         except PippinError as error:
             if str(error).startswith("["):
                 raise
@@ -218,3 +221,9 @@ def _merge(found: Shape | None, declared: Shape | None) -> Shape | None:
     if found is None or declared is None or len(found) != len(declared):
         return found if found is not None else declared
     return tuple(d if f is None else f for f, d in zip(found, declared, strict=True))
+
+
+def _check_floats(x: Any) -> None:
+    """MIL defines these operations for floats, and the engines compute integers in them differently."""
+    if isinstance(x, Tensor | np.ndarray | np.generic) and x.dtype.kind in "iub":
+        raise ProgramError(f"'x' must be a tensor of floats, got {x.dtype}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigurationError, PippinError, UnsupportedOperationError
+from ..errors import ConfigurationError, PippinError, ProgramError, UnsupportedOperationError
 from ..program.ir import Function, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
@@ -33,6 +34,7 @@ def lower(
     function = program.functions[function_name]
     builder = Builder(function, float16, rounds)
     try:
+        _check_names(function)
         inputs = [builder.input(value) for value in function.inputs]
         if not joined:
             builder.first.update(t.name for t in inputs if t.name not in builder.states)
@@ -113,3 +115,10 @@ def _labels(builder: Builder) -> Labels | None:
         return None
     label, *rest = classification.outputs
     return Labels(f"{label}/probabilities", classification.classes, label, rest[0] if rest else None)
+
+
+def _check_names(function: Function) -> None:
+    """Two inputs of one name would be one tensor of the graph."""
+    repeated = [name for name, count in Counter(value.name for value in function.inputs).items() if count > 1]
+    if repeated:
+        raise ProgramError(f"two inputs are named '{repeated[0]}'")

@@ -105,6 +105,8 @@ class IndexCheck:
     """The least and the greatest constant index, where only the sizes are computed; there is no `tensor`."""
     carried: str = ""
     """A graph output that says whether all indices in a branch or loop were inside; else one was `tensor`."""
+    lengths: bool = False
+    """Whether the indices are numbers of elements, and the sizes one more than the axis has."""
 
     message: str = ""
     """Instead of an index: what is wrong with the value, which follows. Only in a branch or loop."""
@@ -161,6 +163,8 @@ class IndexCheck:
             return PredictionError(f"{self.where}: the index {index} is outside its axis")
         (size,) = sizes
         first = -size if self.negative else 0
+        if self.lengths:
+            return PredictionError(f"{self.where}: the length {index} does not fit an axis of size {size - 1}")
         allowed = f"{first} to {size - 1}" if size else "none"
         return PredictionError(
             f"{self.where}: the index {index} is outside the axis of size {size} (allowed: {allowed})"

@@ -22,7 +22,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 
 from ..errors import ProgramError, UnsupportedOperationError
 from ..types import Shape
-from . import limits
+from . import limits, shape_rules
 from .known_sizes import KnownSizes
 from .lowered_model import PYTHON
 from .onnx_protobuf import attribute, store
@@ -161,6 +161,7 @@ class Graph:
         node = helper.make_node(kind, [t.name if t else "" for t in tensors], names, name=names[0], **plain)
         limits.along(kind, tensors[0].shape if tensors and tensors[0] else None, plain)
         limits.numbers(kind, [self._values.get(t.name) if t else None for t in tensors], plain)
+        shape_rules.check(kind, [t.shape if t else None for t in tensors], plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
         known = all(t is None or t.name in self._fixed or t.name in self.initializers for t in tensors)
         if limits.results(kind, [shape for _, shape in found], plain, known):

@@ -29,6 +29,13 @@ class Entry:
     def family(self) -> str:
         return self.function.__module__.rpartition(".")[2]
 
+    @property
+    def floats_only(self) -> bool:
+        return self.family in _OF_FLOATS and self.kind != "resize"
+
+
+_OF_FLOATS = frozenset({"activation", "conv", "image_resizing", "image_sampling", "normalization", "pool", "recurrent"})
+
 
 LOWERINGS: dict[str, Entry] = {}
 

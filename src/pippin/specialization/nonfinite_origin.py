@@ -15,8 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..engines import Compiled
+from ..lowering.intervals import bodies
 from ..lowering.lowered_model import Lowered, source_of
-from ..passes.value_ranges import bodies
 from ..passes.value_types import value_types
 from ..support.cancellation import Stop
 from .exactness import compile_exact

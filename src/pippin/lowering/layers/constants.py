@@ -76,7 +76,7 @@ def range_dynamic(n: Network, p: Any, end: Any, start: Any = None, step: Any = N
     begin, last, by = (_number(n, v) for v in (*given, np.float32(p.stepSizeValue) if step is None else step))
     if not any(isinstance(v, Tensor) for v in (begin, last, by)):
         return limits.arange(begin, last, by, np.float32)
-    return n.Range(begin, last, by)
+    return n.mil("range_1d", end=last, start=begin, step=by)
 
 
 def _number(n: Network, x: Any) -> Any:

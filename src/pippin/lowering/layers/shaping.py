@@ -116,7 +116,7 @@ def reorganize_data(n: Network, p: Any, x: Tensor) -> Any:
 def squeeze(n: Network, p: Any, x: Any) -> Any:
     x = n.tensor(x)
     if not p.squeezeAll:
-        return n.Squeeze(x, limits.integers(p.axes))
+        return n.Squeeze(x, limits.integers(p.axes)) if p.axes else x
     axes = [i for i, size in enumerate(x.shape or ()) if size == 1]
     if len(axes) == x.rank:  # a network has no scalars
         axes = axes[1:]

@@ -34,6 +34,8 @@ def non_maximum_suppression(
     limits.at_least(0, max_boxes=max_boxes)
     last = g.opset >= 17 and score_threshold is None
     boxes, scores = g.tensor(boxes), g.tensor(scores)
+    if int(max_boxes) < 1:
+        raise ProgramError(f"max_boxes must be at least 1, got {int(max_boxes)}")  # OpenVINO would end the process
     if last:
         boxes, scores = g.Transpose(boxes, perm=[0, 2, 1]), g.Transpose(scores, perm=[0, 2, 1])
     lowest = np.asarray(np.finfo(np.float32).min, scores.dtype)

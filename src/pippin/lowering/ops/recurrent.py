@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UnsupportedOperationError
+from ...errors import ProgramError, UnsupportedOperationError
 from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -205,6 +205,8 @@ def _activations(names: Sequence[str], directions: int) -> dict[str, Any]:
 
 def _by_direction(g: Builder, x: Tensor, h: Any, hidden: int, both: bool) -> Tensor:
     """An initial state (batch, directions * hidden) as (directions, batch, hidden)."""
+    if h.shape is not None and len(h.shape) != 2:
+        raise ProgramError(f"an initial state must have two axes, batch and units, got the shape {list(h.shape)}")
     batch, given = x.static_size(1) if x.shape and x.shape[1] is not None else None, h.shape[0]
     if batch is None or given is None:
         # OpenVINO does not compare the two and reads past the end of a smaller state; a Reshape fails instead.

@@ -69,6 +69,7 @@ def scatter(
     data = g.tensor(data)
     axis = limits.axis(axis, data.rank)
     spots = g.inside(indices, _sizes(g, data, [axis]), not validate_indices)
+    updates = _shaped(g, updates, data, (axis, axis + 1), g.shape_of(spots))
     if mode == "update" and axis == 0:
         return g.ScatterND(data, _unsqueezed(g, spots), updates)
     aligned = _reshaped(g, spots, [-1 if i == axis else 1 for i in range(data.rank)])
@@ -98,6 +99,10 @@ def scatter_nd(
     depth = _depth(g, indices)
     sizes = _sizes(g, data, _addressed(data, depth))
     found = g.inside(indices, sizes, not validate_indices)
+    count = g.shape_of(found)
+    updates = _shaped(
+        g, updates, data, (0, depth), g.Slice(count, [0], [-1]) if isinstance(count, Tensor) else count[:-1]
+    )
     if mode == "update":
         return g.ScatterND(data, found, updates)
     # ONNX Runtime's ScatterND loses updates if several threads update one element; its ScatterElements does not.
@@ -149,6 +154,17 @@ def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mo
         divisors = g.ScatterElements(ones, indices, updates, axis=axis, reduction="mul")
         return g.Div(data, divisors) if data.dtype.kind == "f" else truncated_quotient(g, data, divisors)
     return g.ScatterElements(data, indices, updates, axis=axis, reduction=_REDUCTIONS[mode])
+
+
+def _shaped(g: Builder, updates: Any, data: Tensor, axes: tuple[int, int], spots: Any) -> Tensor:
+    """Updates in the shape that they must have: that of the data, with `spots` in place of the axes from the first of
+    `axes` to before the second. OpenVINO does not compare the shapes, and reads past the end of smaller updates; a
+    Reshape fails instead."""
+    updates = g.tensor(updates)
+    if updates.static_shape is not None and data.static_shape is not None and not isinstance(spots, Tensor):
+        return updates  # compared at load
+    before, behind = (_sizes(g, data, part) for part in (range(axes[0]), range(axes[1], data.rank)))
+    return g.Reshape(updates, _joined(g, before, spots, behind), allowzero=1)
 
 
 def _depth(g: Builder, indices: Any) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ...errors import ProgramError
 from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -18,6 +19,16 @@ from .scatter_gather import bounded
 # Longer than any axis. OpenVINO's Select converts integers to float32, which represents these exactly.
 _LAST = 1 << 30
 _FIRST = -(1 << 30)
+
+
+def _checked_counts(g: Builder, sizes: Any) -> Any:
+    message = "a size must be -1 (the rest) or at least 0, got"
+    if isinstance(sizes, Tensor):
+        g.refuse(g.Less(sizes, -1), sizes, message)
+        return g.Min(sizes, np.int64(_LAST))  # OpenVINO adds in 32 bits
+    if (np.asarray(sizes) < -1).any():
+        raise ProgramError(f"{message} {np.min(sizes)}")
+    return sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +77,28 @@ def slice_by_index(
     squeeze_mask: Any = None,
 ) -> Tensor:
     rank = len(np.shape(x)) if not isinstance(x, Tensor) else x.rank
+    _check_squeezed(g, x, begin, _mask(squeeze_mask, rank))
     b = bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     y = g.Slice(x, b.starts, b.ends, np.arange(rank), b.steps)
     return g.Squeeze(y, b.squeezed) if b.squeezed else y
+
+
+def _check_squeezed(g: Builder, x: Any, begin: Any, squeeze: np.ndarray) -> None:
+    """The begins of squeezed axes are indices of elements, which must lie on them: OpenVINO drops an empty axis."""
+    axes = np.flatnonzero(squeeze)
+    if not isinstance(x, Tensor) or not axes.size:
+        return
+    if not isinstance(begin, Tensor):
+        where = np.asarray(begin, np.int64)
+        known = [axis for axis in axes if (x.shape or ())[axis] is not None]
+        for axis in known:
+            g.inside(where[[axis]], np.array([x.static_size(axis)], np.int64))
+        axes = np.setdiff1d(axes, known)
+        if axes.size:
+            g.inside(where[axes][None], g.Gather(g.Shape(x), axes))
+        return
+    sizes = g.shape_of(x)
+    g.inside(g.Gather(begin, axes), g.Gather(sizes, axes) if isinstance(sizes, Tensor) else sizes[axes])
 
 
 @lowers("slice_by_size")
@@ -78,6 +108,7 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
     if not isinstance(sizes, Tensor):
         limits.at_least(-1, size=sizes)
+    sizes = _checked_counts(g, sizes)
     if not _any_tensor(starts, sizes):
         ends = starts + sizes
         return g.Slice(x, starts, np.where((sizes == -1) | ((starts < 0) & (ends >= 0)), _LAST, ends))
@@ -104,11 +135,46 @@ def slice_update(
     b = bounds(g, x.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     if b.squeezed:
         update = g.Unsqueeze(update, b.squeezed)
+    fits = _known_to_fit(x, update, b)
     if (b.steps == 1).all():
-        return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, b, a)])
+        if not fits:
+            update, b = _fitting(g, x, update, b)
+        return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, update, a)])
     where = _positions(g, x, b)
     flat = g.ScatterElements(g.Reshape(x, [-1]), where, g.Reshape(update, [-1]), axis=0)
     return g.Reshape(flat, g.shape_of(x))
+
+
+def _known_to_fit(x: Tensor, update: Tensor, b: Bounds) -> bool:
+    """Whether the update has the sizes of the slice. Raises ProgramError if it has others; False if only the prediction
+    knows."""
+    if update.rank != x.rank:
+        raise ProgramError(f"the update has {update.rank} axes (squeezed ones included), x has {x.rank}")
+    sizes, given = x.static_shape, update.static_shape
+    if sizes is not None and given is not None and any(m > n for m, n in zip(given, sizes, strict=True)):
+        raise ProgramError(f"the update {list(given)} is larger than x {list(sizes)}")
+    if sizes is None or given is None or _any_tensor(b.starts, b.ends):
+        return False
+    places = zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True)
+    taken = tuple(len(range(*slice(*place).indices(n))) for place, n in zip(places, sizes, strict=True))
+    if taken != given:
+        raise ProgramError(f"the update has the shape {list(given)}, but the slice {list(taken)}")
+    return True
+
+
+def _fitting(g: Builder, x: Tensor, update: Tensor, b: Bounds) -> tuple[Tensor, Bounds]:
+    """The update and bounds that fit together whatever the numbers are, as OpenVINO writes past the end of what does
+    not; a prediction with an update of other sizes than its slice is refused afterwards."""
+    sizes, given = g.shape_of(x), g.shape_of(update)
+    wanted = g.Shape(g.Slice(x, b.starts, b.ends, np.arange(x.rank), b.steps))
+    wrong = g.Not(g.Equal(given, wanted))
+    g.refuse(wrong, wanted, "the update does not have the sizes of the slice; one of the slice's is")
+    if x.static_shape is None or update.static_shape is None:
+        update = g.Slice(update, np.zeros(x.rank, np.int64), sizes, np.arange(x.rank))
+        given = g.Shape(update)
+    starts = g.Where(g.Less(b.starts, 0), g.Add(b.starts, sizes), b.starts)
+    starts = g.Max(g.Min(starts, g.Sub(sizes, given)), np.int64(0))
+    return update, replace(b, starts=starts, ends=g.Add(starts, given))
 
 
 def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
@@ -141,12 +207,10 @@ def _element(g: Builder, values: Any, index: int) -> Any:
     return g.Gather(values, [index]) if isinstance(values, Tensor) else np.asarray(values)[[index]]
 
 
-def _is_whole(x: Tensor, b: Bounds, axis: int) -> bool:
-    """Whether the slice is known to take all of an axis."""
-    if isinstance(b.starts, Tensor) or isinstance(b.ends, Tensor):
-        return False
+def _is_whole(x: Tensor, update: Tensor, axis: int) -> bool:
+    """Whether the update is known to replace all of an axis."""
     size = (x.shape or ())[axis]
-    return bool(b.starts[axis] == 0 and (b.ends[axis] == _LAST or (size is not None and b.ends[axis] >= size)))
+    return size is not None and size == (update.shape or ())[axis]
 
 
 def _mask(mask: Any, rank: int) -> np.ndarray:

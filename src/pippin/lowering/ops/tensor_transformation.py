@@ -136,6 +136,8 @@ def reverse_sequence(g: Builder, x: Tensor, lengths: Tensor, seq_axis: int = 0, 
     sequence, batch = limits.axes((seq_axis, batch_axis), rank)
     if sequence == batch:
         raise UnsupportedOperationError(f"seq_axis and batch_axis must be different axes, both are {batch}")
+    sizes = _shape(g, _sizes(g, x)[sequence : sequence + 1])
+    lengths = g.inside(lengths, g.Add(sizes, 1) if isinstance(sizes, Tensor) else sizes + 1, False, lengths=True)
     as_integers = x.dtype == np.int32
     if {sequence, batch} == {0, 1} and not as_integers:
         return g.ReverseSequence(x, lengths, batch_axis=batch, time_axis=sequence)
