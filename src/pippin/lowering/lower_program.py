@@ -11,8 +11,9 @@ from ..program.cost_model import is_constant
 from ..program.ir import Function, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
+from .held_states import Held, writes_of
 from .lower_blocks import Builder
-from .lowered_model import Labels, Lowered, Port, Source, written_name
+from .lowered_model import Labels, Lowered, Port, Source, StateWrite, written_name
 from .onnx_builder import Tensor
 
 
@@ -47,7 +48,13 @@ def lower(
     written = tuple(
         port.name for port, state in zip(ports, is_state, strict=True) if state and port.name in builder.written
     )
-    onnx_outputs += [builder.named(builder.states[name], written_name(name)) for name in written]
+    onnx_outputs += [builder.named(builder.whole(builder.states[name]), written_name(name)) for name in written]
+    writes: list[StateWrite] = []
+    for state in builder.states.values():
+        if isinstance(state, Held):
+            more, needed = writes_of(builder, state)
+            writes += more
+            onnx_outputs += [tensor for tensor in needed if all(tensor.name != other.name for other in onnx_outputs)]
     ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
     return Lowered(
         name=function_name,
@@ -65,6 +72,7 @@ def lower(
         sources=_sources(function),
         checks=tuple(builder.checks),
         index_checks=tuple(builder.index_checks),
+        writes=tuple(writes),
     )
 
 

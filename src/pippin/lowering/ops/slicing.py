@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import limits
+from ..held_states import Held, joined, part, updated
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -57,14 +58,21 @@ def bounds(
 @lowers("slice_by_index")
 def slice_by_index(
     g: Builder,
-    x: Tensor,
+    x: Tensor | Held,
     begin: Any,
     end: Any,
     stride: Any = None,
     begin_mask: Any = None,
     end_mask: Any = None,
     squeeze_mask: Any = None,
-) -> Tensor:
+) -> Tensor | Held:
+    if isinstance(x, Held):
+        shape, single = x.known_shape, np.flatnonzero(_mask(squeeze_mask, len(x.axes))).tolist()
+        if shape is not None and (stride is None or (np.asarray(stride) == 1).all()):
+            found = part(x, g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask), single)
+            if found is not None:
+                return found
+        x = g.whole(x)
     rank = len(np.shape(x)) if not isinstance(x, Tensor) else x.rank
     b = bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     y = g.Slice(x, b.starts, b.ends, np.arange(rank), b.steps)
@@ -89,16 +97,25 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
 @lowers("slice_update", since=18)
 def slice_update(
     g: Builder,
-    x: Tensor,
-    update: Tensor,
+    x: Tensor | Held,
+    update: Tensor | Held,
     begin: Any,
     end: Any,
     stride: Any = None,
     begin_mask: Any = None,
     end_mask: Any = None,
     squeeze_mask: Any = None,
-) -> Tensor:
-    x, update = g.tensor(x), g.tensor(update)
+) -> Tensor | Held:
+    update = g.tensor(g.whole(update))
+    shape = x.taken.shape if isinstance(x, Held) and x.is_whole else g.tensor(g.whole(x)).static_shape
+    if shape is not None and (stride is None or (np.asarray(stride) == 1).all()):
+        region = g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask)
+        single = np.flatnonzero(_mask(squeeze_mask, len(shape))).tolist()
+        rows = g.Unsqueeze(update, single) if single else update
+        if isinstance(x, Held) and x.is_whole and rows.dtype == x.input.dtype:
+            return updated(x, region, rows)
+        return joined(g, g.tensor(g.whole(x)), rows, region)
+    x = g.tensor(g.whole(x))
     b = bounds(g, x.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     if b.squeezed:
         update = g.Unsqueeze(update, b.squeezed)
