@@ -16,7 +16,7 @@ import numpy as np
 
 from .lowered_model import StateWrite
 from .onnx_builder import Tensor
-from .regions import Region, whole
+from .regions import Bound, Region, is_same, whole
 
 if TYPE_CHECKING:
     from .lower_blocks import Builder
@@ -128,8 +128,6 @@ def _rows(g: Builder, update: Update, taken: Region, open_axes: Sequence[int]) -
 
 def _ends_with(taken: Region, region: Region, axis: int) -> bool:
     """Whether a read from 0 ends where the update ends, or at the end of the axis: then it takes all its rows."""
-    from .regions import is_same
-
     end = taken.ends[axis]
     return is_same(taken.starts[axis], 0) and (is_same(end, region.ends[axis]) or is_same(end, taken.shape[axis]))
 
@@ -151,8 +149,6 @@ def _with(region: Region, axis: int, start: Any, end: Any) -> Region:
 
 
 def _is_empty(region: Region, axis: int) -> bool:
-    from .regions import is_same
-
     start, end = region.starts[axis], region.ends[axis]
     return is_same(start, end) or (not isinstance(start, Tensor) and not isinstance(end, Tensor) and start >= end)
 
@@ -200,16 +196,18 @@ def _number(bound: Any) -> int | None:
 
 def writes_of(g: Builder, value: Held) -> tuple[list[StateWrite], list[Tensor]]:
     """The updates as the runtime makes them, and the graph outputs that they need."""
-    writes, outputs = [], {}
+    writes: list[StateWrite] = []
+    outputs: dict[str, Tensor] = {}
+
+    def returned(bounds: Sequence[Bound]) -> tuple[int | str, ...]:
+        for bound in bounds:
+            if isinstance(bound, Tensor):
+                outputs[g.returned(bound).name] = g.returned(bound)
+        return tuple(g.returned(bound).name if isinstance(bound, Tensor) else bound for bound in bounds)
+
     for number, update in enumerate(value.updates):
         rows = g.named(update.rows, f"{value.state}/rows{number}")
         outputs[rows.name] = rows
-        starts: list[int | str] = []
-        for bound in update.region.starts:
-            if isinstance(bound, Tensor):
-                outputs[g.returned(bound).name] = g.returned(bound)
-                starts.append(g.returned(bound).name)
-            else:
-                starts.append(int(bound))
-        writes.append(StateWrite(value.state, rows.name, tuple(starts)))
+        region = update.region
+        writes.append(StateWrite(value.state, rows.name, returned(region.starts), returned(region.ends)))
     return writes, list(outputs.values())

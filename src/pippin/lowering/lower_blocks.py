@@ -166,6 +166,11 @@ class Builder(CheckedGraph):
             self._whole[id(value)] = value, materialized(self, value)
         return self._whole[id(value)][1]
 
+    def state(self, name: str) -> Tensor:
+        """The current value of a state."""
+        value: Tensor = self.whole(self.states[name])
+        return value
+
     def returned(self, bound: Tensor) -> Tensor:
         """The bound of a slice as a graph output."""
         if bound.name not in self._returned_bounds:
@@ -179,7 +184,7 @@ class Builder(CheckedGraph):
         if uses & {"read_state", "write_state"}:
             for name, value in self.states.items():
                 if isinstance(value, Held):
-                    self.states[name] = self.whole(value)
+                    self.states[name] = self.state(name)
                     self.written.update([name] if value.updates else [])
 
     def _arguments(self, entry: Entry, operation: Operation) -> dict[str, Any]:
@@ -187,7 +192,7 @@ class Builder(CheckedGraph):
         attributes = {name: (value,) for name, value in operation.attributes.items() if name in entry.parameters}
         given: dict[str, tuple[Argument, ...]] = {**attributes, **operation.inputs}
         arguments: dict[str, Any] = {}
-        value_of = self._value_of if operation.kind in _HOLD else self.value_of
+        value_of = self._value_of if operation.kind in _HOLD and not self.nested else self.value_of
         for name, parameter in entry.parameters.items():
             bound = given.pop(name, None)
             if entry.is_variadic(name):

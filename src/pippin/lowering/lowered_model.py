@@ -159,12 +159,13 @@ class IndexCheck:
 
 @dataclass(frozen=True, slots=True)
 class StateWrite:
-    """Rows that a prediction writes to a state: the graph output `rows`, from `starts` on, which has a number or the
-    name of a graph output (int64, shape (1,)) for each axis."""
+    """Rows that a prediction writes to a state: the graph output `rows`, from `starts` to `ends`, which have a number
+    or the name of a graph output (int64, shape (1,)) for each axis."""
 
     state: str
     rows: str
     starts: tuple[int | str, ...]
+    ends: tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,7 @@ class Region:
         """Whether the two are known to have no element in common."""
         return any(
             _before(end, start) or _before(other_end, other_start)
-            for start, end, other_start, other_end in zip(
-                other.starts, self.ends, self.starts, other.ends, strict=True
-            )
+            for start, end, other_start, other_end in zip(other.starts, self.ends, self.starts, other.ends, strict=True)
         )
 
     def covers(self, other: Region, axis: int) -> bool:
@@ -87,18 +85,18 @@ class Bounds:
         ends: list[Bound] = []
         for axis, size in enumerate(shape):
             single = _set(squeeze_mask, axis)
-            open_start, open_end = _set(begin_mask, axis) and not single, _set(end_mask, axis)
-            start = 0 if open_start else self._index(self._element(begin, axis), size)
+            open_start, open_end = _set(begin_mask, axis) and not single, _set(end_mask, axis) and not single
+            starts.append(0 if open_start else self._index(self._element(begin, axis), size))
             if single:
-                last = self._after(start)
+                ends.append(self._after(starts[-1]))
             else:
-                last = size if open_end else self._index(self._element(end, axis), size)
-            starts.append(start)
-            ends.append(last)
+                ends.append(size if open_end else self._index(self._element(end, axis), size))
         return Region(shape, tuple(starts), tuple(ends))
 
     def _after(self, start: Bound) -> Bound:
-        return self._once(("after", start.name), lambda: self._g.Add(start, 1)) if isinstance(start, Tensor) else start + 1
+        return (
+            self._once(("after", start.name), lambda: self._g.Add(start, 1)) if isinstance(start, Tensor) else start + 1
+        )
 
     def _index(self, index: Bound, size: int) -> Bound:
         """An index counted from 0, for one that may count from the end."""

@@ -136,7 +136,9 @@ def _content(source: Source, index: Path | None) -> Callable[[], str]:
             raise StateError(f"{path} has changed since the model was loaded; load it again to save or load its states")
         content = source.content(index)
         if content is None:
-            raise StateError(f"{source.name} cannot be hashed, so its states cannot be saved or loaded: load it by its path")
+            raise StateError(
+                f"{source.name} cannot be hashed, so its states cannot be saved or loaded: load it by its path"
+            )
         return content.digest
 
     return digest

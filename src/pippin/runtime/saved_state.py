@@ -33,7 +33,9 @@ _LONGEST_HEADER = 1 << 20
 _NUMBER = struct.Struct("<I")
 
 
-def save(path: str | os.PathLike[str], content: str, ports: Mapping[str, Port], arrays: Mapping[str, np.ndarray]) -> None:
+def save(
+    path: str | os.PathLike[str], content: str, ports: Mapping[str, Port], arrays: Mapping[str, np.ndarray]
+) -> None:
     """Write a state; `arrays` in the declared dtypes. Raises StateError."""
     header = json.dumps({"model": content, "states": _described(ports)}, separators=(",", ":")).encode()
     data = [_little_endian(array) for array in arrays.values()]
@@ -50,7 +52,7 @@ def save(path: str | os.PathLike[str], content: str, ports: Mapping[str, Port], 
 
 
 def load(path: str | os.PathLike[str], session: Session) -> State:
-    """Read a state that `save` wrote. Raises StateError for another file, a damaged one, or a state of another model."""
+    """Read a state that `save` wrote. Raises StateError for another file, a damaged one, or another model's state."""
     state = State.of(session)
     content = session.content()
     try:
@@ -133,4 +135,4 @@ def _little_endian(array: np.ndarray) -> memoryview:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

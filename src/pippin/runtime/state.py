@@ -113,7 +113,8 @@ class State:
                 )
             if own.type.shape != port.type.shape or own.type.dtype is not port.type.dtype:
                 raise StateError(
-                    f"the state does not fit the model: '{port.name}' is {own.type} in the state, {port.type} in the model"
+                    f"the state does not fit the model: '{port.name}' is {own.type} in the state,"
+                    f" {port.type} in the model"
                 )
         for port in session.states:
             self._arrays[port.name] = self._arrays[port.name].astype(port.dtype, copy=False)

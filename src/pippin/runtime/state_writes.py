@@ -19,8 +19,9 @@ class StateWrites:
     def __init__(self, lowered: Lowered) -> None:
         self._whole = tuple((name, written_name(name)) for name in lowered.written)
         self._rows = lowered.writes
-        starts = {start for write in lowered.writes for start in write.starts if isinstance(start, str)}
-        self.tensors = frozenset({*(name for _, name in self._whole), *(write.rows for write in lowered.writes), *starts})
+        bounds = {bound for write in lowered.writes for bound in (*write.starts, *write.ends) if isinstance(bound, str)}
+        rows = {write.rows for write in lowered.writes}
+        self.tensors = frozenset({*(name for _, name in self._whole), *rows, *bounds})
         """The graph outputs that it reads."""
 
     def apply(self, state: dict[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:
@@ -47,13 +48,15 @@ class StateWrites:
             raise
 
     def _place(self, write: StateWrite, state: Mapping[str, np.ndarray], arrays: Mapping[str, Any]) -> Place:
-        shape, rows = state[write.state].shape, arrays[write.rows].shape
-        starts = [start if isinstance(start, int) else int(arrays[start][0]) for start in write.starts]
-        for axis, (start, count, size) in enumerate(zip(starts, rows, shape, strict=True)):
-            if not 0 <= start <= size - count:
+        place = []
+        sizes = zip(write.starts, write.ends, arrays[write.rows].shape, state[write.state].shape, strict=True)
+        for axis, (start, end, count, size) in enumerate(sizes):
+            start = start if isinstance(start, int) else int(arrays[start][0])
+            end = end if isinstance(end, int) else int(arrays[end][0])
+            if end - start != count or end > size:
                 raise PredictionError(
-                    f"the program writes {start} to {start + count} of axis {axis} of the state '{write.state}', which"
-                    f" has {size} elements"
+                    f"the program writes {count} elements to {start} to {end} of axis {axis} of the state"
+                    f" '{write.state}', which has {size}"
                 )
-        return tuple(slice(start, start + count) for start, count in zip(starts, rows, strict=True))
-
+            place.append(slice(start, end))
+        return tuple(place)

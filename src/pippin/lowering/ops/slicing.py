@@ -68,11 +68,11 @@ def slice_by_index(
 ) -> Tensor | Held:
     if isinstance(x, Held):
         shape, single = x.known_shape, np.flatnonzero(_mask(squeeze_mask, len(x.axes))).tolist()
-        if shape is not None and (stride is None or (np.asarray(stride) == 1).all()):
+        if shape is not None and _in_steps_of_1(stride):
             found = part(x, g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask), single)
             if found is not None:
                 return found
-        x = g.whole(x)
+        return slice_by_index(g, g.whole(x), begin, end, stride, begin_mask, end_mask, squeeze_mask)
     rank = len(np.shape(x)) if not isinstance(x, Tensor) else x.rank
     b = bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     y = g.Slice(x, b.starts, b.ends, np.arange(rank), b.steps)
@@ -107,23 +107,26 @@ def slice_update(
     squeeze_mask: Any = None,
 ) -> Tensor | Held:
     update = g.tensor(g.whole(update))
-    shape = x.taken.shape if isinstance(x, Held) and x.is_whole else g.tensor(g.whole(x)).static_shape
-    if shape is not None and (stride is None or (np.asarray(stride) == 1).all()):
+    if isinstance(x, Held) and not x.is_whole:
+        x = g.whole(x)
+    x = x if isinstance(x, Held) else g.tensor(x)
+    shape = x.taken.shape if isinstance(x, Held) else x.static_shape
+    if shape is not None and _in_steps_of_1(stride):
         region = g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask)
         single = np.flatnonzero(_mask(squeeze_mask, len(shape))).tolist()
         rows = g.Unsqueeze(update, single) if single else update
-        if isinstance(x, Held) and x.is_whole and rows.dtype == x.input.dtype:
+        if isinstance(x, Held) and rows.dtype == x.input.dtype:
             return updated(x, region, rows)
-        return joined(g, g.tensor(g.whole(x)), rows, region)
-    x = g.tensor(g.whole(x))
-    b = bounds(g, x.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+        return joined(g, g.whole(x), rows, region)
+    full = _tensor(g, x)
+    b = bounds(g, full.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     if b.squeezed:
         update = g.Unsqueeze(update, b.squeezed)
     if (b.steps == 1).all():
-        return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, b, a)])
-    where = _positions(g, x, b)
-    flat = g.ScatterElements(g.Reshape(x, [-1]), where, g.Reshape(update, [-1]), axis=0)
-    return g.Reshape(flat, g.shape_of(x))
+        return _joined(g, full, update, b, [a for a in range(full.rank) if not _is_whole(full, b, a)])
+    where = _positions(g, full, b)
+    flat = g.ScatterElements(g.Reshape(full, [-1]), where, g.Reshape(update, [-1]), axis=0)
+    return g.Reshape(flat, g.shape_of(full))
 
 
 def _positions(g: Builder, x: Tensor, b: Bounds) -> Any:
@@ -162,6 +165,14 @@ def _is_whole(x: Tensor, b: Bounds, axis: int) -> bool:
         return False
     size = (x.shape or ())[axis]
     return bool(b.starts[axis] == 0 and (b.ends[axis] == _LAST or (size is not None and b.ends[axis] >= size)))
+
+
+def _tensor(g: Builder, x: Tensor | Held) -> Tensor:
+    return g.tensor(g.whole(x))
+
+
+def _in_steps_of_1(stride: Any) -> bool:
+    return stride is None or bool((np.asarray(stride) == 1).all())
 
 
 def _mask(mask: Any, rank: int) -> np.ndarray:

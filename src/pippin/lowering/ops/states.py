@@ -18,7 +18,6 @@ def write_state(g: Builder, input: State, data: Tensor | Held) -> None:
     if isinstance(data, Held) and data.state == input.name and data.is_whole:
         g.states[input.name] = data
         return
-    data = g.whole(data)
-    value = g.tensor(data, g.dtype(input.type.dtype))
+    value = g.tensor(g.whole(data), g.dtype(input.type.dtype))
     g.states[input.name] = Tensor(value.name, value.dtype, input.type.shape)
     g.written.add(input.name)
