@@ -106,7 +106,7 @@ def slice_update(
     end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> Tensor | Held:
-    update = g.tensor(g.whole(update))
+    rows = _tensor(g, update)
     if isinstance(x, Held) and not x.is_whole:
         x = g.whole(x)
     x = x if isinstance(x, Held) else g.tensor(x)
@@ -114,18 +114,18 @@ def slice_update(
     if shape is not None and _in_steps_of_1(stride):
         region = g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask)
         single = np.flatnonzero(_mask(squeeze_mask, len(shape))).tolist()
-        rows = g.Unsqueeze(update, single) if single else update
+        rows = g.Unsqueeze(rows, single) if single else rows
         if isinstance(x, Held) and rows.dtype == x.input.dtype:
             return updated(x, region, rows)
         return joined(g, g.whole(x), rows, region)
     full = _tensor(g, x)
     b = bounds(g, full.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     if b.squeezed:
-        update = g.Unsqueeze(update, b.squeezed)
+        rows = g.Unsqueeze(rows, b.squeezed)
     if (b.steps == 1).all():
-        return _joined(g, full, update, b, [a for a in range(full.rank) if not _is_whole(full, b, a)])
+        return _joined(g, full, rows, b, [a for a in range(full.rank) if not _is_whole(full, b, a)])
     where = _positions(g, full, b)
-    flat = g.ScatterElements(g.Reshape(full, [-1]), where, g.Reshape(update, [-1]), axis=0)
+    flat = g.ScatterElements(g.Reshape(full, [-1]), where, g.Reshape(rows, [-1]), axis=0)
     return g.Reshape(flat, g.shape_of(full))
 
 
