@@ -13,6 +13,7 @@ from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
 from pippin.program.protobuf_reader import read_program
 from pippin.runtime.state_writes import StateWrites
+from pippin.specialization.nonfinite import StateArray
 
 
 def _lowered(program, folder):
@@ -86,7 +87,7 @@ def test_states(name, engine, tmp_path):
         pytest.skip(next(iter(reasons.values())))
     outputs = compiled_on(engine, lowered).run({"memory": S.astype(np.float32), "x": x.astype(np.float32)})
     np.testing.assert_allclose(outputs[lowered.outputs[0].name], output, rtol=1e-5)
-    arrays = {"memory": S.astype(np.float32)}
+    arrays = {"memory": S.astype(np.float32).view(StateArray)}
     StateWrites(lowered).apply(arrays, outputs)
     np.testing.assert_allclose(arrays["memory"], state, rtol=1e-5)
 
@@ -209,7 +210,7 @@ def test_random_slices(seed, engine, tmp_path):
     outputs = compiled_on(engine, lowered).run({"memory": before, "at": AT})
     for port, value in zip(lowered.outputs, expected, strict=True):
         np.testing.assert_allclose(outputs[port.tensor], value, rtol=1e-5, err_msg=port.name)
-    arrays = {"memory": before.copy()}
+    arrays = {"memory": before.copy().view(StateArray)}
     StateWrites(lowered).apply(arrays, outputs)
     np.testing.assert_allclose(arrays["memory"], expected_state, rtol=1e-5)
 

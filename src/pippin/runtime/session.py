@@ -29,6 +29,7 @@ from ..features.narrowed import narrowed
 from ..format.description import FunctionDescription, MultiArray
 from ..lowering.lowered_model import Lowered, Port, refuse_outside
 from ..specialization.artifacts import CompiledSegment, SegmentedModel
+from ..specialization.nonfinite import StateArray
 from ..support.boundary import described
 from ..support.cancellation import Stop
 from ..trace import recorder
@@ -94,7 +95,7 @@ class Session:
     def run(
         self,
         features: Mapping[str, Any],
-        state: dict[str, np.ndarray] | None = None,
+        state: dict[str, StateArray] | None = None,
         stop: Stop | None = None,
         backings: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class Session:
     def _outputs(
         self,
         arrays: Mapping[str, np.ndarray],
-        state: dict[str, np.ndarray] | None,
+        state: dict[str, StateArray] | None,
         stop: Stop | None,
         backings: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
@@ -160,7 +161,7 @@ class Session:
         self,
         sink: recorder.Sink,
         features: Mapping[str, Any],
-        state: dict[str, np.ndarray] | None,
+        state: dict[str, StateArray] | None,
         stop: Stop | None,
         backings: Mapping[str, Any] | None,
     ) -> dict[str, Any]:

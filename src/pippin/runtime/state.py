@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import FeatureShapeError, StateError
 from ..lowering.lowered_model import Port
+from ..specialization.nonfinite import StateArray
 from ..support.cancellation import Stop
 from .flow.state_queue import StateQueue
 
@@ -26,7 +27,7 @@ class State:
     run concurrently. A prediction that fails or is cancelled leaves the state as it was.
     """
 
-    def __init__(self, ports: Mapping[str, Port], arrays: dict[str, np.ndarray], content: Callable[[], str]) -> None:
+    def __init__(self, ports: Mapping[str, Port], arrays: dict[str, StateArray], content: Callable[[], str]) -> None:
         """`arrays` in the dtypes that an engine computes in; `content` is the hash of the model."""
         self._ports, self._arrays, self._content = dict(ports), arrays, content
         self._fitting: weakref.ref[Session] | None = None
@@ -38,7 +39,7 @@ class State:
         if not session.states:
             raise StateError("the model has no states")
         ports = {port.name: port for port in session.states}
-        arrays = {name: np.zeros(_shape(port), port.dtype) for name, port in ports.items()}
+        arrays = {name: np.zeros(_shape(port), port.dtype).view(StateArray) for name, port in ports.items()}
         return cls(ports, arrays, session.content)
 
     @property
@@ -54,7 +55,7 @@ class State:
         """A copy of one state, in its declared shape and dtype. Raises StateError for an unknown name."""
         self._check(name)
         with self.state_queue.turn():
-            return self._arrays[name].astype(self._ports[name].type.dtype.numpy)
+            return self._declared(name)
 
     def write(self, name: str, value: Any) -> None:
         """Replace one state. Raises StateError for an unknown name, FeatureError for an array that does not fit."""
@@ -66,7 +67,7 @@ class State:
         if array.shape != _shape(port):
             raise FeatureShapeError(f"the state '{name}' must have shape {_shape(port)}, got {array.shape}")
         with self.state_queue.turn():
-            self._arrays[name] = array.copy()
+            self._arrays[name] = array.copy().view(StateArray)
 
     def copy(self) -> State:
         """Another state with the same content, as it is after the predictions that were asked for before."""
@@ -84,7 +85,7 @@ class State:
 
         content = self._content()
         with self.state_queue.turn():
-            arrays = {name: array.astype(self._ports[name].type.dtype.numpy) for name, array in self._arrays.items()}
+            arrays = {name: self._declared(name) for name in self._arrays}
         save(path, content, self._ports, arrays)
 
     def run(
@@ -117,9 +118,14 @@ class State:
                     f" {port.type} in the model"
                 )
         for port in session.states:
-            self._arrays[port.name] = self._arrays[port.name].astype(port.dtype, copy=False)
+            if self._arrays[port.name].dtype != port.dtype:
+                self._arrays[port.name] = self._arrays[port.name].astype(port.dtype).view(StateArray)
             self._ports[port.name] = port
         self._fitting = weakref.ref(session)
+
+    def _declared(self, name: str) -> np.ndarray:
+        """A copy of one state in its declared dtype."""
+        return self._arrays[name].view(np.ndarray).astype(self._ports[name].type.dtype.numpy)
 
     def _check(self, name: str) -> None:
         if name not in self._ports:

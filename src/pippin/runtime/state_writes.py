@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import PredictionError
 from ..lowering.lowered_model import Lowered, StateWrite, written_name
+from ..specialization.nonfinite import StateArray
 
 Place = tuple[slice, ...]
 
@@ -24,7 +25,7 @@ class StateWrites:
         self.tensors = frozenset({*(name for _, name in self._whole), *rows, *bounds})
         """The graph outputs that it reads."""
 
-    def apply(self, state: dict[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:
+    def apply(self, state: dict[str, StateArray], arrays: Mapping[str, np.ndarray]) -> None:
         """Update the arrays of a state. Raises PredictionError, and changes nothing, if one does not fit."""
         for name, output in self._whole:
             if arrays[output].shape != state[name].shape:
@@ -36,18 +37,20 @@ class StateWrites:
         undo: list[tuple[np.ndarray, np.ndarray]] = []
         try:
             for write, place in zip(self._rows, places, strict=True):
-                target = state[write.state][place]
+                array, rows = state[write.state], arrays[write.rows]
+                target = array[place]
                 undo.append((target, target.copy()))
-                target[...] = arrays[write.rows]
-            for name, output in self._whole:
-                state[name] = arrays[output]
-        except BaseException:  # Ctrl-C between two rows
-            for target, rows in reversed(undo):
                 target[...] = rows
+                array.note(rows)
+            for name, output in self._whole:
+                state[name] = arrays[output].view(StateArray)
+        except BaseException:  # Ctrl-C between two rows
+            for target, old in reversed(undo):
+                target[...] = old
             state.update(before)
             raise
 
-    def _place(self, write: StateWrite, state: Mapping[str, np.ndarray], arrays: Mapping[str, Any]) -> Place:
+    def _place(self, write: StateWrite, state: Mapping[str, StateArray], arrays: Mapping[str, Any]) -> Place:
         place = []
         sizes = zip(write.starts, write.ends, arrays[write.rows].shape, state[write.state].shape, strict=True)
         for axis, (start, end, count, size) in enumerate(sizes):

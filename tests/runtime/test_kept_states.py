@@ -303,9 +303,10 @@ def test_too_late_to_cancel(model, monkeypatch):
 def test_an_interruption_between_rows_leaves_the_state():
     from pippin.lowering.lowered_model import Lowered, StateWrite
     from pippin.runtime.state_writes import StateWrites
+    from pippin.specialization.nonfinite import StateArray
 
     lowered = Lowered("main", None, (), (), (), ("b",), None, writes=(StateWrite("a", "r", (0, "at"), (1, 3)),))
-    state = {"a": np.zeros((2, 3)), "b": np.zeros(2)}
+    state = {"a": np.zeros((2, 3)).view(StateArray), "b": np.zeros(2).view(StateArray)}
     before = {name: array.copy() for name, array in state.items()}
 
     class Arrays(dict):
@@ -448,3 +449,36 @@ def test_functions_of_a_package(tmp_path):
     np.testing.assert_array_equal(decode.predict(_row(1, 3, 4), state=state)["y"], [5, 7])
     state.save(tmp_path / "s.state")
     np.testing.assert_array_equal(decode.load_state(tmp_path / "s.state").read("memory")[:2], [[1, 2], [4, 5]])
+
+
+def test_values_that_an_engine_gets_wrong(tmp_path):
+    """NaN, in a state or written to it, comes out as defined, though only the rows that are written are looked at."""
+
+    @mb.program(
+        input_specs=[mb.StateTensorSpec((9, 2), types.fp16), mb.TensorSpec((1, 2), types.fp16),
+                     mb.TensorSpec((1,), types.int32)],
+        opset_version=ct.target.iOS18,
+    )  # fmt: skip
+    def program(memory, x, at):
+        begin = mb.concat(values=[at, np.int32([0])], axis=0)
+        end = mb.concat(values=[mb.add(x=at, y=np.int32([1])), np.int32([2])], axis=0)
+        new = mb.slice_update(x=mb.read_state(input=memory), update=x, begin=begin, end=end)
+        mb.coreml_update_state(state=memory, value=new)
+        return mb.reduce_max(x=mb.relu(x=new), axes=[0], keep_dims=False, name="y")
+
+    ct.convert(program, minimum_deployment_target=ct.target.iOS18, skip_model_load=True).save(
+        str(tmp_path / "m.mlpackage")
+    )
+    for engine in ENGINES:
+        model = pippin.load(tmp_path / "m.mlpackage", pippin.Configuration(engine=engine), cache=False)
+        state = model.make_state()
+        np.testing.assert_array_equal(model.predict(_row(0, 1, -2), state=state)["y"], [1, 0])
+        np.testing.assert_array_equal(model.predict(_row(1, np.nan, 2), state=state)["y"], [np.nan, 2])
+        np.testing.assert_array_equal(model.predict(_row(2, 5, 3), state=state)["y"], [np.nan, 3])
+        np.testing.assert_array_equal(model.predict(_row(1, 0, np.inf), state=state)["y"], [5, np.inf])
+        state.write("memory", np.full((9, 2), np.nan))
+        assert np.isnan(model.predict(_row(0, 0, 0), state=state)["y"]).all()
+        copied = state.copy()
+        state.write("memory", np.zeros((9, 2)))
+        np.testing.assert_array_equal(model.predict(_row(0, 1, 2), state=state)["y"], [1, 2])
+        assert np.isnan(model.predict(_row(0, 0, 0), state=copied)["y"]).all()
