@@ -482,3 +482,65 @@ def test_values_that_an_engine_gets_wrong(tmp_path):
         state.write("memory", np.zeros((9, 2)))
         np.testing.assert_array_equal(model.predict(_row(0, 1, 2), state=state)["y"], [1, 2])
         assert np.isnan(model.predict(_row(0, 0, 0), state=copied)["y"]).all()
+
+
+def _two_states(path):
+    """Writes its input to a row of both states; returns the second as it was."""
+
+    @mb.program(
+        input_specs=[mb.StateTensorSpec((4, 2), types.fp16), mb.StateTensorSpec((4, 2), types.fp16),
+                     mb.TensorSpec((1, 2), types.fp16), mb.TensorSpec((1,), types.int32)],
+        opset_version=ct.target.iOS18,
+    )  # fmt: skip
+    def program(memory, other, x, at):
+        begin = mb.concat(values=[at, np.int32([0])], axis=0)
+        end = mb.concat(values=[mb.add(x=at, y=np.int32([1])), np.int32([2])], axis=0)
+        before = mb.cast(x=mb.read_state(input=other), dtype="fp32", name="y")
+        for state in (memory, other):
+            new = mb.slice_update(x=mb.read_state(input=state), update=x, begin=begin, end=end)
+            mb.coreml_update_state(state=state, value=new)
+        return before
+
+    ct.convert(program, minimum_deployment_target=ct.target.iOS18, skip_model_load=True).save(str(path))
+    return path
+
+
+def test_a_model_uses_some_of_the_states(model, tmp_path):
+    """The chunks of a model share one state, of which each may declare a part; an output never becomes the state."""
+    whole = pippin.load(_two_states(tmp_path / "two.mlpackage"), pippin.Configuration(engine=model.engine), cache=False)
+    state = whole.make_state()
+    whole.predict(_row(0, 1, 2), state=state)
+    np.testing.assert_array_equal(model.predict(_row(1, 3, 4), state=state)["y"], [4, 6])
+    given = whole.predict(_row(2, 5, 6), state=state)["y"]
+    whole.predict(_row(0, 9, 9), state=state)
+    np.testing.assert_array_equal(given, [[1, 2], [0, 0], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(state.read("memory"), [[9, 9], [3, 4], [5, 6], [0, 0]])
+    with pytest.raises(errors.StateError, match="no 'other'"):
+        whole.predict(_row(0, 1, 2), state=model.make_state())
+
+
+def test_states_in_flight_stay_apart(model):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def conversation(number):
+        state = model.make_state()
+        for step in range(12):
+            model.predict(_row(step % 4, number, step), state=state)
+        return state.read("memory")
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(conversation, range(8)))
+    for number, memory in enumerate(found):
+        np.testing.assert_array_equal(memory, [[number, 8], [number, 9], [number, 10], [number, 11]])
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_one_state_of_many_threads(model, timeout):
+    """No step is lost: each thread writes its own row, over and over."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    state = model.make_state()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: model.predict(_row(n % 4, n % 4, n), state=state, timeout=timeout), range(40)))
+    np.testing.assert_array_equal(state.read("memory")[:, 0], [0, 1, 2, 3])
+    assert set(state.read("memory")[:, 1] % 4) == {0, 1, 2, 3}

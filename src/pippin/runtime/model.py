@@ -409,9 +409,7 @@ class Model:
 
     def load_state(self, path: str | os.PathLike[str]) -> State:
         """Read what `State.save` wrote. Raises StateError for a damaged file, or a state of another model."""
-        from .saved_state import load
-
-        return load(path, self._open())
+        return State.load(path, self._open())
 
     def close(self) -> None:
         """Free the engine's memory; later predictions raise ConfigurationError."""

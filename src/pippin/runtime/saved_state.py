@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,10 +22,6 @@ from ..errors import StateError
 from ..lowering.lowered_model import Port
 from ..support.atomic_write import atomic_write
 from ..support.regular_files import exists
-from .state import State
-
-if TYPE_CHECKING:
-    from .session import Session
 
 _MAGIC = b"PIPPIN STATE\n"
 _VERSION = 1
@@ -51,20 +47,16 @@ def save(
         raise StateError(f"{path}: the state cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
-def load(path: str | os.PathLike[str], session: Session) -> State:
-    """Read a state that `save` wrote. Raises StateError for another file, a damaged one, or another model's state."""
-    state = State.of(session)
-    content = session.content()
+def load(path: str | os.PathLike[str], content: str, ports: Mapping[str, Port]) -> dict[str, np.ndarray]:
+    """The arrays that `save` wrote, in the declared dtypes. Raises StateError for another file, a damaged one, or
+    another model's state."""
     try:
         if not exists(Path(path)):
             raise StateError(f"{path} does not exist")
         with Path(path).open("rb") as file:
-            arrays = _read(file, str(path), content, {port.name: port for port in session.states})
+            return _read(file, str(path), content, ports)
     except (OSError, ValueError) as error:
         raise StateError(f"{path}: the state cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    for name, array in arrays.items():
-        state.write(name, array)
-    return state
 
 
 def _read(file: BinaryIO, path: str, content: str, ports: Mapping[str, Port]) -> dict[str, np.ndarray]:

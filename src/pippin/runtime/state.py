@@ -42,6 +42,16 @@ class State:
         arrays = {name: np.zeros(_shape(port), port.dtype).view(StateArray) for name, port in ports.items()}
         return cls(ports, arrays, session.content)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], session: Session) -> State:
+        """Read what `save` wrote. Raises StateError for a damaged file, or a state of another model."""
+        from .saved_state import load
+
+        state = cls.of(session)
+        for name, array in load(path, session.content(), state._ports).items():
+            state.write(name, array)
+        return state
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._ports)
