@@ -270,16 +270,18 @@ def test_a_failed_output_leaves_the_state(model):
 
 def test_a_cancelled_prediction_leaves_the_state(model, monkeypatch):
     """It is cancelled after it has computed, before it changes the state; the next one goes on from there."""
-    state, cancellation, session = model.make_state(), pippin.Cancellation(), model._open()
+    from pippin.support.cancellation import Stop
+
+    state, stop, session = model.make_state(), Stop(), model._open()
     decode = session._decode
 
     def cancel_and_decode(arrays):
-        cancellation.cancel()
+        stop.ask()
         return decode(arrays)
 
     monkeypatch.setattr(session, "_decode", cancel_and_decode)
-    with pytest.raises(errors.PredictionCancelled):
-        model.predict(_row(0, 1, 2), state=state, cancellation=cancellation)
+    with state.state_queue.turn(), pytest.raises(errors.PredictionCancelled):
+        state.run(session, _row(0, 1, 2), stop, None)
     monkeypatch.undo()
     assert not state.read("memory").any()
     np.testing.assert_array_equal(model.predict(_row(1, 3, 4), state=state)["y"], [3, 4])
