@@ -3,6 +3,7 @@ copied, saved and loaded, and stays as it was when a prediction fails or is canc
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -23,24 +24,42 @@ LAYERS, HEADS, GROUPS, SIZE, LENGTH, WINDOW = 2, 4, 2, 8, 40, 6
 DIM = HEADS * SIZE
 
 
+def _interleaved(x):
+    return x.repeat_interleave(HEADS // GROUPS, dim=1)
+
+
+def _repeat_kv(x):
+    """As in `transformers`."""
+    batch, groups, length, size = x.shape
+    x = x[:, :, None, :, :].expand(batch, groups, HEADS // groups, length, size)
+    return x.reshape(batch, HEADS, length, size)
+
+
+def _expanded(x):
+    return x.expand(-1, HEADS, -1, -1)
+
+
 class Attention(nn.Module):
     """Grouped-query attention whose keys and values go through a cache."""
 
-    def __init__(self):
+    def __init__(self, groups=GROUPS, repeat=_interleaved):
         super().__init__()
-        self.q, self.k, self.v = (nn.Linear(DIM, n * SIZE) for n in (HEADS, GROUPS, GROUPS))
+        self.q, self.k, self.v = (nn.Linear(DIM, n * SIZE) for n in (HEADS, groups, groups))
+        self.repeat = repeat
 
     def forward(self, x, mask, cache):
         q, k, v = (f(x).view(1, x.shape[1], -1, SIZE).transpose(1, 2) for f in (self.q, self.k, self.v))
-        keys, values = (each.repeat_interleave(HEADS // GROUPS, dim=1) for each in cache(k, v))
+        keys, values = (self.repeat(each) for each in cache(k, v))
         attended = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
         return x + attended.transpose(1, 2).reshape(1, x.shape[1], DIM)
 
 
 class Cached(nn.Module):
+    attention = staticmethod(Attention)
+
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(Attention() for _ in range(LAYERS))
+        self.layers = nn.ModuleList(self.attention() for _ in range(LAYERS))
         for name, shape in self.states.items():
             self.register_buffer(name, torch.zeros(shape))
 
@@ -80,6 +99,15 @@ class Transposed(Cached):
         self.keys[layer, :, :, :, past:end] = k.transpose(-1, -2)
         self.values[layer, :, :, past:end, :] = v
         return self.keys[layer, :, :, :, :end].transpose(-1, -2), self.values[layer, :, :, :end, :]
+
+
+class RepeatKV(Stacked):
+    attention = staticmethod(partial(Attention, repeat=_repeat_kv))
+
+
+class MultiQuery(Stacked):
+    states = dict.fromkeys(("keys", "values"), (LAYERS, 1, 1, LENGTH, SIZE))
+    attention = staticmethod(partial(Attention, 1, _expanded))
 
 
 class WholeReads(Stacked):
@@ -144,6 +172,8 @@ NETWORKS = {
     "stacked": (Stacked, LONG),
     "for each layer": (ForEachLayer, LONG),
     "keys transposed": (Transposed, LONG),
+    "repeat_kv": (RepeatKV, LONG),
+    "multi-query": (MultiQuery, LONG),
     "read whole": (WholeReads, LONG),
     "ring": (Ring, RING),
     "recurrent": (Recurrent, [{"x": _x(1, n)[0]} for n in range(12)]),

@@ -114,7 +114,7 @@ class Bounds:
         """One element of a vector: a number if it is known, else an int64 tensor of shape (1,)."""
         if not isinstance(values, Tensor):
             return int(np.asarray(values).reshape(-1)[place])
-        found, at = _followed(self._g, values, place)
+        found, at = followed(self._g, values, place)
         if found is None:
             return at
         g = self._g
@@ -137,7 +137,7 @@ def _set(mask: Any, axis: int) -> bool:
     return mask is not None and bool(np.asarray(mask).reshape(-1)[axis])
 
 
-def _followed(g: Graph, values: Tensor, place: int) -> tuple[Tensor | None, int]:
+def followed(g: Graph, values: Tensor, place: int) -> tuple[Tensor | None, int]:
     """Where an element of a vector comes from: another vector and a place in it, or None and the constant."""
     for _ in range(_STEPS):
         constant = g.initializers.get(values.name)
@@ -198,6 +198,19 @@ def _chosen(g: Graph, values: Tensor, operands: Sequence[Any], place: int) -> An
     return taken, place if taken.shape and taken.shape[0] > 1 else 0
 
 
+def _sliced(g: Graph, values: Tensor, operands: Sequence[Any], place: int) -> Any:
+    """A vector's slice by constants, without a stride."""
+    data, *given = operands
+    constants = [None if t is None else g.initializers.get(t.name) for t in given]
+    if not _is_vector(data) or not data.shape or data.shape[0] is None or any(c is None for c in constants[:2]):
+        return None
+    starts, steps = constants[0], constants[3] if len(constants) > 3 else np.ones(1)
+    if starts is None or starts.size != 1 or steps is None or steps.reshape(-1)[0] != 1:
+        return None
+    start = int(starts.reshape(-1)[0])
+    return data, min(max(start + data.shape[0] if start < 0 else start, 0), data.shape[0]) + place
+
+
 def _size(g: Graph, values: Tensor, operands: Sequence[Any], place: int) -> Any:
     made = g.makers[values.name]
     shape = operands[0].shape
@@ -210,5 +223,6 @@ _RULES: dict[str, Any] = {
     "Concat": _joined,
     "Gather": _gathered,
     "Shape": _size,
+    "Slice": _sliced,
     "Where": _chosen,
 }
