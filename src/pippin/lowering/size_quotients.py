@@ -13,8 +13,8 @@ import numpy as np
 from .onnx_builder import Graph, Tensor
 from .regions import followed
 
-Element: TypeAlias = "int | tuple[str, int]"
-"""A number, or (tensor, axis) for the size of one, or (vector, place) for any other element."""
+Element: TypeAlias = "int | tuple[str, str, int]"
+"""A number, ("size", tensor, axis), or ("element", vector, place) for anything else."""
 
 _STEPS = 32
 
@@ -31,7 +31,7 @@ def known_quotient(g: Graph, x: Any, y: Any) -> np.ndarray | None:
             if above < 0 or below <= 0:
                 return None
             found.append(above // below)
-        elif above == below and _is_size(g, above):
+        elif above == below and _is_size(above):
             found.append(1)
         else:
             return None
@@ -51,7 +51,7 @@ def _element(g: Graph, values: Any, place: int) -> Element:
             break
         if kind == "Shape" and not made.node.attribute:
             return _size(g, made.operands[0], place)
-        if kind == "Cast" and vector.dtype.kind in "iu" and _is_size(g, _element(g, made.operands[0], place)):
+        if kind == "Cast" and vector.dtype.kind in "iu" and _is_size(_element(g, made.operands[0], place)):
             values = made.operands[0]  # a size that does not fit the type is no size
             continue
         taken = _chosen(g, made, place) if kind == "Where" else None
@@ -59,7 +59,7 @@ def _element(g: Graph, values: Any, place: int) -> Element:
             break
         values = taken
     assert vector is not None
-    return vector.name, place
+    return "element", vector.name, place
 
 
 def _chosen(g: Graph, made: Any, place: int) -> Tensor | None:
@@ -71,35 +71,37 @@ def _chosen(g: Graph, made: Any, place: int) -> Tensor | None:
         or any(t.shape != made.operands[0].shape for t in made.operands[1:])
     ):
         return None
-    element = _element(g, test.operands[0], place)
-    wanted = g.initializers.get(test.operands[1].name)
+    tested, number = test.operands
+    if tested is None or tested.shape != made.operands[0].shape:
+        return None
+    element = _element(g, tested, place)
+    wanted = None if number is None else g.initializers.get(number.name)
     if wanted is None or wanted.size not in (1, made.operands[0].shape[0]):
         return None
-    number = int(wanted.reshape(-1)[place if wanted.size > 1 else 0])
+    value = int(wanted.reshape(-1)[place if wanted.size > 1 else 0])
     if isinstance(element, int):
-        return made.operands[1] if element == number else made.operands[2]
-    return made.operands[2] if number < 0 and _is_size(g, element) else None
+        return made.operands[1] if element == value else made.operands[2]
+    return made.operands[2] if value < 0 and _is_size(element) else None
 
 
-def _is_size(g: Graph, element: Element) -> bool:
-    return element >= 0 if isinstance(element, int) else element[0].startswith(_SIZE)
-
-
-_SIZE = "size of "
+def _is_size(element: Element) -> bool:
+    return element >= 0 if isinstance(element, int) else element[0] == "size"
 
 
 def _size(g: Graph, t: Any, axis: int) -> Element:
     """The size of an axis, of the tensor that it comes from."""
     for _ in range(_STEPS):
+        if t.shape is None:
+            break
         if t.shape[axis] is not None:
             return int(t.shape[axis])
         made: Any = g.makers.get(t.name)
         step = _AXES.get(made.node.op_type) if made is not None else None
         source = step(g, made, axis) if step is not None else None
-        if made is None or source is None or made.operands[0].shape is None:
+        if made is None or source is None:
             break
         t, axis = made.operands[0], source
-    return f"{_SIZE}{t.name}", axis
+    return "size", t.name, axis
 
 
 def _constant(g: Graph, made: Any) -> list[int] | None:
@@ -108,9 +110,10 @@ def _constant(g: Graph, made: Any) -> list[int] | None:
 
 
 def _unsqueezed(g: Graph, made: Any, axis: int) -> int | None:
-    axes, rank = _constant(g, made), len(made.operands[0].shape or ())
-    if axes is None:
+    axes, shape = _constant(g, made), made.operands[0].shape
+    if axes is None or shape is None:
         return None
+    rank = len(shape)
     added = sorted(each % (rank + len(axes)) for each in axes)
     return None if axis in added else axis - sum(each < axis for each in added)
 
