@@ -242,3 +242,28 @@ def test_a_stacked_state_is_never_copied(tmp_path):
     assert readers == ["Slice", "Slice"]
     concats = [node for node in lowered.model.graph.node if node.op_type == "Concat" and len(node.input) > 1]
     assert sum(any("rows" in name or "Unsqueeze" in name for name in node.input) for node in concats) == 2
+
+
+def test_many_overlapping_updates_are_joined_once(tmp_path):
+    """Each read of overlapping rows takes one more join, not all of them again."""
+
+    def nodes(count):
+        @mb.program(
+            input_specs=[mb.StateTensorSpec((8, 2), types.fp16), mb.TensorSpec((1, 2), types.fp16),
+                         mb.TensorSpec((1,), types.int32)],
+            opset_version=ct.target.iOS18,
+        )  # fmt: skip
+        def program(memory, x, at):
+            begin = mb.concat(values=[at, np.int32([0])], axis=0)
+            end = mb.concat(values=[mb.add(x=at, y=np.int32([1])), np.int32([2])], axis=0)
+            for _ in range(count):
+                new = mb.slice_update(x=mb.read_state(input=memory), update=x, begin=begin, end=end)
+                x = mb.reduce_max(x=mb.coreml_update_state(state=memory, value=new), axes=[0], keep_dims=True)
+            return x
+
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        return len(_lowered(program, folder).model.graph.node)
+
+    few, some, many = nodes(4), nodes(8), nodes(16)
+    assert many - some == 2 * (some - few)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .lower_blocks import Builder
 
 _LAST = 1 << 30
+MOST_UPDATES = 512
+"""Updates that are followed; a program with more gets a tensor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +106,22 @@ def _read(g: Builder, value: Held) -> Tensor:
     open_axes = [axis for axis in range(len(taken.shape)) if not update.region.covers(taken, axis)]
     if len(updates) == 1 and len(open_axes) <= 1 and (rows := _rows(g, update, taken, open_axes)) is not None:
         return rows if not open_axes else _between(g, value.input, taken, update.region, open_axes[0], rows)
-    full = value.input
-    for update in value.updates:
+    return _slice(g, _after(g, value), taken)
+
+
+def _after(g: Builder, value: Held) -> Tensor:
+    """The whole state after the updates. What was made of the first ones for another read is used again."""
+    full, updates = value.input, list(value.updates)
+    todo: list[Update] = []
+    while updates and id(updates[-1]) not in g.states_after:
+        todo.append(updates.pop())
+    if updates:
+        full = g.states_after[id(updates[-1])][1]
+    for update in reversed(todo):
         full = joined(g, full, update.rows, update.region)
-    return _slice(g, full, taken)
+        if not g.nested:
+            g.states_after[id(update)] = update, full
+    return full
 
 
 def _rows(g: Builder, update: Update, taken: Region, open_axes: Sequence[int]) -> Tensor | None:

@@ -73,6 +73,8 @@ class Builder(CheckedGraph):
         self.check_outputs: list[Tensor] = []
         """What the graph returns for `checks`."""
         self.bounds = Bounds(self)
+        self.states_after: dict[int, tuple[Any, Tensor]] = {}
+        """Whole states after some of their updates, by the last one."""
         self._scope: dict[str, Any] = {}
         self._whole: dict[int, tuple[Held, Tensor]] = {}
         self._returned_bounds: dict[str, Tensor] = {}

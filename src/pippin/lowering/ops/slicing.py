@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import limits
-from ..held_states import Held, joined, part, updated
+from ..held_states import MOST_UPDATES, Held, joined, part, updated
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
@@ -115,7 +115,7 @@ def slice_update(
         region = g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask)
         single = np.flatnonzero(_mask(squeeze_mask, len(shape))).tolist()
         rows = g.Unsqueeze(rows, single) if single else rows
-        if isinstance(x, Held) and rows.dtype == x.input.dtype:
+        if isinstance(x, Held) and rows.dtype == x.input.dtype and len(x.updates) < MOST_UPDATES:
             return updated(x, region, rows)
         return joined(g, g.whole(x), rows, region)
     full = _tensor(g, x)
