@@ -142,6 +142,14 @@ class TestState:
         np.testing.assert_array_equal(counter.predict(x, first)["y"], [2, 4])
         np.testing.assert_array_equal(counter.predict(x, second)["y"], [1, 2])
 
+    def test_another_model_takes_the_state(self, counter, tmp_path):
+        counter.save(str(tmp_path / "again.mlpackage"))
+        again = ct.models.MLModel(str(tmp_path / "again.mlpackage"))
+        state, x = counter.make_state(), {"x": np.array([1.0, 2.0], np.float32)}
+        counter.predict(x, state)
+        np.testing.assert_array_equal(again.predict(x, state)["y"], [2, 4])
+        np.testing.assert_array_equal(counter.predict(x, state)["y"], [3, 6])
+
     def test_write_and_read(self, counter):
         state = counter.make_state()
         state.write_state("s", np.array([5.0, 6.0], np.float32))

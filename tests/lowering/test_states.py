@@ -11,8 +11,15 @@ from lowering.harness import ENGINES, case, compiled_on
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
-from pippin.lowering.lowered_model import written_name
 from pippin.program.protobuf_reader import read_program
+from pippin.runtime.state_writes import StateWrites
+from pippin.specialization.nonfinite import StateArray
+
+
+def _lowered(program, folder):
+    exported = MILProtoExporter(program, str(folder), specification_version=9).export()
+    model = ct.proto.Model_pb2.Model(specificationVersion=9, mlProgram=exported)
+    return lower(read_program(open_asset(model, weights=folder)), "main")
 
 
 def _accumulate(state, x):
@@ -73,13 +80,190 @@ def test_states(name, engine, tmp_path):
     def program(memory, x):
         return body(memory, x)
 
-    exported = MILProtoExporter(program, str(tmp_path), specification_version=9).export()
-    model = ct.proto.Model_pb2.Model(specificationVersion=9, mlProgram=exported)
-    lowered = lower(read_program(open_asset(model, weights=tmp_path)), "main")
+    lowered = _lowered(program, tmp_path)
     assert [port.name for port in lowered.states] == ["memory"]
     reasons = all_engines()[engine].declined(lowered)
     if reasons:
         pytest.skip(next(iter(reasons.values())))
     outputs = compiled_on(engine, lowered).run({"memory": S.astype(np.float32), "x": x.astype(np.float32)})
     np.testing.assert_allclose(outputs[lowered.outputs[0].name], output, rtol=1e-5)
-    np.testing.assert_allclose(outputs[written_name("memory")], state, rtol=1e-5)
+    arrays = {"memory": S.astype(np.float32).view(StateArray)}
+    StateWrites(lowered).apply(arrays, outputs)
+    np.testing.assert_allclose(arrays["memory"], state, rtol=1e-5)
+
+
+SHAPE = (3, 6, 2)
+AT = np.array([1, 3, 4], np.int32)
+
+
+class _Slices:
+    """Reads and writes of random slices of a state, in MIL and in numpy."""
+
+    def __init__(self, seed):
+        self.random = np.random.default_rng(seed)
+        self.steps = [self._step() for _ in range(6)]
+
+    def _step(self):
+        kind = self.random.choice(
+            ["read", "update", "update", "view", "plain", "cond"], p=[0.3, 0.25, 0.2, 0.1, 0.1, 0.05]
+        )
+        axes = [self._axis(size, kind == "update") for size in SHAPE]
+        counts = [axis[2] for axis in axes]
+        return kind, axes, None if None in counts else self.random.integers(-9, 9, counts).astype(np.float16)
+
+    def _axis(self, size, fixed):
+        """(begin, end, count); a begin or end is a number, None for a masked one, or ("at", place, added)."""
+        form = self.random.choice(
+            ["whole", "constant", "row", "behind", "until", "between"], p=[0.4, 0.2, 0.2, 0.1, 0.05, 0.05]
+        )
+        if form == "constant" or (size != SHAPE[1] and form not in ("whole",)):
+            begin = int(self.random.integers(0, size))
+            count = int(self.random.integers(1, size - begin + 1))
+            return begin - size if self.random.random() < 0.2 else begin, begin + count, count
+        if form == "whole":
+            return None, None, size
+        if form == "row" or fixed:
+            place, count = int(self.random.integers(0, 3)), int(self.random.integers(1, 3))
+            return ("at", place, 0), ("at", place, count), count
+        if form == "behind":
+            return ("at", 1, 0), None, None
+        return (None, ("at", 1, 1), None) if form == "until" else (("at", 0, 0), ("at", 2, 0), None)
+
+    @staticmethod
+    def _numbers(bounds, at):
+        def number(bound):
+            if not isinstance(bound, tuple):
+                return np.int32([bound or 0])
+            return mb.add(x=mb.slice_by_index(x=at, begin=[bound[1]], end=[bound[1] + 1]), y=np.int32([bound[2]]))
+
+        if not any(isinstance(bound, tuple) for bound in bounds):
+            return np.int32([bound or 0 for bound in bounds])
+        return mb.concat(values=[number(bound) for bound in bounds], axis=0)
+
+    def mil(self, state, at):
+        outputs = []
+        for kind, axes, rows in self.steps:
+            begin, end = ([axis[i] for axis in axes] for i in (0, 1))
+            masks = {"begin_mask": [b is None for b in begin], "end_mask": [e is None for e in end]}
+            how = {"begin": self._numbers(begin, at), "end": self._numbers(end, at), **masks}
+            value = mb.read_state(input=state)
+            if kind == "update":
+                mb.coreml_update_state(state=state, value=mb.slice_update(x=value, update=rows, **how))
+            elif kind == "read":
+                outputs.append(mb.slice_by_index(x=value, **how))
+            elif kind == "view":
+                layer = mb.slice_by_index(x=value, begin=[1, 0, 0], end=[2, 0, 0], end_mask=[False, True, True],
+                                          squeeze_mask=[True, False, False])  # fmt: skip
+                own = {name: each[1:] if isinstance(each, list) else mb.slice_by_index(x=each, begin=[1], end=[3])
+                       for name, each in how.items()}  # fmt: skip
+                outputs.append(mb.slice_by_index(x=layer, **own))
+            elif kind == "plain":
+                mb.coreml_update_state(state=state, value=mb.add(x=value, y=np.float16(1)))
+            else:
+                positive = mb.greater(x=mb.reduce_sum(x=at, axes=[0], keep_dims=False), y=np.int32(0))
+
+                def doubled():
+                    return mb.coreml_update_state(
+                        state=state, value=mb.mul(x=mb.read_state(input=state), y=np.float16(2))
+                    )
+
+                mb.cond(pred=positive, _true_fn=doubled, _false_fn=lambda value=value: mb.identity(x=value))
+        outputs.append(mb.reduce_sum(x=at, axes=[0], keep_dims=True))
+        return tuple(mb.identity(x=each, name=f"y{number}") for number, each in enumerate(outputs))
+
+    def numpy(self, state, at):
+        outputs = []
+        for kind, axes, rows in self.steps:
+            begin, end = ([at[b[1]] + b[2] if isinstance(b, tuple) else b for b in bounds]
+                          for bounds in ([axis[0] for axis in axes], [axis[1] for axis in axes]))  # fmt: skip
+            begin = [b + size if b is not None and b < 0 else b for b, size in zip(begin, SHAPE, strict=True)]
+            place = tuple(map(slice, begin, end))
+            if kind == "update":
+                state[place] = rows
+            elif kind == "plain":
+                state += 1
+            elif kind == "cond":
+                state *= 2
+            else:
+                outputs.append(state[place].copy() if kind == "read" else state[1][place[1:]].copy())
+        return [*outputs, at.sum(keepdims=True)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("seed", range(16))
+def test_random_slices(seed, engine, tmp_path):
+    slices = _Slices(seed)
+
+    @mb.program(
+        input_specs=[mb.StateTensorSpec(SHAPE, types.fp16), mb.TensorSpec(AT.shape, types.int32)],
+        opset_version=ct.target.iOS18,
+    )
+    def program(memory, at):
+        return slices.mil(memory, at)
+
+    lowered = _lowered(program, tmp_path)
+    if reasons := all_engines()[engine].declined(lowered):
+        pytest.skip(next(iter(reasons.values())))
+    before = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE) / 4
+    expected_state = before.copy()
+    expected = slices.numpy(expected_state, AT)
+    outputs = compiled_on(engine, lowered).run({"memory": before, "at": AT})
+    for port, value in zip(lowered.outputs, expected, strict=True):
+        np.testing.assert_allclose(outputs[port.tensor], value, rtol=1e-5, err_msg=port.name)
+    arrays = {"memory": before.copy().view(StateArray)}
+    StateWrites(lowered).apply(arrays, outputs)
+    np.testing.assert_allclose(arrays["memory"], expected_state, rtol=1e-5)
+
+
+def test_a_stacked_state_is_never_copied(tmp_path):
+    """Of a state that is read and written at constant layers, the graph touches only the rows that it reads."""
+
+    @mb.program(
+        input_specs=[mb.StateTensorSpec((2, 64, 8), types.fp16), mb.TensorSpec((1, 8), types.fp16),
+                     mb.TensorSpec((1,), types.int32)],
+        opset_version=ct.target.iOS18,
+    )  # fmt: skip
+    def program(memory, x, at):
+        after = mb.add(x=at, y=np.int32([1]))
+        for layer in range(2):
+            begin = mb.concat(values=[np.int32([layer]), at, np.int32([0])], axis=0)
+            end = mb.concat(values=[np.int32([layer + 1]), after, np.int32([8])], axis=0)
+            squeezed = {"squeeze_mask": [True, False, False]}
+            value = mb.slice_update(x=mb.read_state(input=memory), update=x, begin=begin, end=end, **squeezed)
+            value = mb.coreml_update_state(state=memory, value=value)
+            value = mb.slice_by_index(x=value, begin=[layer, 0, 0], end=[layer + 1, 64, 8], **squeezed)
+            until = mb.concat(values=[after, np.int32([8])], axis=0)
+            x = mb.reduce_sum(x=mb.slice_by_index(x=value, begin=[0, 0], end=until), axes=[0], keep_dims=True)
+        return x
+
+    lowered = _lowered(program, tmp_path)
+    assert lowered.written == () and len(lowered.writes) == 2
+    readers = [node.op_type for node in lowered.model.graph.node if "memory" in node.input]
+    assert readers == ["Slice", "Slice"]
+    concats = [node for node in lowered.model.graph.node if node.op_type == "Concat" and len(node.input) > 1]
+    assert sum(any("rows" in name or "Unsqueeze" in name for name in node.input) for node in concats) == 2
+
+
+def test_many_overlapping_updates_are_joined_once(tmp_path):
+    """Each read of overlapping rows takes one more join, not all of them again."""
+
+    def nodes(count):
+        @mb.program(
+            input_specs=[mb.StateTensorSpec((8, 2), types.fp16), mb.TensorSpec((1, 2), types.fp16),
+                         mb.TensorSpec((1,), types.int32)],
+            opset_version=ct.target.iOS18,
+        )  # fmt: skip
+        def program(memory, x, at):
+            begin = mb.concat(values=[at, np.int32([0])], axis=0)
+            end = mb.concat(values=[mb.add(x=at, y=np.int32([1])), np.int32([2])], axis=0)
+            for _ in range(count):
+                new = mb.slice_update(x=mb.read_state(input=memory), update=x, begin=begin, end=end)
+                x = mb.reduce_max(x=mb.coreml_update_state(state=memory, value=new), axes=[0], keep_dims=True)
+            return x
+
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        return len(_lowered(program, folder).model.graph.node)
+
+    few, some, many = nodes(4), nodes(8), nodes(16)
+    assert many - some == 2 * (some - few)

@@ -377,6 +377,13 @@ class Cache:
         self._remove(self.folder / "entries" / key)
 
 
+def cache_of(chosen: Cache | os.PathLike[str] | str | bool) -> Cache | None:
+    """The cache that a caller chose: the user's (True), that of a folder, or none (False)."""
+    if isinstance(chosen, bool):
+        return default_cache() if chosen else None
+    return chosen if isinstance(chosen, Cache) else Cache(chosen)
+
+
 def default_cache() -> Cache | None:
     """The user's cache: the folder in the environment variable PIPPIN_CACHE, else the platform's cache folder. None if
     PIPPIN_CACHE is "off"."""

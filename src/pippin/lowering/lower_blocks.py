@@ -14,10 +14,12 @@ from ..program.ir import Argument, Block, Function, Literal, Operation, Value
 from ..support.boundary import described
 from ..types import DataType, Shape, StateType, TensorType
 from . import limits
+from .held_states import Held, held, materialized
 from .index_checks import CheckedGraph
 from .lowered_model import Check
 from .onnx_builder import Tensor
 from .op_registry import LOWERINGS, Entry
+from .regions import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ _EXACT = frozenset({
     "relu", "relu6", "reshape", "reshape_like", "reverse", "reverse_sequence", "round", "select", "sign",
     "slice_by_index", "slice_by_size", "split", "squeeze", "stack", "tile", "transpose", "while_loop",
 })  # fmt: skip
+# Operations whose lowerings take a held state; all others get a tensor.
+_HOLD = frozenset({"read_state", "slice_by_index", "slice_update", "write_state"})
 
 
 class Builder(CheckedGraph):
@@ -58,7 +62,7 @@ class Builder(CheckedGraph):
         self._rounds = rounds
         self.function = function
         self.op: Operation = Operation("", {}, ())
-        self.states: dict[str, Tensor] = {}
+        self.states: dict[str, Tensor | Held] = {}
         self.written: set[str] = set()
         self.classification: Classification | None = None
         self.fixed_lists: set[str] = set()
@@ -68,8 +72,13 @@ class Builder(CheckedGraph):
         self.checks: list[Check] = []
         self.check_outputs: list[Tensor] = []
         """What the graph returns for `checks`."""
+        self.bounds = Bounds(self)
+        self.states_after: dict[int, tuple[Any, Tensor]] = {}
+        """Whole states after some of their updates, by the last one."""
         self.scope: dict[str, Any] = {}
         """The values that are defined where the lowering is, by their MIL names."""
+        self._whole: dict[int, tuple[Held, Tensor]] = {}
+        self._returned_bounds: dict[str, Tensor] = {}
 
     @property
     def where(self) -> str:
@@ -95,7 +104,7 @@ class Builder(CheckedGraph):
         limits.tensor(kind.shape)
         tensor = Tensor(value.name, self.dtype(kind.dtype), kind.shape)
         if isinstance(value.type, StateType):
-            self.states[value.name] = tensor
+            self.states[value.name] = held(value.name, tensor)
             self.scope[value.name] = State(value.name, kind)
         else:
             self.scope[value.name] = self._rounded(tensor, kind.dtype)
@@ -132,6 +141,8 @@ class Builder(CheckedGraph):
         if entry is None:
             raise UnsupportedOperationError(f"{operation}: unknown MIL operation ('pippin ops' lists the known ones)")
         try:
+            if operation.blocks:
+                self._let_go(operation)
             arguments = self._arguments(entry, operation)
             if entry.floats_only:
                 _check_floats(arguments.get("x"))
@@ -148,17 +159,49 @@ class Builder(CheckedGraph):
         self.op, self.label = operation, operation.name
         self._bind(operation, results)
 
+    def whole(self, value: Any) -> Any:
+        """The value, as a tensor if it is a held state."""
+        if not isinstance(value, Held):
+            return value
+        if self.nested:  # what a branch computes cannot be used outside
+            return materialized(self, value)
+        if id(value) not in self._whole:
+            self._whole[id(value)] = value, materialized(self, value)
+        return self._whole[id(value)][1]
+
+    def state(self, name: str) -> Tensor:
+        """The current value of a state."""
+        value: Tensor = self.whole(self.states[name])
+        return value
+
+    def returned(self, bound: Tensor) -> Tensor:
+        """The bound of a slice as a graph output."""
+        if bound.name not in self._returned_bounds:
+            name = self.unique("start")
+            self._returned_bounds[bound.name] = self.named(bound, name)
+        return self._returned_bounds[bound.name]
+
+    def _let_go(self, operation: Operation) -> None:
+        """Make tensors of the states that the blocks of an operation use: a branch or loop passes them on as such."""
+        uses = {op.kind for block in operation.blocks for op in block.walk()}
+        if uses & {"read_state", "write_state"}:
+            for name, value in self.states.items():
+                if isinstance(value, Held):
+                    self.states[name] = self.state(name)
+                    self.written.update([name] if value.updates else [])
+
     def _arguments(self, entry: Entry, operation: Operation) -> dict[str, Any]:
         # Constants and the operands of constexpr operations are stored as attributes.
         attributes = {name: (value,) for name, value in operation.attributes.items() if name in entry.parameters}
         given: dict[str, tuple[Argument, ...]] = {**attributes, **operation.inputs}
         arguments: dict[str, Any] = {}
+        value_of = self._value_of if operation.kind in _HOLD and not self.nested else self.value_of
         for name, parameter in entry.parameters.items():
             bound = given.pop(name, None)
             if entry.is_variadic(name):
-                arguments[name] = tuple(self.value_of(argument) for argument in bound or ())
+                arguments[name] = tuple(value_of(argument) for argument in bound or ())
             elif bound:
-                arguments[name] = self.value_of(bound[0])
+                arguments[name] = value_of(bound[0])
             elif parameter.default is inspect.Parameter.empty:
                 raise ProgramError(f"the argument '{name}' is missing")
         if given:
@@ -168,6 +211,9 @@ class Builder(CheckedGraph):
 
     def value_of(self, argument: Argument) -> Any:
         """An argument as its lowering receives it: a Tensor, a constant or a State."""
+        return self.whole(self._value_of(argument))
+
+    def _value_of(self, argument: Argument) -> Any:
         if isinstance(argument, Literal):
             return _scalar(argument.value)
         if argument.name not in self.scope:

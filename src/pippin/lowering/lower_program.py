@@ -11,9 +11,11 @@ from ..errors import ConfigurationError, PippinError, ProgramError, UnsupportedO
 from ..program.ir import Function, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
+from .held_states import Held, writes_of
 from .lower_blocks import Builder
-from .lowered_model import Labels, Lowered, Port, Source, written_name
+from .lowered_model import Labels, Lowered, Port, Source, StateWrite, written_name
 from .onnx_builder import Tensor
+from .unused_nodes import remove_unused
 
 
 def lower(
@@ -48,15 +50,20 @@ def lower(
     written = tuple(
         port.name for port, state in zip(ports, is_state, strict=True) if state and port.name in builder.written
     )
-    onnx_outputs += [builder.named(builder.states[name], written_name(name)) for name in written]
+    onnx_outputs += [builder.named(builder.state(name), written_name(name)) for name in written]
+    writes: list[StateWrite] = []
+    for name, state in builder.states.items():
+        if isinstance(state, Held) and name not in written:
+            more, needed = writes_of(builder, state)
+            writes += more
+            onnx_outputs += [tensor for tensor in needed if all(tensor.name != other.name for other in onnx_outputs)]
     ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
+    onnx_outputs += [*builder.check_outputs, *builder.index_outputs.values()]
+    model = builder.model(function_name, [inputs[i] for i in ordered], onnx_outputs)
+    remove_unused(model.graph)
     return Lowered(
         name=function_name,
-        model=builder.model(
-            function_name,
-            [inputs[i] for i in ordered],
-            [*onnx_outputs, *builder.check_outputs, *builder.index_outputs.values()],
-        ),
+        model=model,
         inputs=tuple(port for port, state in zip(ports, is_state, strict=True) if not state),
         outputs=tuple(outputs),
         states=tuple(port for port, state in zip(ports, is_state, strict=True) if state),
@@ -66,6 +73,7 @@ def lower(
         sources=_sources(function),
         checks=tuple(builder.checks),
         index_checks=tuple(builder.index_checks),
+        writes=tuple(writes),
     )
 
 

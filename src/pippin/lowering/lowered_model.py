@@ -172,6 +172,17 @@ class IndexCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class StateWrite:
+    """Rows that a prediction writes to a state: the graph output `rows`, from `starts` to `ends`, which have a number
+    or the name of a graph output (int64, shape (1,)) for each axis."""
+
+    state: str
+    rows: str
+    starts: tuple[int | str, ...]
+    ends: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A lowered operation of the program or layer of the network."""
 
@@ -185,8 +196,8 @@ class Source:
 class Lowered:
     """An ONNX model and its ports.
 
-    Graph inputs are `inputs`, then `states`; graph outputs are `outputs`, `written`, then those of the checks. The
-    keys of a dictionary follow its values.
+    Graph inputs are `inputs`, then `states`; graph outputs are `outputs`, `written`, those of `writes`, then those of
+    the checks. The keys of a dictionary follow its values.
     """
 
     name: str
@@ -196,7 +207,7 @@ class Lowered:
     outputs: tuple[Port, ...]
     states: tuple[Port, ...]
     written: tuple[str, ...]
-    """States that the function writes; the output `written_name(state)` is the new value."""
+    """States that the function writes as a whole; the output `written_name(state)` is the new value."""
     labels: Labels | None
     computes: frozenset[DataType] = frozenset({DataType.FLOAT32})
     """Float types that the program declares for its results."""
@@ -208,6 +219,8 @@ class Lowered:
     """Extra graph outputs, checked after each prediction."""
     index_checks: tuple[IndexCheck, ...] = ()
     """Checks of indices, before or after each prediction; their graph outputs are the last ones."""
+    writes: tuple[StateWrite, ...] = ()
+    """Rows that the function writes to states, in this order; a state is among `written` or has `writes`."""
 
 
 def refuse_outside(checks: Iterable[IndexCheck], arrays: Mapping[str, np.ndarray]) -> None:

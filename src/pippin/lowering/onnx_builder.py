@@ -283,7 +283,7 @@ class Graph:
         """The finished model."""
         made = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pippin", opset_import=opset_imports(self._domains))
         made.graph.name = name
-        made.graph.node.extend([*self._unpacked, *_read(self.nodes, {tensor.name for tensor in outputs})])
+        made.graph.node.extend([*self._unpacked, *self.nodes])
         made.graph.input.extend(value_info(t) for t in inputs)
         made.graph.output.extend(value_info(t) for t in outputs)
         made.graph.value_info.extend(value_info(t) for t in self._foreign)
@@ -407,23 +407,6 @@ def common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
 def opset_imports(domains: Mapping[str, int]) -> list[onnx.OperatorSetIdProto]:
     """The operator sets of a model: ONNX's own and these domains in these versions."""
     return [*_OPSET_IMPORTS, *(helper.make_opsetid(domain, domains[domain]) for domain in sorted(domains))]
-
-
-def _read(nodes: Sequence[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """The nodes that these results need."""
-    kept = []
-    for node in reversed(nodes):
-        if wanted.isdisjoint(node.output):
-            continue
-        kept.append(node)
-        wanted |= _operand_names(node)
-    return kept[::-1]
-
-
-def _operand_names(node: onnx.NodeProto) -> set[str]:
-    """The values that a node and its subgraphs read."""
-    inner = (each for attribute in node.attribute if attribute.HasField("g") for each in attribute.g.node)
-    return set(node.input).union(*map(_operand_names, inner))
 
 
 def value_info(t: Tensor) -> onnx.ValueInfoProto:

@@ -11,6 +11,7 @@ import numpy as np
 from ..configuration import Configuration
 from ..program import open_model
 from ..runtime.session import Session
+from ..specialization.nonfinite import StateArray
 from ..specialization.nonfinite_origin import Origin as Origin
 from ..specialization.nonfinite_origin import Watched
 from ..specialization.specializer import lower_function
@@ -37,7 +38,8 @@ def first_nonfinite(
     lowered = lower_function(asset, configuration, rounds=True)
     watched = Watched(lowered)
     function = asset.description.function(lowered.name)
-    states = {port.name: np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype) for port in lowered.states}
-    states |= {name: np.asarray(array).astype(states[name].dtype) for name, array in (state or {}).items()}
+    arrays = {port.name: np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype) for port in lowered.states}
+    arrays |= {name: np.asarray(array).astype(arrays[name].dtype) for name, array in (state or {}).items()}
+    states = {name: array.view(StateArray) for name, array in arrays.items()}
     Session(function, lowered, watched, asset.name, ()).run(features, states or None)
     return watched.origin

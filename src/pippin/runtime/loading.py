@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from ..errors import (
     PackageError,
     PredictionError,
     SpecificationError,
+    StateError,
     UnsupportedError,
 )
 from ..format.description import FunctionDescription, ModelDescription
@@ -126,10 +128,31 @@ def load_model(source: Source, configuration: Configuration, cache: Cache | None
     """Load a model and record it as a trace span. Raises what `pippin.load` raises."""
     with trace.span("load", model=source.name, file=source.name) as span:
         loaded = _load(source, configuration, cache, stages)
+        if loaded.session.states:
+            loaded.session.content = _content(source, cache.index if cache else None)
         span.label, span.model = loaded.label, loaded.session.subject[0]
         stages.report("done")
     log_decision(source.name, loaded.label, loaded.compute_plan)
     return loaded
+
+
+def _content(source: Source, index: Path | None) -> Callable[[], str]:
+    """The hash of the model's files, computed when a state is saved or loaded."""
+    path = source.path
+    stamps = stamps_of(path) if path is not None else {}
+
+    @lru_cache(1)
+    def digest() -> str:
+        if path is not None and stamps_of(path) != stamps:
+            raise StateError(f"{path} has changed since the model was loaded; load it again to save or load its states")
+        content = source.content(index)
+        if content is None:
+            raise StateError(
+                f"{source.name} cannot be hashed, so its states cannot be saved or loaded: load it by its path"
+            )
+        return content.digest
+
+    return digest
 
 
 def load_within(
@@ -383,7 +406,7 @@ def _from_entry(entry: Entry, name: str, exact: Compiled | None) -> Loaded:
     lowered = Lowered(
         stored["name"], _NOTHING, tuple(stored["inputs"]), tuple(stored["outputs"]), tuple(stored["states"]),
         tuple(stored["written"]), stored["labels"], checks=tuple(stored["checks"]),
-        index_checks=tuple(stored["index_checks"]),
+        index_checks=tuple(stored["index_checks"]), writes=tuple(stored["writes"]),
     )  # fmt: skip
     segments = tuple(CompiledSegment.from_dict(segment) for segment in stored["segments"])
     compiled: Compiled = load_artifacts(entry.folder, segments, stored["arrays"], exact)
@@ -413,6 +436,7 @@ def _session_json(made: _Made) -> str:
         "labels": lowered.labels,
         "checks": lowered.checks,
         "index_checks": lowered.index_checks,
+        "writes": lowered.writes,
         "segments": [segment.to_dict() for segment in made.specialized.segments],
         "arrays": [info.name for info in lowered.model.graph.output],
     }

@@ -54,9 +54,10 @@ def load(
     from .loading import Source
 
     def load_now() -> Loaded:
+        from ..cache.store import cache_of
         from .loading import load_model, load_within
 
-        opened = _cache(cache)
+        opened = cache_of(cache)
         if timeout is None:
             return load_model(model_source, chosen, opened, Stages(progress, cancellation))
         return load_within(timeout, model_source, chosen, opened, progress, cancellation)
@@ -122,14 +123,6 @@ def save_compiled(
     from .loading import save_compiled as save
 
     save(Source(source), Path(path), configurations, Stages(progress))
-
-
-def _cache(cache: Cache | os.PathLike[str] | str | bool) -> Cache | None:
-    from ..cache.store import Cache, default_cache
-
-    if isinstance(cache, bool):
-        return default_cache() if cache else None
-    return cache if isinstance(cache, Cache) else Cache(cache)
 
 
 class Model(ModelFacts):
@@ -373,20 +366,19 @@ class Model(ModelFacts):
             outputs = session.run(features, None, stop, backings)
         elif not session.states:
             raise StateError("the model has no states: call predict without `state`")
-        elif not state.belongs_to(session):
-            raise StateError("the state belongs to another model")
         else:
-            outputs = state.run(features, stop, backings)
+            outputs = state.run(session, features, stop, backings)
         if session.bytes is None:
             self._outputs = sum(getattr(value, "nbytes", 0) for value in outputs.values())
         return outputs
 
     def make_state(self) -> State:
         """Create a state, all zeros. Raises StateError if the model has none."""
-        session = self._open()
-        if not session.states:
-            raise StateError("the model has no states")
-        return State(session)
+        return State.of(self._open())
+
+    def load_state(self, path: str | os.PathLike[str]) -> State:
+        """Read what `State.save` wrote. Raises StateError for a damaged file, or a state of another model."""
+        return State.load(path, self._open())
 
     def close(self) -> None:
         """Free the engine's memory; later predictions raise ConfigurationError."""

@@ -20,18 +20,21 @@ from ..errors import (
     PippinError,
     PredictionError,
     SpecificationError,
+    StateError,
     UnexpectedFeatureError,
 )
 from ..features.decode import make_decode
 from ..features.encode import Encoder, default_value, make_encoder
 from ..features.narrowed import narrowed
 from ..format.description import FunctionDescription, MultiArray
-from ..lowering.lowered_model import Lowered, Port, refuse_outside, written_name
+from ..lowering.lowered_model import Lowered, Port, refuse_outside
 from ..specialization.artifacts import CompiledSegment, SegmentedModel
+from ..specialization.nonfinite import StateArray
 from ..support.boundary import described
 from ..support.cancellation import Stop
 from ..trace import recorder
 from .failed_run import explained
+from .state_writes import StateWrites
 
 # An array's own methods take longer: 0.9 instead of 0.7 us.
 _min, _max = np.minimum.reduce, np.maximum.reduce
@@ -66,8 +69,10 @@ class Session:
         self.states: tuple[Port, ...] = lowered.states
         self._compiled = compiled
         self._lowered_inputs, self._operations = lowered.inputs, operations
-        self._written = tuple((name, written_name(name)) for name in lowered.written)
-        self._tensors = tuple({port.tensor for port in lowered.outputs} | {output for _, output in self._written})
+        self._writes = StateWrites(lowered)
+        self._tensors = tuple({port.tensor for port in lowered.outputs} | self._writes.tensors)
+        self.content: Callable[[], str] = _no_content
+        """The hash of the model's files, for saved states. Raises StateError if there is none."""
         self._checks = lowered.checks
         dtypes = {port.tensor: port.dtype for port in lowered.inputs}
         self._checked_before = tuple(
@@ -90,7 +95,7 @@ class Session:
     def run(
         self,
         features: Mapping[str, Any],
-        state: dict[str, np.ndarray] | None = None,
+        state: dict[str, StateArray] | None = None,
         stop: Stop | None = None,
         backings: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
@@ -104,7 +109,7 @@ class Session:
                 return self._decode(self._compiled.run(self._encode(features), stop))
             into = self._direct_backings(backings) if backings else None
             arrays = self._compiled.run(self._encode(features) | (state or {}), stop, into)
-            return self._outputs(arrays, state, backings)
+            return self._outputs(arrays, state, stop, backings)
         except PredictionError as error:
             told = explained(error, lambda: self._encode(features), self._lowered_inputs, self._operations)
             if told is error:
@@ -121,15 +126,20 @@ class Session:
         return self._encode(features) | states
 
     def _outputs(
-        self, arrays: Mapping[str, np.ndarray], state: dict[str, np.ndarray] | None, backings: Mapping[str, Any] | None
+        self,
+        arrays: Mapping[str, np.ndarray],
+        state: dict[str, StateArray] | None,
+        stop: Stop | None,
+        backings: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         self._check(arrays)
-        if state is not None:
-            for name, output in self._written:
-                state[name] = arrays[output]
         outputs = self._decode(arrays)
         for name, backing in (backings or {}).items():
             outputs[name] = _fill_backing(name, outputs[name], backing)
+        if state is not None:  # last: what fails before this leaves the state as it was
+            if stop is not None:
+                stop.finish()
+            self._writes.apply(state, arrays)
         return outputs
 
     def _direct_backings(self, backings: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -156,7 +166,7 @@ class Session:
         self,
         sink: recorder.Sink,
         features: Mapping[str, Any],
-        state: dict[str, np.ndarray] | None,
+        state: dict[str, StateArray] | None,
         stop: Stop | None,
         backings: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
@@ -172,7 +182,7 @@ class Session:
             else:
                 arrays = self._compiled.run(tensors, stop, into)
             computed = perf_counter()
-            outputs = self._outputs(arrays, state, backings)
+            outputs = self._outputs(arrays, state, stop, backings)
         except BaseException as error:
             sink((recorder.FAILURE, self.subject, started, perf_counter(), get_ident(), type(error).__name__))
             raise
@@ -227,6 +237,10 @@ class Session:
         for name in features:
             if name not in self._inputs:
                 raise UnexpectedFeatureError(f"the model has no input '{name}' (inputs: {', '.join(self._inputs)})")
+
+
+def _no_content() -> str:
+    raise StateError("the model has no files to know it by, so a state cannot be saved or loaded")
 
 
 def _fill_backing(name: str, value: Any, backing: np.ndarray) -> np.ndarray:

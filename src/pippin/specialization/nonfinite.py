@@ -33,8 +33,25 @@ class NonFinite(Exception):
     """A prediction holds a value that its engine may get wrong."""
 
 
+class StateArray(np.ndarray):
+    """An array of a state, which is not checked as a whole before each prediction: a cache is large, and few rows of it
+    change."""
+
+    moderate: bool | None = None
+    """Whether no value is NaN, infinite or huge; None if that is not known."""
+
+    def note(self, rows: np.ndarray) -> None:
+        """Rows were written to the array."""
+        if not (self.moderate and moderate(rows)):
+            self.moderate = None  # also if it was false: the rows may have replaced what was wrong
+
+
 def moderate(array: np.ndarray) -> bool:
     """Whether no value is NaN, infinite or huge."""
+    if type(array) is StateArray:
+        if array.moderate is None:
+            array.moderate = moderate(array.view(np.ndarray))
+        return array.moderate
     if array.size <= _FEW and array.itemsize > 2:
         return bool(_vdot(array, array) < _SQUARE)
     return not array.size or (float(array.max()) < _HUGE and float(array.min()) > -_HUGE)

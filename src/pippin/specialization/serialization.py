@@ -29,7 +29,7 @@ def _classes() -> dict[str, Any]:
         description.Dictionary, description.Sequence, description.State, description.FeatureDescription,
         description.FunctionDescription, description.Metadata, description.ModelDescription,
         lowered_model.Port, lowered_model.Labels, lowered_model.Check, types.TensorType, types.DataType,
-        lowered_model.IndexCheck,
+        lowered_model.IndexCheck, lowered_model.StateWrite,
         compute_plan.Candidate, compute_plan.PlannedOperation, compute_plan.PlannedSegment, compute_plan.ComputePlan,
     ]  # fmt: skip
     return {cls.__name__: cls for cls in listed}

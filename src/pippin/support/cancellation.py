@@ -52,15 +52,31 @@ class Cancellation:
 class Stop:
     """Asks a running prediction to stop. The engine registers `how` to interrupt it while it computes."""
 
-    __slots__ = ("_how", "_lock", "asked")
+    __slots__ = ("_how", "_lock", "asked", "finished")
 
     def __init__(self) -> None:
         self.asked = False
+        self.finished = False
+        """Whether it is too late to stop: the prediction is changing its state."""
         self._how: Callable[[], object] | None = None
         self._lock = Lock()
 
+    def request(self) -> bool:
+        """`ask`, without interrupting a step. False if it is too late."""
+        with self._lock:
+            self.asked = self.asked or not self.finished
+            return self.asked
+
+    def finish(self) -> None:
+        """From now on it is too late to stop. Raises PredictionCancelled if already asked."""
+        with self._lock:
+            self.check()
+            self.finished = True
+
     def ask(self) -> None:
         with self._lock:
+            if self.finished:
+                return
             self.asked = True
             if self._how is not None:
                 self._how()

@@ -39,7 +39,7 @@ def cond(g: Builder, pred: Tensor) -> Any:
     kinds: list[list[tuple[np.dtype[Any], Shape | None]]] = []
 
     def build(block: Block) -> list[Tensor]:
-        found = [*_tensors(g, g.op.outputs, g.block(block)), *(g.states[name] for name in states)]
+        found = [*_tensors(g, g.op.outputs, g.block(block)), *(g.state(name) for name in states)]
         fixed.append([t.name in g.fixed_lists for t in found])
         kinds.append([(t.dtype, t.shape) for t in found])
         return found
@@ -60,9 +60,9 @@ def cond(g: Builder, pred: Tensor) -> Any:
 def while_loop(g: Builder, loop_vars: Variadic) -> Any:
     condition, body = g.op.blocks
     states = _written_states(g, [body])
-    initial = [*_tensors(g, body.inputs, loop_vars), *(g.states[name] for name in states)]
+    initial = [*_tensors(g, body.inputs, loop_vars), *(g.state(name) for name in states)]
     carried = [(t.dtype, _carried_shape(g, v, t)) for v, t in zip(body.inputs, initial, strict=False)]
-    carried += [(g.states[name].dtype, g.states[name].shape) for name in states]
+    carried += [(g.state(name).dtype, g.state(name).shape) for name in states]
     before = dict(g.states)
     counted = _counted(g, condition, body, initial)
 
@@ -75,7 +75,7 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
         found = g.block(condition, *results)[0]
         if not isinstance(found, Tensor) and found:
             found = goes_on  # a body of constants alone would have no node, and engines stop between nodes
-        return (_flag(g, found), *results, *(g.states[name] for name in states))
+        return (_flag(g, found), *results, *(g.state(name) for name in states))
 
     first = _flag(g, g.block(condition, *initial[: len(body.inputs)])[0])
     count = (np.dtype(np.int64), ())

@@ -10,6 +10,7 @@ from ..integer_division import floored, integer_power, truncated_quotient
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Lowering, lowers, lowers_table
+from ..size_quotients import known_quotient
 
 _BINARY = {
     "add": "Add",
@@ -80,6 +81,8 @@ def pow(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 @lowers("real_div")
 def real_div(g: Builder, x: Tensor, y: Tensor) -> Any:
     """True division. The quotient of integers is truncated."""
+    if x.dtype.kind in "iu" and isinstance(y, Tensor) and (known := known_quotient(g, x, y)) is not None:
+        return known
     return truncated_quotient(g, x, y) if x.dtype.kind in "iu" else g.Div(x, y)
 
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from ...errors import ProgramError
 from .. import limits
+from ..held_states import MOST_UPDATES, Held, joined, part, updated
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
+from ..regions import Region
 from .scatter_gather import bounded
 
 # Longer than any axis. OpenVINO's Select converts integers to float32, which represents these exactly.
@@ -68,14 +70,21 @@ def bounds(
 @lowers("slice_by_index")
 def slice_by_index(
     g: Builder,
-    x: Tensor,
+    x: Tensor | Held,
     begin: Any,
     end: Any,
     stride: Any = None,
     begin_mask: Any = None,
     end_mask: Any = None,
     squeeze_mask: Any = None,
-) -> Tensor:
+) -> Tensor | Held:
+    if isinstance(x, Held):
+        shape, single = x.known_shape, np.flatnonzero(_mask(squeeze_mask, len(x.axes))).tolist()
+        if shape is not None and _in_steps_of_1(stride):
+            found = part(x, g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask), single)
+            if found is not None:
+                return found
+        return slice_by_index(g, g.whole(x), begin, end, stride, begin_mask, end_mask, squeeze_mask)
     rank = len(np.shape(x)) if not isinstance(x, Tensor) else x.rank
     _check_squeezed(g, x, begin, _mask(squeeze_mask, rank))
     b = bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
@@ -122,27 +131,51 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
 @lowers("slice_update", since=18)
 def slice_update(
     g: Builder,
-    x: Tensor,
-    update: Tensor,
+    x: Tensor | Held,
+    update: Tensor | Held,
     begin: Any,
     end: Any,
     stride: Any = None,
     begin_mask: Any = None,
     end_mask: Any = None,
     squeeze_mask: Any = None,
-) -> Tensor:
-    x, update = g.tensor(x), g.tensor(update)
-    b = bounds(g, x.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+) -> Tensor | Held:
+    rows = _tensor(g, update)
+    if isinstance(x, Held) and not x.is_whole:
+        x = g.whole(x)
+    x = x if isinstance(x, Held) else g.tensor(x)
+    shape = x.taken.shape if isinstance(x, Held) else x.static_shape
+    if shape is not None and _in_steps_of_1(stride):
+        region = g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask)
+        single = np.flatnonzero(_mask(squeeze_mask, len(shape))).tolist()
+        full_rows = g.Unsqueeze(rows, single) if single else rows
+        fits = _fits(region, full_rows)
+        if isinstance(x, Held) and rows.dtype == x.input.dtype and len(x.updates) < MOST_UPDATES:
+            return updated(x, region, full_rows)  # the runtime checks what only the prediction knows
+        if fits:
+            return joined(g, g.whole(x), full_rows, region)
+    full = _tensor(g, x)
+    b = bounds(g, full.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     if b.squeezed:
-        update = g.Unsqueeze(update, b.squeezed)
-    fits = _known_to_fit(x, update, b)
+        rows = g.Unsqueeze(rows, b.squeezed)
+    fits = _known_to_fit(full, rows, b)
     if (b.steps == 1).all():
         if not fits:
-            update, b = _fitting(g, x, update, b)
-        return _joined(g, x, update, b, [a for a in range(x.rank) if not _is_whole(x, update, a)])
-    where = _positions(g, x, b)
-    flat = g.ScatterElements(g.Reshape(x, [-1]), where, g.Reshape(update, [-1]), axis=0)
-    return g.Reshape(flat, g.shape_of(x))
+            rows, b = _fitting(g, full, rows, b)
+        return _joined(g, full, rows, b, [a for a in range(full.rank) if not _is_whole(full, rows, a)])
+    where = _positions(g, full, b)
+    flat = g.ScatterElements(g.Reshape(full, [-1]), where, g.Reshape(rows, [-1]), axis=0)
+    return g.Reshape(flat, g.shape_of(full))
+
+
+def _fits(region: Region, rows: Tensor) -> bool:
+    """Whether the rows are known to have the sizes of a region. Raises ProgramError if they are known not to."""
+    if rows.rank != len(region.shape):
+        raise ProgramError(f"the update has {rows.rank} axes (squeezed ones included), x has {len(region.shape)}")
+    sizes, given = region.sizes, rows.shape or ()
+    if any(None not in pair and pair[0] != pair[1] for pair in zip(sizes, given, strict=True)):
+        raise ProgramError(f"the update has the shape {list(given)}, but the slice {list(sizes)}")
+    return None not in (*sizes, *given)
 
 
 def _known_to_fit(x: Tensor, update: Tensor, b: Bounds) -> bool:
@@ -211,6 +244,14 @@ def _is_whole(x: Tensor, update: Tensor, axis: int) -> bool:
     """Whether the update is known to replace all of an axis."""
     size = (x.shape or ())[axis]
     return size is not None and size == (update.shape or ())[axis]
+
+
+def _tensor(g: Builder, x: Tensor | Held) -> Tensor:
+    return g.tensor(g.whole(x))
+
+
+def _in_steps_of_1(stride: Any) -> bool:
+    return stride is None or bool((np.asarray(stride) == 1).all())
 
 
 def _mask(mask: Any, rank: int) -> np.ndarray:

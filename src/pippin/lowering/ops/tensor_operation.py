@@ -190,6 +190,8 @@ def stack(g: Builder, values: Variadic, axis: int) -> Tensor:
 def tile(g: Builder, x: Tensor, reps: Any) -> Tensor:
     """Computed repeats expand an axis of size 1, which axes of other sizes get before them: OpenVINO's Tile leaves
     the result of three or more computed repeats unwritten."""
+    if not isinstance(reps, Tensor) and (np.asarray(reps) == 1).all() and np.size(reps) == g.tensor(x).rank:
+        return g.tensor(x)
     if not isinstance(reps, Tensor) or x.shape is None:
         return g.Tile(x, reps)
     repeats, sizes = g.cast(reps, np.int64), g.shape_of(x)

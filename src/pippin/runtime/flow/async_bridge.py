@@ -42,6 +42,9 @@ async def wait(pending: PendingPrediction, timeout: float | None) -> dict[str, A
             with anyio.move_on_after(timeout) as scope:
                 await done.wait()
             if scope.cancelled_caught:
+                pending.cancel()
+                if pending.stop.finished:  # it had computed, and its state has the step
+                    return pending.future.result()
                 raise DeadlineExceeded(f"the prediction did not complete within {timeout} s")
     except BaseException:
         pending.cancel()

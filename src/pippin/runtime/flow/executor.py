@@ -80,6 +80,8 @@ class Executor:
             if pending.future.done():
                 raise  # the prediction itself raised it
             pending.cancel()
+            if pending.stop.finished:  # it had computed, and its state has the step
+                return pending.future.result()
             raise DeadlineExceeded(f"the prediction did not complete within {timeout} s") from None
         except BaseException:
             if not pending.future.done():  # this thread was interrupted, for example by Ctrl-C

@@ -60,12 +60,12 @@ class PendingPrediction:
 
     def cancel(self) -> None:
         """Fail immediately with PredictionCancelled. A running prediction is also asked to stop, and its result is
-        discarded; a completed one is unaffected."""
+        discarded; a completed one, or one that is changing its state, is unaffected."""
         if self._state_queue is not None and self._enter is not None and self._state_queue.remove(self._enter):
             self._state_queue = None
             self._admission.count("cancelled")
             self._on_refused(PredictionCancelled("the prediction was cancelled"))
-        elif not self._admission.cancel(self.request):
+        elif not self._admission.cancel(self.request) and self.stop.request():
             self.settle(None, PredictionCancelled("the prediction was cancelled while it ran"))
             self.stop.ask()
 

@@ -1,0 +1,86 @@
+"""Repeated heads: finds the keys and values that grouped-query attention repeats, so that they need not be.
+
+Converters write `repeat_interleave` and its like as a chain of operators that only move elements. What such a chain
+does to every element is computed here on the numbers of the elements, with two lengths, instead of recognizing each way
+to write it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .onnx_builder import Graph, Made, Tensor
+
+# Operators in a chain, and elements of the arrays that it is computed on.
+_STEPS = 12
+_MOST = 1 << 20
+# Lengths to stand in for unknown sizes.
+_LENGTHS = (5, 3, 2), (7, 2, 3)
+
+
+def unrepeated(g: Graph, x: Tensor) -> tuple[Tensor, int]:
+    """(y, n) with x = y.repeat(n, axis 1), element by element, for a tensor of rank 4; (x, 1) if there is none."""
+    chain: list[tuple[Made, list[np.ndarray]]] = []
+    found, current = (x, 1), x
+    for _ in range(_STEPS):
+        made = g.makers.get(current.name)
+        if made is None or made.node.op_type not in _MOVES or made.operands[0] is None:
+            break
+        constants = [g.initializers.get(t.name) for t in made.operands[1:] if t is not None]
+        known = [array for array in constants if array is not None]
+        if len(known) < len(constants):
+            break
+        chain.insert(0, (made, known))
+        current = made.operands[0]
+        count = _repeats(current, x)
+        if count > 1 and all(_repeated(chain, current, count, sizes) for sizes in _LENGTHS):
+            found = current, count
+    return found
+
+
+def _repeats(y: Tensor, x: Tensor) -> int:
+    """How often y's heads would be repeated in x; 0 if that cannot be."""
+    if y.shape is None or x.shape is None or len(y.shape) != 4 or len(x.shape) != 4:
+        return 0
+    heads, all_heads = y.shape[1], x.shape[1]
+    return all_heads // heads if heads and all_heads and all_heads % heads == 0 else 0
+
+
+def _repeated(chain: Sequence[tuple[Made, list[np.ndarray]]], y: Tensor, count: int, sizes: Sequence[int]) -> bool:
+    lengths = iter(sizes)
+    try:
+        shape = [next(lengths) if size is None else size for size in y.shape or ()]
+        if np.prod(shape, dtype=np.float64) * count > _MOST:
+            return False
+        start = moved = np.arange(np.prod(shape)).reshape(shape)
+        for made, constants in chain:
+            attributes = {a.name: list(a.ints) or a.i for a in made.node.attribute}
+            moved = _MOVES[made.node.op_type](moved, constants, attributes)
+            if moved.size > _MOST:
+                return False
+    except (ValueError, IndexError, StopIteration, TypeError):
+        return False
+    return np.array_equal(moved, start.repeat(count, axis=1))
+
+
+def _reshape(x: np.ndarray, constants: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
+    sizes = [x.shape[i] if size == 0 else size for i, size in enumerate(constants[0].tolist())]
+    return x.reshape(sizes)
+
+
+def _expand(x: np.ndarray, constants: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
+    return x * np.ones(constants[0].tolist(), x.dtype)
+
+
+_MOVES: dict[str, Callable[[np.ndarray, Sequence[np.ndarray], Mapping[str, Any]], np.ndarray]] = {
+    "Expand": _expand,
+    "Identity": lambda x, constants, attributes: x,
+    "Reshape": _reshape,
+    "Squeeze": lambda x, constants, attributes: x.squeeze(tuple(constants[0].tolist())),
+    "Tile": lambda x, constants, attributes: np.tile(x, constants[0].tolist()),
+    "Transpose": lambda x, constants, attributes: x.transpose(attributes["perm"]),
+    "Unsqueeze": lambda x, constants, attributes: np.expand_dims(x, tuple(constants[0].tolist())),
+}
