@@ -16,7 +16,7 @@ from ..cache.key import Ingredients, ingredients
 from ..cache.store import Cache, Entry, warn, warn_unusable
 from ..configuration import Configuration
 from ..devices import devices_of
-from ..engines import Compiled, all_engines, engine_named
+from ..engines import Compiled, all_engines
 from ..errors import (
     CacheError,
     CompilationError,
@@ -27,7 +27,6 @@ from ..errors import (
     PredictionError,
     SpecificationError,
     StateError,
-    UnsupportedError,
 )
 from ..format.description import FunctionDescription, ModelDescription
 from ..lowering.lowered_model import Lowered
@@ -216,32 +215,6 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
         for name in ("aside", "index", "locks"):
             shutil.rmtree(cache.folder / name, ignore_errors=True)
         cache.calibration.unlink(missing_ok=True)
-
-
-def profiled(
-    loaded: Loaded, source: Source, configuration: Configuration, features: Mapping[str, Any] | None = None
-) -> ComputePlan:
-    """The plan of a loaded model with the measured seconds of each operation, for these features or random ones. Time
-    without an operation is under "".
-
-    Raises UnsupportedError for a model split into several segments.
-    """
-    from ..specialization.prepared_models import sources
-    from ..specialization.profile import with_measurements
-    from ..specialization.sample_inputs import example_inputs
-    from ..specialization.specializer import lower_function
-
-    plan = loaded.compute_plan()
-    if len(loaded.segments) > 1:
-        raise UnsupportedError("cannot profile the operations of a model split into several segments")
-    (segment,) = loaded.segments
-    lowered = lower_function(source.open(), configuration, rounds=segment.settings.device == "cpu")
-    engine = engine_named(segment.engine)
-    with sources(lowered.model, [engine]) as readable_by:
-        session = loaded.session
-        arrays = example_inputs(session.function, lowered) if features is None else session.tensors(features)
-        kernels = engine.profile(readable_by[engine.name], segment.settings, arrays) or []
-    return with_measurements(plan, lowered.model, kernels)
 
 
 def prune(cache: Cache) -> dict[str, str]:

@@ -68,7 +68,7 @@ class ModelFacts:
     def measured_plan(self, features: Mapping[str, Any] | None = None) -> ComputePlan:
         """The compute plan with the measured time of each operation, if the engine can profile; with random features
         by default."""
-        from .loading import profiled
+        from .measured_plan import profiled
 
         return profiled(self._opened(), self._source, self.configuration, features)
 
