@@ -119,6 +119,7 @@ def test_the_studio_of_the_readme(folder):
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments], cwd=folder, env=environment(folder), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores Ctrl-C
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -197,7 +197,7 @@ def test_a_port_that_is_taken(command):
 
 def test_a_model_that_is_not_there(command, tmp_path):
     status, said = command("--no-open", tmp_path / "nothing.mlpackage")
-    assert status == 1 and "no such file" in said
+    assert status == 2 and "no such file" in said
 
 
 def test_without_its_packages(command, monkeypatch):

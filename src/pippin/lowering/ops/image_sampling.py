@@ -223,7 +223,8 @@ def _reflected(g: Builder, pixels: Tensor, size: Any, padding: str) -> Tensor:
     span = g.Sub(size, 1.0 - 2 * edge)
     period = g.Max(g.Mul(span, 2.0), 1.0)
     shifted = g.Add(pixels, edge)
-    inside = g.Sub(shifted, g.Mul(g.Floor(g.Div(shifted, period)), period))
+    # The two ends of a period are the same pixel, so a quotient may be rounded to either side of a whole number.
+    inside = g.Sub(shifted, g.Mul(g.Floor(g.Mul(shifted, g.Reciprocal(period))), period))
     return g.Sub(g.Min(inside, g.Sub(period, inside)), edge)
 
 

@@ -153,11 +153,10 @@ def range_1d(g: Builder, end: Any, start: Any, step: Any) -> Any:
             step = g.Add(step, g.cast(none, step.dtype))  # OpenVINO would end the process
     elif not step:
         raise UnsupportedOperationError("the step must not be 0")
-    count = g.Div(
-        g.cast(g.Sub(g.cast(end, np.float32), g.cast(start, np.float32)), np.float32), g.cast(step, np.float32)
-    )
-    beyond = g.Not(g.LessOrEqual(count, float(limits.TENSOR)))  # NaN as well
-    g.refuse(beyond, count, f"a range has at most {limits.TENSOR} elements, not")
+    first, last, by = (g.cast(v, np.float32) for v in (start, end, step))
+    towards = g.Mul(g.Sub(last, first), g.Sign(by))
+    beyond = g.Not(g.LessOrEqual(towards, g.Mul(g.Abs(by), float(limits.TENSOR))))  # NaN as well
+    g.refuse(beyond, g.tensor(end), f"a range has at most {limits.TENSOR} elements, but its end is")
     return g.Range(start, g.Where(beyond, start, end), step)
 
 
