@@ -41,8 +41,10 @@ _WRONG = {
     **dict.fromkeys(
         ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), "MNN reduces over all axes"
     ),
+    "Equal": "MNN takes 0.0 and -0.0 for different numbers",
     "GRU": "MNN returns an empty result",
     "Resize": "MNN's cubic interpolation is wrong",
+    "Round": "MNN rounds halves away from 0",
 }
 _DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.int32)})
 _CUT_TO_ZERO = frozenset({"Softplus"})  # below -17
@@ -130,7 +132,7 @@ class MNN:
         from ..passes.widen import widened
 
         model = widened(decompressed(in_float32(model), lambda *_: False))
-        return accurate_tails(exact_activations(model), _CUT_TO_ZERO)
+        return exact_activations(accurate_tails(model, _CUT_TO_ZERO))
 
     def compile(self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None) -> CompiledMNN:
         import tempfile
