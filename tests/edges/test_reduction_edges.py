@@ -42,7 +42,7 @@ def reduction(name, compute, label="", axes=(1,), **how):
 
 
 # Where the largest number overflows no sum.
-_LARGEST = [np.array([[LARGEST, -LARGEST, 0, 1]], np.float32), np.array([[LARGEST, 0, -1, 1]], np.float32)]
+_LARGEST = [np.array([[LARGEST, 0, -1, 1]], np.float32), np.array([[0, -1, 1, -LARGEST]], np.float32)]
 _EMPTY = {"sum": 0, "mean": NAN, "prod": 1, "max": -INF, "min": INF, "l1_norm": 0, "l2_norm": 0, "log_sum": -INF,
           "log_sum_exp": -INF, "sum_square": 0}  # fmt: skip
 

@@ -94,8 +94,11 @@ class OpenVINO:
         from ..passes.exact_integers import exact_integers
         from ..passes.float16_rounding import rounded_in_float32
         from ..passes.integer_forms import IN_FLOAT32
+        from ..passes.overlap_threshold import exclusive_overlap
+        from ..passes.stable_sorts import stable_sorts
 
         model = rounded_in_float32(in_float32(model) if saturates else model)
+        model = stable_sorts(exclusive_overlap(model))
         return exact_integers(accurate_tails(model, _CUT_TO_ZERO), IN_FLOAT32)
 
     def compile(
@@ -160,6 +163,7 @@ class OpenVINO:
     def _compile(self, source: bytes | Path, properties: dict[str, Any], device: str) -> CompiledOpenVINO:
         try:
             model = self.core.read_model(source if isinstance(source, bytes) else str(source))
+            _keep_order(model)
             compiled = self.core.compile_model(model, _DEVICES[device], properties)
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot compile the model: {_cause(error)}") from error
@@ -185,6 +189,18 @@ def _properties(settings: Settings) -> dict[str, Any]:
         if settings.streams is not None:
             properties["NUM_STREAMS"] = settings.streams
     return properties
+
+
+def _keep_order(model: Any) -> None:
+    """Choose the stable kernel of TopK for short axes; for long ones, the graph has another form."""
+    from ..passes.stable_sorts import stable_kernel
+
+    for op in model.get_ops():
+        if op.get_type_name() == "TopK":
+            axis = op.get_attributes()["axis"]
+            sizes = [shape[axis] for shape in (op.input(0).get_partial_shape(), op.output(0).get_partial_shape())]
+            if all(size.is_static for size in sizes) and stable_kernel(*(size.get_length() for size in sizes)):
+                op.set_attribute("stable", True)
 
 
 def _cause(error: Exception) -> str:

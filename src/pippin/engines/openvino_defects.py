@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 
 from ..lowering.lowered_model import Lowered
+from ..passes.stable_sorts import LIMIT
 
 
 def refused(lowered: Lowered) -> dict[str, str]:
@@ -70,6 +72,8 @@ def _refused(graph: Any, constants: Mapping[str, Any], nested: bool = False) -> 
         reason = check(node, around) if check else None
         if nested and reason is None and node.op_type == "Div":
             reason = _divisor(node, around)
+        if nested and reason is None:
+            reason = _ONLY_OUTSIDE.get(node.op_type)
         if node.domain and reason is None:
             reason = f"{node.domain}.{node.op_type}: only standard ONNX operators are supported"
         for attribute in node.attribute:
@@ -154,6 +158,20 @@ def _product(node: Any, around: _Surroundings) -> str | None:
     return None
 
 
+def _sort(node: Any, around: _Surroundings) -> str | None:
+    """A sort of more elements than the stable form has numbers for."""
+    count = around.constants.get(node.input[1])
+    if count is None or int(onnx.numpy_helper.to_array(count).max(initial=0)) <= LIMIT:
+        return None
+    return f"TopK of more than {LIMIT} elements: OpenVINO returns equal ones in any order"
+
+
+# They have another form outside of branches and loops.
+_ONLY_OUTSIDE = {
+    "NonMaxSuppression": "suppression in a branch or loop: OpenVINO suppresses an overlap that equals the threshold",
+    "TopK": "TopK in a branch or loop: OpenVINO returns equal elements in any order",
+}
+
 _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
     "Equal": _test_for_nan,
     "Gemm": _product,
@@ -162,4 +180,5 @@ _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
     "MatMul": _product,
     "RNN": _recurrent,
     "Tile": _repeats,
+    "TopK": _sort,
 }

@@ -28,6 +28,7 @@ from .lowered_model import IndexCheck
 from .onnx_builder import Graph, Tensor, value_info
 from .value_ranges import value_range
 
+_LOWEST = -(2**31)
 # Operators that only move elements.
 _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
@@ -62,6 +63,8 @@ class CheckedGraph(Graph):
         self.index_checks: list[IndexCheck] = []
         self.index_outputs: dict[str, Tensor] = {}
         """The values that the checks read after a prediction."""
+        self.truncated: dict[str, Tensor] = {}
+        """The floats that integers, by name, were cut from."""
         self._codes: list[_Code] = []
         """The checks of the branch or loop body that is being lowered."""
         self._returned: dict[str, list[_Code]] = {}
@@ -81,6 +84,7 @@ class CheckedGraph(Graph):
         if isinstance(indices, Tensor) and indices.name in self.initializers:
             indices = self.initializers[indices.name]
         indices = self.cast(indices, _wide(indices.dtype if isinstance(indices, Tensor) else np.asarray(indices).dtype))
+        indices = self._without_nan(indices)
         if isinstance(sizes, Tensor):
             return self._inside_computed(indices, sizes, negative)
         check = IndexCheck("", self.where, tuple(sizes.tolist()), negative)
@@ -101,6 +105,14 @@ class CheckedGraph(Graph):
         else:
             self._after(indices, check)
         return clamped
+
+    def _without_nan(self, indices: Any) -> Any:
+        """The indices with one outside for each NaN that they were cut from: 0 elsewhere. Outside of branches and loops,
+        the floats themselves are checked."""
+        floats = self.truncated.get(indices.name) if isinstance(indices, Tensor) else None
+        if floats is None or not self.nested:
+            return indices
+        return self.Where(self.IsNaN(floats), self.cast(_LOWEST, indices.dtype), indices)
 
     def _inside_computed(self, indices: Any, sizes: Tensor, negative: bool) -> Any:
         """`inside` for sizes that only the prediction knows."""
@@ -166,6 +178,8 @@ class CheckedGraph(Graph):
         """
         found, added, single = indices, 0, len(check.sizes) == 1
         while (made := self.makers.get(found.name)) is not None and (before := made.operands[0]) is not None:
+            if found.name in self.truncated and not added:
+                return self.truncated[found.name], 0
             kind = made.node.op_type
             if kind == "Where" and single and not added and found.dtype.kind == "i":
                 given, size = self._counted_from_end(made.operands)

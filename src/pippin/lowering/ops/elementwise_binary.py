@@ -50,8 +50,8 @@ def pow(g: Builder, x: Tensor, y: Tensor) -> Tensor:
     return g.Pow(x, y)
 
 
-# Engines have a fast kernel for these but not for a general power. Of -inf and -0.0, OpenVINO makes what the roots make,
-# as torch does, and so does numpy of -inf to the power of 0.5.
+# Engines have a fast kernel for these but not for a general power. Of -inf and -0.0, OpenVINO makes what the roots
+# make, as torch does; so does numpy of -inf to the power of 0.5.
 _POWERS: Mapping[float, Callable[[Builder, Tensor], Tensor]] = {
     2.0: lambda g, x: g.Mul(x, x),
     0.5: lambda g, x: g.Sqrt(x),

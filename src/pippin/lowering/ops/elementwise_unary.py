@@ -73,7 +73,9 @@ def _integer(g: Builder, x: Any) -> Any:
         number = g.cast(number, np.float32)
     inside = g.cast(g.Clip(number, _LOWEST, _HIGHEST), np.int32)
     above = g.cast(g.GreaterOrEqual(number, -_LOWEST), np.int32)
-    return g.Add(inside, g.Mul(above, np.iinfo(np.int32).max - int(_HIGHEST)))
+    whole = g.Add(inside, g.Mul(above, np.iinfo(np.int32).max - int(_HIGHEST)))
+    g.truncated[whole.name] = x
+    return whole
 
 
 @lowers("clip")

@@ -196,12 +196,12 @@ def topk(
     return_indices: bool = True,
     output_indices_dtype: str = "int32",
 ) -> Any:
-    """`k` = -1 returns all elements."""
+    """`k` = -1 returns all elements. Without `sort`, any order is right; engines would return different ones."""
     if isinstance(k, Tensor):
         count: Any = g.Reshape(g.cast(k, np.int64), [1])
     else:
         count = _size(g, x, axis) if k == -1 else np.array([k], np.int64)
-    values, indices = g.TopK(_sortable(g, x), count, axis=axis, largest=not ascending, sorted=bool(sort))
+    values, indices = g.TopK(_sortable(g, x), count, axis=axis, largest=not ascending)
     return (values, indices) if return_indices else (values,)
 
 
