@@ -198,8 +198,9 @@ def _keep_order(model: Any) -> None:
     for op in model.get_ops():
         if op.get_type_name() == "TopK":
             axis = op.get_attributes()["axis"]
-            sizes = [shape[axis] for shape in (op.input(0).get_partial_shape(), op.output(0).get_partial_shape())]
-            if all(size.is_static for size in sizes) and stable_kernel(*(size.get_length() for size in sizes)):
+            shapes = (op.input(0).get_partial_shape(), op.output(0).get_partial_shape())
+            sizes = [shape[axis] if shape.rank.is_static else None for shape in shapes]
+            if stable_kernel(*(size.get_length() if size is not None and size.is_static else None for size in sizes)):
                 op.set_attribute("stable", True)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 
 from ..lowering.lowered_model import Lowered
-from ..passes.stable_sorts import LIMIT
+from ..passes.stable_sorts import LIMIT, takes_all
+from ..passes.value_types import value_types
 
 
 def refused(lowered: Lowered) -> dict[str, str]:
@@ -22,12 +23,12 @@ def refused(lowered: Lowered) -> dict[str, str]:
         return {"": "64-bit integers as inputs: OpenVINO computes them in 32 bits"}
     if any(port.dtype == object for port in ports):
         return {"": "strings: OpenVINO has no string tensors"}
-    graph = lowered.model.graph
+    model, graph = lowered.model, lowered.model.graph
     if any(tensor.data_type in (_DOUBLE, _STRING) for tensor in graph.initializer):
         return {"": "float64 or string constants: OpenVINO computes float64 in float32 and has no string tensors"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
         return {"": "an output that is also an input: OpenVINO loses its name"}
-    return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer}))
+    return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer})) | _of_nothing(model)
 
 
 def misjudged(operator: str, kind: Literal["NaN", "infinity"]) -> bool:
@@ -156,6 +157,62 @@ def _product(node: Any, around: _Surroundings) -> str | None:
         if scale.dims and attributes["axis"] % len(data.dims) == summed:
             return "a product with weights that have a scale per summed element: OpenVINO mixes up the scales"
     return None
+
+
+# Their results are elements of their first operand, so that there are none of nothing.
+_PICK = frozenset({"ArgMax", "ArgMin", "ReduceMax", "ReduceMin", "TopK"})
+# Their results may be empty though their operands are not; the others, if a size comes from values.
+_EMPTYING = frozenset({"Compress", "NonMaxSuppression", "NonZero"})
+_BY_SIZES = {"ConstantOfShape": 0, "Expand": 1, "Range": 0, "Reshape": 1, "Slice": 1, "Split": 1, "Tile": 1}
+
+
+def _of_nothing(model: Any) -> dict[str, str]:
+    """The nodes that pick elements along an axis of which there may be none."""
+    graph = model.graph
+    around = _Surroundings(
+        {name: node for node in graph.node for name in node.output},
+        {tensor.name: tensor for tensor in graph.initializer},
+    )
+    found = [node for node in graph.node if node.op_type in _PICK and _may_be_empty(node.input[0], around)]
+    types = value_types(model) if found else {}
+    return {
+        node.name: f"{node.op_type} of what may be nothing: OpenVINO makes a number of it"
+        for node in found
+        if not _sized(node, types, around)
+    }
+
+
+def _may_be_empty(name: str, around: _Surroundings) -> bool:
+    """Whether the elements of a value depend on a size that comes from values."""
+    todo, seen = [name], set()
+    while todo:
+        name = todo.pop()
+        maker = around.makers.get(name)
+        if name in seen or maker is None or maker.op_type in ("Shape", "Size"):
+            continue
+        seen.add(name)
+        if maker.op_type in _EMPTYING:
+            return True
+        first = _BY_SIZES.get(maker.op_type)
+        if first is not None and any(_by_values(size, around) for size in maker.input[first:] if size):
+            return True
+        todo += maker.input
+    return False
+
+
+def _sized(node: Any, types: Mapping[str, Any], around: _Surroundings) -> bool:
+    """Whether the axes along which a node picks have known sizes; for TopK, whether it takes as many as there are."""
+    if node.op_type == "TopK" and takes_all(node, around.makers):
+        return True
+    info = types.get(node.input[0])
+    if info is None or not info.type.tensor_type.HasField("shape"):
+        return False
+    dims = info.type.tensor_type.shape.dim
+    axes = [next((a.i for a in node.attribute if a.name == "axis"), -1 if node.op_type == "TopK" else 0)]
+    if node.op_type.startswith("Reduce"):
+        given = around.constants.get(node.input[1]) if len(node.input) > 1 else None
+        axes = list(range(len(dims))) if given is None else onnx.numpy_helper.to_array(given).tolist()
+    return all(dims[axis].WhichOneof("value") == "dim_value" and dims[axis].dim_value > 0 for axis in axes)
 
 
 def _sort(node: Any, around: _Surroundings) -> str | None:

@@ -107,8 +107,8 @@ class CheckedGraph(Graph):
         return clamped
 
     def _without_nan(self, indices: Any) -> Any:
-        """The indices with one outside for each NaN that they were cut from: 0 elsewhere. Outside of branches and loops,
-        the floats themselves are checked."""
+        """The indices, with one outside for each NaN that they were cut from. Outside of branches and loops, the floats
+        themselves are checked."""
         floats = self.truncated.get(indices.name) if isinstance(indices, Tensor) else None
         if floats is None or not self.nested:
             return indices

@@ -19,12 +19,14 @@ from .value_types import value_types
 
 _STEPS = 1 << 12
 """Steps of the stable kernel, some 40 ns each, up to which it is chosen."""
+_FEW = 5
+"""Elements for which the other kernel takes as many steps."""
 _TO_THE_END = (1 << 63) - 1
 
 
-def stable_kernel(size: int, count: int) -> bool:
-    """Whether the stable kernel is fast enough for `count` elements of an axis of this size."""
-    return size * count <= _STEPS
+def stable_kernel(size: int | None, count: int | None) -> bool:
+    """Whether the stable kernel is fast enough for `count` elements of an axis of this size, if they are known."""
+    return count is not None and (count <= _FEW or (size is not None and size * count <= _STEPS))
 
 
 def stable_sorts(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -40,10 +42,10 @@ def stable_sorts(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         places = node.output[1] if node.op_type == "TopK" and len(node.output) > 1 else ""
         size, count = _sizes(node, types, stored) if places in used else (None, None)
-        if places not in used or (size is not None and count is not None and stable_kernel(size, count)):
+        if places not in used or stable_kernel(size, count):
             nodes.append(node)
         else:
-            sort = _Sort(node, _whole(node, makers) if None in (size, count) else size == count)
+            sort = _Sort(node, takes_all(node, makers) if None in (size, count) else size == count)
             nodes += sort.nodes
             constants += sort.constants
     if not constants:
@@ -83,7 +85,7 @@ def _size(types: Mapping[str, Any], name: str, axis: int) -> int | None:
     return dims[axis].dim_value if dims[axis].WhichOneof("value") == "dim_value" else None
 
 
-def _whole(node: Any, makers: Mapping[str, Any]) -> bool:
+def takes_all(node: Any, makers: Mapping[str, Any]) -> bool:
     """Whether as many elements are returned as the axis has, whose size is not known."""
     maker = makers.get(node.input[1])
     if maker is not None and maker.op_type == "Gather":

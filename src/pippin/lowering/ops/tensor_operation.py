@@ -207,7 +207,7 @@ def topk(
 
 def _sortable(g: Builder, x: Tensor) -> Tensor:
     """ONNX cannot sort 16-bit integers, and ONNX Runtime cannot sort 8-bit ones."""
-    return g.cast(x, np.int32) if x.dtype.itemsize < 4 and x.dtype.kind in "iu" else x
+    return g.with_sizes(g.cast(x, np.int32) if x.dtype.itemsize < 4 and x.dtype.kind in "iu" else x)
 
 
 def _size(g: Builder, x: Tensor, axis: int) -> Any:
