@@ -76,6 +76,9 @@ def test_it_gets_a_form_that_it_computes_right(name, monkeypatch):
         (lambda x: mb.reduce_l2_norm(x=x, axes=[1], name="y"), "reduces over all axes"),
         (lambda x: mb.reduce_log_sum_exp(x=x, axes=[1], name="y"), "reduces over all axes"),
         (lambda x: mb.reduce_sum_square(x=x, axes=[1], name="y"), "reduces over all axes"),
+        (lambda x: mb.round(x=x, name="y"), "rounds halves away from 0"),
+        (lambda x: mb.topk(x=x, k=2, axis=1)[0], "equal elements in any order"),
+        (lambda x: mb.cast(x=mb.equal(x=x, y=0.0), dtype="fp32", name="y"), "takes 0.0 and -0.0 for different numbers"),
     ],
 )
 def test_what_it_computes_wrong_is_declined(body, reason):
