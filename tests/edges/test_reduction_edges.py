@@ -43,8 +43,7 @@ def reduction(name, compute, label="", axes=(1,), **how):
 
 # Where the largest number overflows no sum.
 _LARGEST = [np.array([[LARGEST, 0, -1, 1]], np.float32), np.array([[0, -1, 1, -LARGEST]], np.float32)]
-_EMPTY = {"sum": 0, "mean": NAN, "prod": 1, "max": -INF, "min": INF, "l1_norm": 0, "l2_norm": 0, "log_sum": -INF,
-          "log_sum_exp": -INF, "sum_square": 0}  # fmt: skip
+_EMPTY = {"sum": 0, "prod": 1, "l1_norm": 0, "l2_norm": 0, "log_sum": -INF, "log_sum_exp": -INF, "sum_square": 0}
 
 
 def none(x, n):
@@ -70,7 +69,7 @@ ROWS = [
     *(
         edge(f"reduce_{name}", lambda x, n, name=name: getattr(mb, f"reduce_{name}")(x=none(x, n), axes=[1]),
              np.full(3, value, np.float32), label="of nothing", x=np.ones((3, 4), np.float32), n=np.array([0], np.int32), arises=False)
-        for name, value in _EMPTY.items() if name in ("sum", "prod", "l1_norm", "l2_norm", "sum_square", "mean")
+        for name, value in _EMPTY.items()
     ),
     edge("cumsum", lambda x: mb.cumsum(x=x, axis=1), wide(lambda x: x.cumsum(1)), x=X, rtol=1e-5, atol=1e-6, halves=True),
     edge("cumsum", lambda x: mb.cumsum(x=x, axis=1, exclusive=True, reverse=True), label="exclusive, backwards", x=X, rtol=1e-5,

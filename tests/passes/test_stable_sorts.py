@@ -80,7 +80,10 @@ def test_a_sort_from_the_cache_keeps_the_order(tmp_path):
 
 def suppression(threshold):
     """The boxes that are kept; the threshold is computed if it is None."""
-    constants = {"m": np.array([9], np.int64), **({} if threshold is None else {"t": np.array([threshold], np.float32)})}
+    constants = {
+        "m": np.array([9], np.int64),
+        **({} if threshold is None else {"t": np.array([threshold], np.float32)}),
+    }
     inputs = {"b": [1, None, 4], "s": [1, 1, None], **({"u": [1]} if threshold is None else {})}
     nodes = [helper.make_node("NonMaxSuppression", ["b", "s", "m", "t"], ["kept"], center_point_box=1)]
     if threshold is None:
