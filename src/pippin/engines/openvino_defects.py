@@ -166,11 +166,11 @@ _EMPTYING = frozenset({"Compress", "NonMaxSuppression", "NonZero"})
 _BY_SIZES = {"ConstantOfShape": 0, "Expand": 1, "Range": 0, "Reshape": 1, "Slice": 1, "Split": 1, "Tile": 1}
 
 # Operands that give the result its sizes, where it is not all of them; padding is taken to add elements.
-_SHAPED_BY: Mapping[str, Callable[[list[str]], list[str]]] = {
-    "GatherElements": lambda inputs: inputs[1:],
-    "Pad": lambda inputs: [],
-    "ScatterElements": lambda inputs: inputs[:1],
-    "ScatterND": lambda inputs: inputs[:1],
+_SHAPED_BY = {
+    "GatherElements": slice(1, 2),
+    "Pad": slice(0),
+    "ScatterElements": slice(1),
+    "ScatterND": slice(1),
 }
 
 
@@ -204,7 +204,7 @@ def _may_be_empty(name: str, around: _Surroundings) -> bool:
         first = _BY_SIZES.get(maker.op_type)
         if first is not None and any(_by_values(size, around) for size in maker.input[first:] if size):
             return True
-        todo += _SHAPED_BY.get(maker.op_type, lambda inputs: inputs)(list(maker.input))
+        todo += list(maker.input)[_SHAPED_BY.get(maker.op_type, slice(None))]
     return False
 
 
