@@ -191,7 +191,27 @@ def _recurrent(x):
     return np.array(steps)
 
 
+def _sort_in_a_branch(x):
+    """In a branch that depends on values."""
+    return mb.cond(
+        pred=mb.greater(x=mb.reduce_sum(x=x), y=-1e9),
+        _true_fn=lambda: mb.cast(x=mb.argsort(x=x, axis=0, ascending=True), dtype="fp32"),
+        _false_fn=lambda: mb.mul(x=x, y=2.0),
+        name="y",
+    )
+
+
+def _places(x):
+    return np.argsort(x, kind="stable")
+
+
 DEFECTS = {
+    "TopK in a branch or loop": (_sort_in_a_branch, {"x": (9,)}, _places),
+    "TopK of more than 46340 elements": (
+        lambda x: mb.argsort(x=x, axis=0, ascending=True, name="y"),
+        {"x": (46341,)},
+        _places,
+    ),
     "RNN with an initial state whose size depends on values": (_state_by_values, {"x": (4, 3, 2)}, _recurrent),
     "product with weights": (_summed_scales, {"x": (3, 5)}, lambda x: x @ (CODES * SCALES)),
     "a test for NaN": (lambda x: mb.cast(x=mb.equal(x=x, y=x), dtype="fp32", name="y"), {"x": (3,)}, lambda x: x == x),

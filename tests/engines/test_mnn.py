@@ -78,6 +78,8 @@ def test_it_gets_a_form_that_it_computes_right(name, monkeypatch):
         (lambda x: mb.reduce_log_sum_exp(x=x, axes=[1], name="y"), "reduces over all axes"),
         (lambda x: mb.reduce_sum_square(x=x, axes=[1], name="y"), "reduces over all axes"),
         (lambda x: mb.cast(x=mb.equal(x=x, y=np.float32(0)), dtype="fp32", name="y"), "-0.0 is not 0.0"),
+        (lambda x: mb.round(x=x, name="y"), "rounds halves away from 0"),
+        (lambda x: mb.topk(x=x, k=2, axis=1)[0], "equal elements in any order"),
     ],
 )
 def test_what_it_computes_wrong_is_declined(body, reason):

@@ -12,7 +12,7 @@ from ..configuration import Configuration
 from ..devices import ComputeDevice
 from ..version import __version__
 
-LAYOUT = 7
+LAYOUT = 8
 """Version of the entry format."""
 
 

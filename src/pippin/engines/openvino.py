@@ -95,8 +95,11 @@ class OpenVINO:
         from ..passes.exact_integers import exact_integers
         from ..passes.float16_rounding import rounded_in_float32
         from ..passes.integer_forms import IN_FLOAT32
+        from ..passes.overlap_threshold import exclusive_overlap
+        from ..passes.stable_sorts import stable_sorts
 
         model = rounded_in_float32(in_float32(model) if saturates else model)
+        model = stable_sorts(exclusive_overlap(model))
         return exact_integers(accurate_tails(model, _CUT_TO_ZERO), IN_FLOAT32)
 
     def compile(
@@ -165,6 +168,7 @@ class OpenVINO:
     def _compile(self, source: bytes | Path, properties: dict[str, Any], device: str) -> CompiledOpenVINO:
         try:
             model = self.core.read_model(source if isinstance(source, bytes) else str(source))
+            _keep_order(model)
             compiled = self.core.compile_model(model, _DEVICES[device], properties)
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot compile the model: {_cause(error)}") from error
@@ -198,6 +202,19 @@ def _properties(settings: Settings) -> dict[str, Any]:
 
 def _one_core() -> bool:
     return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
+
+
+def _keep_order(model: Any) -> None:
+    """Choose the stable kernel of TopK for short axes; for long ones, the graph has another form."""
+    from ..passes.stable_sorts import stable_kernel
+
+    for op in model.get_ops():
+        if op.get_type_name() == "TopK":
+            axis = op.get_attributes()["axis"]
+            shapes = (op.input(0).get_partial_shape(), op.output(0).get_partial_shape())
+            sizes = [shape[axis] if shape.rank.is_static else None for shape in shapes]
+            if stable_kernel(*(size.get_length() if size is not None and size.is_static else None for size in sizes)):
+                op.set_attribute("stable", True)
 
 
 def _cause(error: Exception) -> str:

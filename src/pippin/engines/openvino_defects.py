@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 
 from ..lowering.lowered_model import Lowered
+from ..passes.stable_sorts import LIMIT, takes_all
+from ..passes.value_types import value_types
 
 
 def refused(lowered: Lowered) -> dict[str, str]:
@@ -20,12 +23,12 @@ def refused(lowered: Lowered) -> dict[str, str]:
         return {"": "64-bit integers as inputs: OpenVINO computes them in 32 bits"}
     if any(port.dtype == object for port in ports):
         return {"": "strings: OpenVINO has no string tensors"}
-    graph = lowered.model.graph
+    model, graph = lowered.model, lowered.model.graph
     if any(tensor.data_type in (_DOUBLE, _STRING) for tensor in graph.initializer):
         return {"": "float64 or string constants: OpenVINO computes float64 in float32 and has no string tensors"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
         return {"": "an output that is also an input: OpenVINO loses its name"}
-    return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer}))
+    return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer})) | _of_nothing(model)
 
 
 def misjudged(operator: str, kind: Literal["NaN", "infinity"]) -> bool:
@@ -63,16 +66,18 @@ class _Surroundings:
     constants: Mapping[str, Any]
 
 
-def _refused(graph: Any, constants: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _refused(graph: Any, constants: Mapping[str, Any], nested: bool = False) -> Iterator[tuple[str, str]]:
     around = _Surroundings({name: node for node in graph.node for name in node.output}, constants)
     for node in graph.node:
         check = _CHECKS.get(node.op_type)
         reason = check(node, around) if check else None
+        if nested and reason is None:
+            reason = _ONLY_OUTSIDE.get(node.op_type)
         if node.domain and reason is None:
             reason = f"{node.domain}.{node.op_type}: only standard ONNX operators are supported"
         for attribute in node.attribute:
             if reason is None and attribute.HasField("g"):
-                reason = next((inner for _, inner in _refused(attribute.g, constants)), None)
+                reason = next((inner for _, inner in _refused(attribute.g, constants, nested=True)), None)
         if reason is not None:
             yield node.name or node.output[0], reason
 
@@ -153,6 +158,84 @@ def _rounded_quotient(node: Any, around: _Surroundings) -> str | None:
     return f"{node.op_type} of a quotient: OpenVINO multiplies by the reciprocal, and the floor of x / x is 0"
 
 
+# Their results are elements of their first operand, so that there are none of nothing.
+_PICK = frozenset({"ArgMax", "ArgMin", "ReduceMax", "ReduceMin", "TopK"})
+# Their results may be empty though their operands are not; the others, if a size comes from values.
+_EMPTYING = frozenset({"Compress", "NonMaxSuppression", "NonZero"})
+_BY_SIZES = {"ConstantOfShape": 0, "Expand": 1, "Range": 0, "Reshape": 1, "Slice": 1, "Split": 1, "Tile": 1}
+
+# Operands that give the result its sizes, where it is not all of them; padding is taken to add elements.
+_SHAPED_BY = {
+    "GatherElements": slice(1, 2),
+    "Pad": slice(0),
+    "ScatterElements": slice(1),
+    "ScatterND": slice(1),
+}
+
+
+def _of_nothing(model: Any) -> dict[str, str]:
+    """The nodes that pick elements along an axis of which there may be none."""
+    graph = model.graph
+    around = _Surroundings(
+        {name: node for node in graph.node for name in node.output},
+        {tensor.name: tensor for tensor in graph.initializer},
+    )
+    found = [node for node in graph.node if node.op_type in _PICK and _may_be_empty(node.input[0], around)]
+    types = value_types(model) if found else {}
+    return {
+        node.name: f"{node.op_type} of what may be nothing: OpenVINO makes a number of it"
+        for node in found
+        if not _sized(node, types, around)
+    }
+
+
+def _may_be_empty(name: str, around: _Surroundings) -> bool:
+    """Whether the elements of a value depend on a size that comes from values."""
+    todo, seen = [name], set()
+    while todo:
+        name = todo.pop()
+        maker = around.makers.get(name)
+        if name in seen or maker is None or maker.op_type in ("Shape", "Size"):
+            continue
+        seen.add(name)
+        if maker.op_type in _EMPTYING:
+            return True
+        first = _BY_SIZES.get(maker.op_type)
+        if first is not None and any(_by_values(size, around) for size in maker.input[first:] if size):
+            return True
+        todo += list(maker.input)[_SHAPED_BY.get(maker.op_type, slice(None))]
+    return False
+
+
+def _sized(node: Any, types: Mapping[str, Any], around: _Surroundings) -> bool:
+    """Whether the axes along which a node picks have known sizes; for TopK, whether it takes as many as there are."""
+    if node.op_type == "TopK" and takes_all(node, around.makers):
+        return True
+    info = types.get(node.input[0])
+    if info is None or not info.type.tensor_type.HasField("shape"):
+        return False
+    dims = info.type.tensor_type.shape.dim
+    axes = [next((a.i for a in node.attribute if a.name == "axis"), -1 if node.op_type == "TopK" else 0)]
+    if node.op_type.startswith("Reduce"):
+        given = around.constants.get(node.input[1]) if len(node.input) > 1 else None
+        axes = list(range(len(dims))) if given is None else onnx.numpy_helper.to_array(given).tolist()
+    return all(dims[axis].WhichOneof("value") == "dim_value" and dims[axis].dim_value > 0 for axis in axes)
+
+
+def _sort(node: Any, around: _Surroundings) -> str | None:
+    """A sort of more elements than the stable form has numbers for."""
+    count = around.constants.get(node.input[1])
+    if count is None or int(onnx.numpy_helper.to_array(count).max(initial=0)) <= LIMIT:
+        return None
+    return f"TopK of more than {LIMIT} elements: OpenVINO returns equal ones in any order"
+
+
+# They have another form outside of branches and loops.
+_ONLY_OUTSIDE = {
+    "NonMaxSuppression": "suppression in a branch or loop: OpenVINO suppresses an overlap that equals the threshold",
+    "TopK": "TopK in a branch or loop: OpenVINO returns equal elements in any order",
+}
+
 _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
     "Cast": _rounded_quotient,
     "Ceil": _rounded_quotient,
@@ -164,4 +247,5 @@ _CHECKS: Mapping[str, Callable[[Any, _Surroundings], str | None]] = {
     "MatMul": _product,
     "RNN": _recurrent,
     "Tile": _repeats,
+    "TopK": _sort,
 }

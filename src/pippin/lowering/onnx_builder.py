@@ -123,7 +123,7 @@ class Graph:
         self._unpacked: list[onnx.NodeProto] = []  # casts of stored constants, before all other nodes
         self._kept: list[np.ndarray] = []  # keeps arrays alive that _constants identifies by address
         self._counter = 0
-        self._foreign: list[Tensor] = []  # results of Python nodes, whose types ONNX cannot infer
+        self._noted: dict[str, Tensor] = {}  # results whose types or sizes ONNX cannot infer
         self._depth = 0
         self._domains: dict[str, int] = {}
         self.elements = 0
@@ -198,7 +198,7 @@ class Graph:
         )
         self.nodes.append(node)
         results = tuple(Tensor(n, np.dtype(dtype), shape) for n, (dtype, shape) in zip(names, types, strict=True))
-        self._foreign += results
+        self._noted.update((t.name, t) for t in results)
         self._domains[PYTHON] = DOMAINS[PYTHON]
         return results
 
@@ -286,10 +286,17 @@ class Graph:
         made.graph.node.extend([*self._unpacked, *self.nodes])
         made.graph.input.extend(value_info(t) for t in inputs)
         made.graph.output.extend(value_info(t) for t in outputs)
-        made.graph.value_info.extend(value_info(t) for t in self._foreign)
+        made.graph.value_info.extend(value_info(t) for t in self._noted.values())
         for label, array in self.initializers.items():
             store(array, made.graph.initializer.add(name=label))
         return made
+
+    def with_sizes(self, x: Operand) -> Tensor:
+        """x as a Tensor, with the sizes that are known of it in the model, for passes that look for them."""
+        tensor = self.tensor(x)
+        if tensor.name in self.makers and not self.nested and tensor.shape is not None and any(tensor.shape):
+            self._noted[tensor.name] = tensor
+        return tensor
 
     def named(self, tensor: Tensor, name: str) -> Tensor:
         """The tensor under its external name. Two outputs may share a value, or an output may be an input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,18 @@ def not_equal(g: Builder, x: Tensor, y: Tensor) -> Tensor:
 def pow(g: Builder, x: Tensor, y: Tensor) -> Tensor:
     if x.dtype.kind in "iu" and y.dtype.kind in "iu":
         return integer_power(g, x, y)
-    # Engines have a fast kernel for a square but not for a general power.
-    if not isinstance(y, Tensor) and np.ndim(y) == 0 and y == 2 and isinstance(x, Tensor):
-        return g.Mul(x, x)
+    if not isinstance(y, Tensor) and np.ndim(y) == 0 and isinstance(x, Tensor) and float(y) in _POWERS:
+        return _POWERS[float(y)](g, x)
     return g.Pow(x, y)
+
+
+# Engines have a fast kernel for these but not for a general power. Of -inf and -0.0, OpenVINO makes what the roots
+# make, as torch does; so does numpy of -inf to the power of 0.5.
+_POWERS: Mapping[float, Callable[[Builder, Tensor], Tensor]] = {
+    2.0: lambda g, x: g.Mul(x, x),
+    0.5: lambda g, x: g.Sqrt(x),
+    -0.5: lambda g, x: g.Reciprocal(g.Sqrt(x)),
+}
 
 
 @lowers("real_div")

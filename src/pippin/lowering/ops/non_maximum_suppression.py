@@ -12,6 +12,8 @@ from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
 
+_SMALLEST = np.finfo(np.float32).tiny
+
 
 @lowers("non_maximum_suppression")
 def non_maximum_suppression(
@@ -39,7 +41,7 @@ def non_maximum_suppression(
     if last:
         boxes, scores = g.Transpose(boxes, perm=[0, 2, 1]), g.Transpose(scores, perm=[0, 2, 1])
     lowest = np.asarray(np.finfo(np.float32).min, scores.dtype)
-    threshold = lowest if score_threshold is None else g.cast(score_threshold, scores.dtype)
+    threshold = lowest if score_threshold is None else _below(np.float32(score_threshold))
     best = g.ReduceMax(scores, [2], keepdims=0)  # (n, B)
     kept = _kept(g, boxes, scores, best, iou_threshold, threshold, int(max_boxes), bool(per_class_suppression))
     # Kept boxes come first, in order of score; the rest ranks below every score.
@@ -52,6 +54,13 @@ def non_maximum_suppression(
     count = g.ReduceSum(g.cast(valid, np.int32), [1], keepdims=0)
     results = [*found, g.Where(valid, indices, -1), count]
     return tuple(results[: len(g.op.outputs)])
+
+
+def _below(threshold: np.float32) -> np.float32:
+    """The greatest score that is below the threshold: ONNX rejects a score that equals it, MIL does not."""
+    if abs(threshold) < _SMALLEST:
+        return -_SMALLEST  # what is nearer to 0, processors take for 0
+    return max(np.nextafter(threshold, np.float32(-np.inf)), np.finfo(np.float32).min)
 
 
 def _kept(

@@ -25,6 +25,7 @@ _REDUCTIONS = {
     "reduce_sum": ("ReduceSum", True),
     "reduce_sum_square": ("ReduceSumSquare", False),
 }
+_EXTREMA = frozenset({"ReduceMax", "ReduceMin"})
 # Up to here, the sum of n remainders of a division by n does not overflow.
 _REMAINDERS = 1 << 15
 # What to sum of integers, whose sums wrap.
@@ -46,6 +47,8 @@ def _reduction(row: tuple[str, bool]) -> Lowering:
             return _integer_mean(g, g.tensor(x), which, bool(keep_dims))
         if x.dtype.kind in "iu" and not integers:
             x = g.cast(x, np.float32)
+        if onnx_kind in _EXTREMA:
+            x = g.with_sizes(x)
         return g.emit(onnx_kind, x, which, keepdims=bool(keep_dims))
 
     return lower
@@ -67,7 +70,7 @@ def _integer_mean(g: Builder, x: Tensor, axes: np.ndarray | None, keep_dims: boo
 
 def _argument(onnx_kind: str) -> Lowering:
     def lower(g: Builder, x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Any:
-        return g.emit(onnx_kind, x, axis=axis, keepdims=bool(keep_dims))
+        return g.emit(onnx_kind, g.with_sizes(x), axis=axis, keepdims=bool(keep_dims))
 
     return lower
 

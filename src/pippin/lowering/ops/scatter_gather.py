@@ -153,7 +153,13 @@ def _scatter(g: Builder, data: Tensor, indices: Any, updates: Any, axis: int, mo
         ones = g.Expand(g.cast(1, data.dtype), g.shape_of(data))
         divisors = g.ScatterElements(ones, indices, updates, axis=axis, reduction="mul")
         return g.Div(data, divisors) if data.dtype.kind == "f" else truncated_quotient(g, data, divisors)
-    return g.ScatterElements(data, indices, updates, axis=axis, reduction=_REDUCTIONS[mode])
+    found = g.ScatterElements(data, indices, updates, axis=axis, reduction=_REDUCTIONS[mode])
+    if mode not in ("max", "min") or data.dtype.kind != "f":
+        return found
+    # Of a number and a NaN, ONNX Runtime makes a number.
+    given, new = (g.cast(g.IsNaN(g.tensor(values)), np.int32) for values in (data, updates))
+    seen = g.ScatterElements(given, indices, new, axis=axis, reduction="max")
+    return g.Where(g.Greater(seen, 0), np.nan, found)
 
 
 def _shaped(g: Builder, updates: Any, data: Tensor, axes: tuple[int, int], spots: Any) -> Tensor:

@@ -218,18 +218,18 @@ def topk(
     return_indices: bool = True,
     output_indices_dtype: str = "int32",
 ) -> Any:
-    """`k` = -1 returns all elements."""
+    """`k` = -1 returns all elements. Without `sort`, any order is right; engines would return different ones."""
     if isinstance(k, Tensor):
         count: Any = g.Reshape(g.cast(k, np.int64), [1])
     else:
         count = _size(g, x, axis) if k == -1 else np.array([k], np.int64)
-    values, indices = g.TopK(_sortable(g, x), count, axis=axis, largest=not ascending, sorted=bool(sort))
+    values, indices = g.TopK(_sortable(g, x), count, axis=axis, largest=not ascending)
     return (values, indices) if return_indices else (values,)
 
 
 def _sortable(g: Builder, x: Tensor) -> Tensor:
     """ONNX cannot sort 16-bit integers, and ONNX Runtime cannot sort 8-bit ones."""
-    return g.cast(x, np.int32) if x.dtype.itemsize < 4 and x.dtype.kind in "iu" else x
+    return g.with_sizes(g.cast(x, np.int32) if x.dtype.itemsize < 4 and x.dtype.kind in "iu" else x)
 
 
 def _size(g: Builder, x: Tensor, axis: int) -> Any:
