@@ -127,7 +127,7 @@ def _branch(x, i):
 BRANCHES = [
     edge("cond", _branch, lambda x, i: x[i.astype(np.int32)], label="an index inside", arises=False, x=X,
          i=np.array([4.5, 0, -1, 0], np.float32)),
-    edge("cond", _branch, label="an index outside", arises=False, x=X, raises=r"\[gather\] '.*': the index -?\d+ is outside",
+    edge("cond", _branch, label="an index outside", arises=False, x=X, raises=r"\[gather\] '.*': the index (-?\d+|nan|-?inf) is outside",
          i=[np.array([0, v, 0, 0], np.float32) for v in (NAN, 1e10, 5, -INF)]),
     edge("cond", _branch, lambda x, i: x[:4], label="not taken", arises=False, x=X + 1000, i=np.array([0, NAN, 9, INF], np.float32)),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pippin
-from edges.catalogue import ENGINES, Edge, difference, edge
+from edges.catalogue import ENGINES, QUOTIENT, Edge, difference, edge
 from edges.values import INF, LARGEST, NAN, filled, floats, mixed
 from lowering.layers.layer_harness import row as network_row
 from lowering.layers.layer_harness import specification
@@ -124,7 +124,7 @@ def test_layers(row, engine):
     try:
         model = pippin.load(specification(named), pippin.Configuration(engine=engine, hints=hints), cache=False)
     except UnsupportedOperationError as error:
-        assert engine == "mnn", str(error)  # an error that says why is right too
+        assert engine == "mnn" or QUOTIENT in str(error), str(error)  # an error that says why is right too
         return
     for arrays in row.sets:
         problem = difference(model.predict(arrays)[named.outputs[0]], row.expect(**arrays), row, signs=False)

@@ -28,17 +28,14 @@ def graph(build, shape):
         (lambda g, x: g.Gelu(x, approximate="tanh"), set()),
         (lambda g, x: g.Gelu(g.Gelu(x)), {"Erf"}),
         (lambda g, x: g.Erf(x), {"Erf"}),
-        (lambda g, x: g.Softplus(x), set()),
     ],
 )
 def test_activations(build, left):
     model = graph(build, X.shape)
     made = exact_activations(model)
     onnx.checker.check_model(made, full_check=True)
-    assert {"Gelu", "Erf", "Softplus"} & {node.op_type for node in made.graph.node} == left
-    with np.errstate(over="ignore"):
-        expected = ReferenceEvaluator(model).run(None, {"x": X})[0]
-    expected = np.where(np.isfinite(expected), expected, X)  # its softplus overflows
+    assert {"Gelu", "Erf"} & {node.op_type for node in made.graph.node} == left
+    expected = ReferenceEvaluator(model).run(None, {"x": X})[0]
     np.testing.assert_allclose(ReferenceEvaluator(made).run(None, {"x": X})[0], expected, rtol=1e-5, atol=2e-6)
 
 

@@ -173,8 +173,8 @@ def _slice(g: Builder, x: Tensor, region: Region) -> Tensor:
         return x
     return g.Slice(
         x,
-        _vector(g, [region.starts[axis] for axis in axes]),
-        _vector(g, [region.ends[axis] for axis in axes]),
+        vector(g, [region.starts[axis] for axis in axes]),
+        vector(g, [region.ends[axis] for axis in axes]),
         np.array(axes, np.int64),
     )
 
@@ -183,7 +183,7 @@ def _sliced(g: Builder, x: Tensor, starts: Sequence[int], ends: Sequence[int]) -
     return g.Slice(x, np.array(starts, np.int64), np.array(ends, np.int64), np.arange(len(starts)))
 
 
-def _vector(g: Builder, bounds: Sequence[Any]) -> Any:
+def vector(g: Builder, bounds: Sequence[Any]) -> Any:
     if not any(isinstance(bound, Tensor) for bound in bounds):
         return np.array(bounds, np.int64)
     parts = [bound if isinstance(bound, Tensor) else np.array([bound], np.int64) for bound in bounds]
@@ -196,7 +196,7 @@ def joined(g: Builder, x: Tensor, update: Tensor, region: Region, axes: Sequence
     if not axes:
         return update
     axis, *rest = axes
-    start, end = (_vector(g, [bound]) for bound in (region.starts[axis], region.ends[axis]))
+    start, end = (vector(g, [bound]) for bound in (region.starts[axis], region.ends[axis]))
     middle = joined(g, g.Slice(x, start, end, [axis]), update, region, rest) if rest else update
     parts = [] if _number(region.starts[axis]) == 0 else [g.Slice(x, [0], start, [axis])]
     parts.append(middle)

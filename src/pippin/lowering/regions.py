@@ -92,11 +92,11 @@ class Bounds:
         for axis, size in enumerate(shape):
             single = _set(squeeze_mask, axis)
             open_start, open_end = _set(begin_mask, axis) and not single, _set(end_mask, axis) and not single
-            starts.append(0 if open_start else self._index(self._element(begin, axis), size))
+            starts.append(0 if open_start else self._index(self.element(begin, axis), size))
             if single:
                 ends.append(self._after(starts[-1]))
             else:
-                ends.append(size if open_end else self._index(self._element(end, axis), size))
+                ends.append(size if open_end else self._index(self.element(end, axis), size))
         return Region(shape, tuple(starts), tuple(ends))
 
     def _after(self, start: Bound) -> Bound:
@@ -115,7 +115,7 @@ class Bounds:
             ("index", index.name, size), lambda: g.Max(g.Where(g.Less(given, 0), g.Add(given, size), given), 0)
         )
 
-    def _element(self, values: Any, place: int) -> Bound:
+    def element(self, values: Any, place: int) -> Bound:
         """One element of a vector: a number if it is known, else an int64 tensor of shape (1,)."""
         if not isinstance(values, Tensor):
             return int(np.asarray(values).reshape(-1)[place])

@@ -1,7 +1,7 @@
-"""Exact activations: gelu and softplus by operators that MNN computes exactly.
+"""Exact activations: gelu by operators that MNN computes exactly.
 
 MNN's own gelu is off by 5e-4 (`Gelu` with either approximation), and it makes one of x * (1 + erf(x / sqrt(2))) / 2. It
-takes an error function of the negated value, with the sign put right afterwards, as it stands. Its softplus ends at 88.
+takes an error function of the negated value, with the sign put right afterwards, as it stands.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-_CONSTANTS = {"one": 1.0, "half": 0.5, "root": math.sqrt(0.5), "cubic": 0.044715, "twice": 2 * math.sqrt(2 / math.pi)}
+_CONSTANTS = {"half": 0.5, "root": math.sqrt(0.5), "cubic": 0.044715, "twice": 2 * math.sqrt(2 / math.pi)}
 
 
 def exact_activations(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without Gelu, Softplus and bare Erf nodes; the same object if it has none."""
+    """The model without Gelu and bare Erf nodes; the same object if it has none."""
     if not any(node.op_type in _FORMS for node in model.graph.node):
         return model
     made = onnx.ModelProto()
@@ -48,20 +48,6 @@ def _erf(node: Any) -> list[Any]:
     ]
 
 
-def _softplus(node: Any) -> list[Any]:
-    """max(x, 0) + log(1 + exp(-|x|))."""
-    x, out = node.input[0], node.output[0]
-    return [
-        _node("Abs", [x], f"{out}/size"),
-        _node("Neg", [f"{out}/size"], f"{out}/negated"),
-        _node("Exp", [f"{out}/negated"], f"{out}/exp"),
-        _node("Add", [f"{out}/exp", "one/exact"], f"{out}/sum"),
-        _node("Log", [f"{out}/sum"], f"{out}/log"),
-        _node("Relu", [x], f"{out}/positive"),
-        _node("Add", [f"{out}/positive", f"{out}/log"], out),
-    ]
-
-
 def _gelu(node: Any) -> list[Any]:
     """x / 2 + x / 2 * erf(x / sqrt(2)); with the tangent, x * sigmoid(2 * sqrt(2 / pi) * (x + 0.044715 * x**3))."""
     x, out = node.input[0], node.output[0]
@@ -88,4 +74,4 @@ def _node(kind: str, inputs: list[str], output: str) -> Any:
     return helper.make_node(kind, inputs, [output], name=output)
 
 
-_FORMS = {"Erf": _erf, "Gelu": _gelu, "Softplus": _softplus}
+_FORMS = {"Erf": _erf, "Gelu": _gelu}

@@ -5,32 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from ...errors import ProgramError
 from .. import limits
-from ..held_states import MOST_UPDATES, Held, joined, part, updated
+from ..held_states import MOST_UPDATES, Held, joined, part, updated, vector
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
-from ..regions import Region
+from ..regions import Bound, Region
 from .scatter_gather import bounded
 
 # Longer than any axis. OpenVINO's Select converts integers to float32, which represents these exactly.
 _LAST = 1 << 30
 _FIRST = -(1 << 30)
-
-
-def _checked_counts(g: Builder, sizes: Any) -> Any:
-    message = "a size must be -1 (the rest) or at least 0, got"
-    if isinstance(sizes, Tensor):
-        g.refuse(g.Less(sizes, -1), sizes, message)
-        return g.Min(sizes, np.int64(_LAST))  # OpenVINO adds in 32 bits
-    if (np.asarray(sizes) < -1).any():
-        raise ProgramError(f"{message} {np.min(sizes)}")
-    return sizes
+_COUNTS = "a size must be -1 (the rest) or at least 0, got"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +107,36 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
     """`size` -1 takes the rest of the axis. If `begin` is negative, it counts from the end of the axis, and so does
     `begin + size`: 0 is that end."""
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
-    if not isinstance(sizes, Tensor):
-        limits.at_least(-1, size=sizes)
-    sizes = _checked_counts(g, sizes)
-    if not _any_tensor(starts, sizes):
-        ends = starts + sizes
-        return g.Slice(x, starts, np.where((sizes == -1) | ((starts < 0) & (ends >= 0)), _LAST, ends))
-    ends = g.Add(starts, sizes)
-    whole = g.Equal(sizes, -1)
-    if isinstance(starts, Tensor) or (starts < 0).any():
-        whole = g.Or(whole, g.And(g.Less(starts, 0), g.GreaterOrEqual(ends, 0)))
-    return g.Slice(x, starts, g.Where(whole, np.int64(_LAST), ends))
+    if not isinstance(x, Tensor):
+        x = g.tensor(x)
+    begins, counts = ([g.bounds.element(v, axis) for axis in range(x.rank)] for v in (starts, sizes))
+    ends = [_end(g, *place) for place in zip(begins, counts, strict=True)]
+    whole = {axis for axis in range(x.rank) if (begins[axis], ends[axis]) == (0, _LAST)}
+    computed = {axis for axis in range(x.rank) if isinstance(begins[axis], Tensor) or isinstance(ends[axis], Tensor)}
+    # On their own, so that OpenVINO sees the sizes that are known.
+    for axes in (sorted(set(range(x.rank)) - whole - computed), sorted(computed)):
+        if axes:
+            x = g.Slice(x, vector(g, [begins[a] for a in axes]), vector(g, [ends[a] for a in axes]), axes)
+    return x
+
+
+def _end(g: Builder, start: Bound, size: Bound) -> Bound:
+    """The end of one axis. Sizes that are known stay so: OpenVINO needs them for the shape of the result."""
+    if not isinstance(size, Tensor) and size <= -1:
+        if size < -1:
+            raise ProgramError(f"{_COUNTS} {size}")
+        return _LAST
+    if not isinstance(start, Tensor) and not isinstance(size, Tensor):
+        return _LAST if start < 0 <= start + size else start + size
+    rest = []
+    if isinstance(size, Tensor):
+        g.refuse(g.Less(size, -1), size, _COUNTS)
+        size = g.Min(size, np.int64(_LAST))  # OpenVINO adds in 32 bits
+        rest.append(g.Equal(size, -1))
+    end: Tensor = g.Add(start, size)
+    if (not isinstance(start, Tensor) and start < 0) or (isinstance(start, Tensor) and g.interval(start).lo < 0):
+        rest.append(g.And(g.Less(start, 0), g.GreaterOrEqual(end, 0)))
+    return g.Where(reduce(g.Or, rest), np.int64(_LAST), end) if rest else end
 
 
 @lowers("slice_update", since=18)
