@@ -152,31 +152,36 @@ def slice_update(
     squeeze_mask: Any = None,
 ) -> Tensor | Held:
     rows = _tensor(g, update)
-    if isinstance(x, Held) and not x.is_whole:
-        x = g.whole(x)
-    x = x if isinstance(x, Held) else g.tensor(x)
+    x = x if isinstance(x, Held) and x.is_whole else _tensor(g, x)
     shape = x.taken.shape if isinstance(x, Held) else x.static_shape
     if shape is not None and _in_steps_of_1(stride):
         region = g.bounds.region(shape, begin, end, begin_mask, end_mask, squeeze_mask)
         single = np.flatnonzero(_mask(squeeze_mask, len(shape))).tolist()
-        full_rows = g.Unsqueeze(rows, single) if single else rows
-        fits = _fits(region, full_rows)
-        if isinstance(x, Held) and rows.dtype == x.input.dtype and len(x.updates) < MOST_UPDATES:
-            return updated(x, region, full_rows)  # the runtime checks what only the prediction knows
-        if fits:
-            return joined(g, g.whole(x), full_rows, region)
+        found = _with_region(g, x, g.Unsqueeze(rows, single) if single else rows, region)
+        if found is not None:
+            return found
     full = _tensor(g, x)
     b = bounds(g, full.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
-    if b.squeezed:
-        rows = g.Unsqueeze(rows, b.squeezed)
-    fits = _known_to_fit(full, rows, b)
+    return _with_slice(g, full, g.Unsqueeze(rows, b.squeezed) if b.squeezed else rows, b)
+
+
+def _with_region(g: Builder, x: Tensor | Held, rows: Tensor, region: Region) -> Tensor | Held | None:
+    """x with other rows in a region; None if only the prediction knows whether they fit, and nothing checks it."""
+    fits = _fits(region, rows)
+    if isinstance(x, Held) and rows.dtype == x.input.dtype and len(x.updates) < MOST_UPDATES:
+        return updated(x, region, rows)  # the runtime checks it
+    return joined(g, g.whole(x), rows, region) if fits else None
+
+
+def _with_slice(g: Builder, x: Tensor, rows: Tensor, b: Bounds) -> Tensor:
+    fits = _known_to_fit(x, rows, b)
     if (b.steps == 1).all():
         if not fits:
-            rows, b = _fitting(g, full, rows, b)
-        return _joined(g, full, rows, b, [a for a in range(full.rank) if not _is_whole(full, rows, a)])
-    where = _positions(g, full, b)
-    flat = g.ScatterElements(g.Reshape(full, [-1]), where, g.Reshape(rows, [-1]), axis=0)
-    return g.Reshape(flat, g.shape_of(full))
+            rows, b = _fitting(g, x, rows, b)
+        return _joined(g, x, rows, b, [a for a in range(x.rank) if not _is_whole(x, rows, a)])
+    where = _positions(g, x, b)
+    flat = g.ScatterElements(g.Reshape(x, [-1]), where, g.Reshape(rows, [-1]), axis=0)
+    return g.Reshape(flat, g.shape_of(x))
 
 
 def _fits(region: Region, rows: Tensor) -> bool:
