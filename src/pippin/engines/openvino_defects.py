@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from ..lowering.lowered_model import Lowered
+from ..lowering.onnx_nodes import bodies
 from ..passes.stable_sorts import LIMIT, takes_all
 from ..passes.value_types import value_types
 
@@ -75,9 +76,9 @@ def _refused(graph: Any, constants: Mapping[str, Any], nested: bool = False) -> 
             reason = _ONLY_OUTSIDE.get(node.op_type)
         if node.domain and reason is None:
             reason = f"{node.domain}.{node.op_type}: only standard ONNX operators are supported"
-        for attribute in node.attribute:
-            if reason is None and attribute.HasField("g"):
-                reason = next((inner for _, inner in _refused(attribute.g, constants, nested=True)), None)
+        for body in bodies(node):
+            if reason is None:
+                reason = next((inner for _, inner in _refused(body, constants, nested=True)), None)
         if reason is not None:
             yield node.name or node.output[0], reason
 

@@ -37,6 +37,7 @@ from .interval import (
     whole,
 )
 from .interval_rules import RULES, places
+from .onnx_nodes import bodies
 
 # Whole numbers that every sum, difference and product in float32 has exactly.
 _EXACT = 2**24
@@ -214,11 +215,6 @@ _OF_TYPE: Mapping[str, np.dtype[Any]] = {
     **dict.fromkeys(("DequantizeLinear", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"),
                     FLOAT32),
 }  # fmt: skip
-
-
-def bodies(node: Any) -> list[Any]:
-    """The subgraphs of a node."""
-    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
 def of_graph(graph: Any, bounded: Iterable[str] = (), outer: Intervals | None = None) -> Intervals:

@@ -27,6 +27,7 @@ from . import limits
 from .classical.feature_graph import feature_port
 from .lowered_model import Check, IndexCheck, Labels, Lowered, Port, Source, output_name
 from .onnx_builder import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
+from .onnx_nodes import bodies
 from .passed_features import as_given, channels_of, recolored
 
 
@@ -349,9 +350,8 @@ def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
         node.name = prefix + node.name
         for names in (node.input, node.output):
             names[:] = [name and prefix + name for name in names]
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _prefix(attribute.g, prefix)
+        for body in bodies(node):
+            _prefix(body, prefix)
 
 
 def _values(ports: Sequence[Port], infos: Any, prefix: str, described: Sequence[FeatureDescription]) -> list[_Value]:

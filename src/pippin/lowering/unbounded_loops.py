@@ -8,6 +8,8 @@ from typing import Any
 
 from onnx import numpy_helper
 
+from .onnx_nodes import bodies
+
 MOST_TURNS = 1000
 """Turns of a loop, those of the loops around it included, up to which it counts as bounded."""
 
@@ -22,15 +24,15 @@ def _unbounded(graph: Any, outer: Mapping[str, Any], around: float) -> Iterator[
     for node in graph.node:
         if node.op_type == "Constant":
             constants.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
-        if not any(attribute.HasField("g") for attribute in node.attribute):
+        if not bodies(node):
             continue
         turns = around * _turns(node, constants) if node.op_type == "Loop" else around
         reason = None
         if turns > MOST_TURNS:
             reason = "a loop of " + ("an unknown number of" if math.isinf(turns) else f"{turns:,.0f}") + " turns"
-        for attribute in node.attribute:
-            if reason is None and attribute.HasField("g"):
-                reason = next((inner for _, inner in _unbounded(attribute.g, constants, turns)), None)
+        for body in bodies(node):
+            if reason is None:
+                reason = next((inner for _, inner in _unbounded(body, constants, turns)), None)
         if reason is not None:
             yield node.name or node.output[0], reason
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx
 
 from .lowered_model import PYTHON
+from .onnx_nodes import values_read
 
 
 def remove_unused(graph: onnx.GraphProto) -> None:
@@ -16,7 +15,7 @@ def remove_unused(graph: onnx.GraphProto) -> None:
     for node in reversed(graph.node):
         if node.domain == PYTHON or not needed.isdisjoint(node.output):
             kept.append(node)
-            needed.update(_read(node))
+            needed.update(values_read(node))
     if len(kept) < len(graph.node):
         kept.reverse()
         del graph.node[:]
@@ -24,13 +23,3 @@ def remove_unused(graph: onnx.GraphProto) -> None:
         for number in reversed(range(len(graph.initializer))):
             if graph.initializer[number].name not in needed:
                 del graph.initializer[number]
-
-
-def _read(node: onnx.NodeProto) -> Iterator[str]:
-    """The values that a node and its branches or loop body read."""
-    yield from node.input
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield from (info.name for info in attribute.g.output)
-            for inner in attribute.g.node:
-                yield from _read(inner)

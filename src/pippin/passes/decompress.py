@@ -14,6 +14,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from ..lowering.onnx_nodes import values_read
+
 Keeps = Callable[[Any, Any, Mapping[str, Any]], bool]
 """(dequantizing node, node that reads it, producers of all values) -> whether one kernel covers both."""
 
@@ -45,23 +47,11 @@ def decompressed(model: onnx.ModelProto, keeps: Keeps) -> onnx.ModelProto:
     made.CopyFrom(model)
     del made.graph.node[:], made.graph.initializer[:]
     made.graph.node.extend(node for node in graph.node if node.output[0] not in removed)
-    needed = {name for node in made.graph.node for name in node.input} | _read_inside(made.graph.node)
+    needed = {name for node in made.graph.node for name in values_read(node)}
     made.graph.initializer.extend(tensor for name, tensor in stored.items() if name in needed)
     for node in folded:
         made.graph.initializer.append(numpy_helper.from_array(_dequantized(node, stored), node.output[0]))
     return made
-
-
-def _read_inside(nodes: Any) -> set[str]:
-    """Names that subgraphs read."""
-    found: set[str] = set()
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                inner = attribute.g
-                found |= {name for n in inner.node for name in n.input} | {o.name for o in inner.output}
-                found |= _read_inside(inner.node)
-    return found
 
 
 def _dequantized(node: Any, stored: Mapping[str, Any]) -> np.ndarray:

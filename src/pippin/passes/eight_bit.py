@@ -8,7 +8,7 @@ QuantizeLinear: code = clip(round(x / scale) + zero point). DequantizeLinear: x 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
+from ..lowering.onnx_nodes import with_inner
 from .decompress import decompressed
 
 _SIGN = 128
@@ -25,7 +26,7 @@ _BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 
 def quantizes_activations(model: onnx.ModelProto) -> bool:
     """Whether engines may compute parts of the model in 8 bits."""
-    return any(node.op_type == _QUANTIZE for graph in _graphs(model.graph) for node in graph.node)
+    return any(node.op_type == _QUANTIZE for graph in with_inner(model.graph) for node in graph.node)
 
 
 def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -46,15 +47,6 @@ def _never(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool:
     return False
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph and the graphs of its branches and loops."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
-
-
 class _Rewrite:
     """A copy of a model whose nodes are being replaced."""
 
@@ -62,7 +54,7 @@ class _Rewrite:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.stored = {tensor.name: tensor for tensor in self.model.graph.initializer}
-        self.graphs = list(_graphs(self.model.graph))
+        self.graphs = list(with_inner(self.model.graph))
         self.returned = {info.name for graph in self.graphs for info in graph.output}
         self.readers: dict[str, list[Any]] = {}
         for graph in self.graphs:
@@ -152,7 +144,7 @@ class _InFloat32(_Rewrite):
             nodes = [new for node in graph.node for new in self._rewritten(node)]
             del graph.node[:]
             graph.node.extend(nodes)
-        self.graphs = list(_graphs(self.model.graph))
+        self.graphs = list(with_inner(self.model.graph))
         return self._finished()
 
     def _step(self, node: Any, ranks: Mapping[str, int]) -> _Step | None:
@@ -223,7 +215,7 @@ def _known_ranks(model: onnx.ModelProto) -> dict[str, int]:
         inferred = model
     return {
         info.name: len(info.type.tensor_type.shape.dim)
-        for graph in _graphs(inferred.graph)
+        for graph in with_inner(inferred.graph)
         for info in (*graph.input, *graph.value_info, *graph.output)
         if info.type.tensor_type.HasField("shape")
     } | {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}

@@ -12,7 +12,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from ..lowering.intervals import Intervals, bodies, of_graph
+from ..lowering.intervals import Intervals, of_graph
+from ..lowering.onnx_nodes import attributes, bodies
 
 _LOWEST = -3.4028234663852886e38
 
@@ -84,10 +85,6 @@ def _rewrite(graph: Any, outer: Intervals | None) -> None:
     graph.node.extend(kept)
 
 
-def _attributes(node: Any) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
-
-
 def _pool(node: Any, write: _Writer) -> None:
     """The engine skips NaN, and makes the lowest number of a window of -inf alone."""
     if len(node.output) > 1 and node.output[1]:
@@ -107,7 +104,7 @@ def _extremum(node: Any, write: _Writer) -> None:
 
 
 def _place(node: Any, write: _Writer) -> None:
-    x, given = node.input[0], _attributes(node)
+    x, given = node.input[0], attributes(node)
     nan = write.is_nan(x)
     axes, keep = write.integers([given.get("axis", 0)]), given.get("keepdims", 1)
     first = write("ArgMax", nan, axis=given.get("axis", 0), keepdims=keep)
@@ -116,7 +113,7 @@ def _place(node: Any, write: _Writer) -> None:
 
 
 def _sort(node: Any, write: _Writer) -> None:
-    x, given = node.input[0], _attributes(node)
+    x, given = node.input[0], attributes(node)
     last = float("-inf") if given.get("largest", 1) else float("inf")
     # Infinity itself comes before NaN.
     bounds = [write.number(_LOWEST, x), ""] if given.get("largest", 1) else ["", write.number(-_LOWEST, x)]

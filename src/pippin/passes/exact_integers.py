@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from ..lowering.onnx_builder import IR_VERSION, Graph, Tensor, value_info
+from ..lowering.onnx_nodes import bodies
 from .integer_values import Values
 from .value_types import value_types
 
@@ -70,7 +71,7 @@ _FIRST = frozenset({"ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"})
 
 def _suspects(graph: Any, rules: Mapping[str, Any]) -> Iterator[bool]:
     """Whether the graph may compute integers: a quick look that spares most models the inference of types."""
-    inside = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
+    inside = [body for node in graph.node for body in bodies(node)]
     if not inside and not any(node.op_type in rules for node in graph.node):
         return
     yield any(info.type.tensor_type.elem_type in _INTEGERS for info in graph.input)
@@ -116,13 +117,12 @@ class _Rewriter:
 
     def _with_bodies(self, node: Any, values: Values) -> Any:
         """The node, with its branches or loop body rewritten."""
-        if not any(attribute.HasField("g") for attribute in node.attribute):
+        if not bodies(node):
             return node
         made = onnx.NodeProto()
         made.CopyFrom(node)
-        for attribute in made.attribute:
-            if attribute.HasField("g"):
-                self._body(attribute.g, values)
+        for body in bodies(made):
+            self._body(body, values)
         return made
 
     def _body(self, graph: Any, outer: Values) -> None:
@@ -157,9 +157,8 @@ def _clamps(nodes: Any, values: Values, outputs: set[str]) -> set[str]:
     for node in nodes:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                outputs = outputs | {name for inner in attribute.g.node for name in inner.input}
+        for body in bodies(node):
+            outputs = outputs | {name for inner in body.node for name in inner.input}
 
     def small(node: Any) -> bool:
         return node.op_type in ("Max", "Min", "Clip") and values.below(_EXACT, node.output[0])

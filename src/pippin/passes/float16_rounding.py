@@ -10,12 +10,13 @@ q = (2^23 + 1) |x|, p is q - (1 - 2^-24) q: S. M. Rump, T. Ogita, S. Oishi, "Acc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from ..lowering.onnx_nodes import with_inner
 
 
 def rounds_to_float16(node: Any) -> bool:
@@ -25,11 +26,11 @@ def rounds_to_float16(node: Any) -> bool:
 
 def rounded_in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without casts to float16 that only round; the same object if it has none."""
-    if not any(_roundings(graph) for graph in _graphs(model.graph)):
+    if not any(_roundings(graph) for graph in with_inner(model.graph)):
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    for graph in _graphs(made.graph):
+    for graph in reversed(list(with_inner(made.graph))):  # a body before its node is copied
         casts = _roundings(graph)
         nodes = [new for node in graph.node for new in (_rounding(node) if node.output[0] in casts else [node])]
         del graph.node[:]
@@ -41,15 +42,6 @@ def rounded_in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph after those of its branches and loops."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
-    yield graph
-
-
 def _roundings(graph: Any) -> set[str]:
     """The outputs of casts to float16 that only casts back to float32 read."""
     readers: dict[str, list[Any]] = {}
@@ -57,7 +49,7 @@ def _roundings(graph: Any) -> set[str]:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     outside = {info.name for info in graph.output}
-    outside |= {n for inner in _graphs(graph) if inner is not graph for node in inner.node for n in node.input}
+    outside |= {n for inner in with_inner(graph) if inner is not graph for node in inner.node for n in node.input}
     return {
         node.output[0]
         for node in graph.node

@@ -14,8 +14,9 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from ..lowering.interval import whole
-from ..lowering.intervals import Intervals, bodies
+from ..lowering.intervals import Intervals
 from ..lowering.onnx_builder import Tensor
+from ..lowering.onnx_nodes import bodies
 
 Range: TypeAlias = tuple[int, int]
 BOOL = np.dtype(np.bool_)

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import onnx
 from onnx import TensorProto, helper
 
-from ..lowering.intervals import Intervals, bodies, of_graph
+from ..lowering.intervals import Intervals, of_graph
+from ..lowering.onnx_nodes import bodies
 
 Kind = Literal["NaN", "infinity"]
 Wrong = Callable[[str, Kind], bool]

@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
+from ..lowering.onnx_nodes import attributes, values_read
 from .value_types import value_types
 
 _STEPS = 1 << 12
@@ -36,7 +37,8 @@ def stable_sorts(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     types = value_types(model)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    used, makers = _used(model.graph), {name: node for node in model.graph.node for name in node.output}
+    used = {info.name for info in model.graph.output}.union(*map(values_read, model.graph.node))
+    makers = {name: node for node in model.graph.node for name in node.output}
     nodes: list[Any] = []
     constants: list[Any] = []
     for node in model.graph.node:
@@ -58,20 +60,9 @@ def stable_sorts(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-def _used(graph: Any) -> set[str]:
-    """The values that are read or returned."""
-    found = {info.name for info in graph.output}
-    for node in graph.node:
-        found.update(node.input)
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                found |= _used(attribute.g)
-    return found - {""}
-
-
 def _sizes(node: Any, types: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """The size of the axis and the elements that are returned; None for what is not known."""
-    axis = _attributes(node).get("axis", -1)
+    axis = attributes(node).get("axis", -1)
     sizes = [_size(types, name, axis) for name in (node.input[0], node.output[0])]
     count = stored.get(node.input[1])
     return sizes[0], int(onnx.numpy_helper.to_array(count).item()) if count is not None else sizes[1]
@@ -93,10 +84,6 @@ def takes_all(node: Any, makers: Mapping[str, Any]) -> bool:
     return maker is not None and maker.op_type == "Shape" and maker.input[0] == node.input[0]
 
 
-def _attributes(node: Any) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
-
-
 class _Sort:
     """The nodes that stand for one TopK, whose names start with its own."""
 
@@ -105,7 +92,7 @@ class _Sort:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._base = f"{node.name or node.output[0]}/stable"
-        given = _attributes(node)
+        given = attributes(node)
         self._axis, self._largest = given.get("axis", -1), given.get("largest", 1)
         x, count = node.input
         if whole:

@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 
+from ..lowering.onnx_nodes import values_read
 from ..passes.value_types import value_types
 from .partition import Problem, Transfer
 
@@ -92,19 +93,6 @@ def estimate(model: onnx.ModelProto, units: Sequence[Unit], declined: Sequence[M
             prices = [[0.0 if a == b else b.transfer_seconds(size, a) for b in units] for a in units]
             transfers.append(Transfer(makers[name], tuple(consumers), prices))
     return Problem(costs, transfers)
-
-
-def values_read(node: Any) -> list[str]:
-    """The values a node reads, including outer values that its subgraphs read."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            made = {name for inner in attribute.g.node for name in inner.output}
-            made |= {info.name for info in attribute.g.input} | {t.name for t in attribute.g.initializer}
-            inside = [name for inner in attribute.g.node for name in values_read(inner)]
-            inside += [info.name for info in attribute.g.output]
-            names += [name for name in inside if name not in made]
-    return list(dict.fromkeys(names))
 
 
 def values_of(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]] | None = None) -> Values:

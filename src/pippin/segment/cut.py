@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import onnx
 
 from ..errors import UnsupportedOperationError
+from ..lowering.onnx_nodes import values_read
 from ..passes.value_types import value_types
-from .cost_model import values_read
 
 
 @dataclass(frozen=True, slots=True)

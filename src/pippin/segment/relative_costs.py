@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 
 from ..lowering.lowered_model import source_of
+from ..lowering.onnx_nodes import bodies
 from ..passes.accurate_tails import tails_of
 from .cost_model import UNKNOWN_SIZE, Values, values_of, work_of
 
@@ -115,9 +116,8 @@ def _walk(graph: Any, sources: Container[str], around: str = "", runs: int = 1) 
         source = source_of(node.name, sources) or around
         yield node, source, runs
         inside = runs * UNKNOWN_SIZE if node.op_type in ("Loop", "Scan") else runs
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _walk(attribute.g, sources, source, inside)
+        for body in bodies(node):
+            yield from _walk(body, sources, source, inside)
 
 
 class _Places:
@@ -129,9 +129,8 @@ class _Places:
         self._scalars = {t.name: t for t in model.graph.initializer if math.prod(t.dims) == 1 and not t.external_data}
         self._constants = {tensor.name for tensor in model.graph.initializer}
         for node in model.graph.node:
-            branches = any(attribute.HasField("g") for attribute in node.attribute)
             if (
-                not branches
+                not bodies(node)
                 and not node.op_type.startswith("Random")
                 and self._constants.issuperset(filter(None, node.input))
             ):

@@ -15,8 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..engines import Compiled
-from ..lowering.intervals import bodies
 from ..lowering.lowered_model import Lowered, source_of
+from ..lowering.onnx_nodes import bodies, values_read
 from ..passes.value_types import value_types
 from ..support.cancellation import Stop
 from .exactness import compile_exact
@@ -134,7 +134,7 @@ class _Trace:
             number = self._makers.get(name)
             if number is None:
                 return Origin(value, name, "input")
-            read = [each for each in _read(self._nodes[number]) if each in holding]
+            read = [each for each in values_read(self._nodes[number]) if each in holding]
             first += [] if read else [number]
             todo += [each for each in read if each not in seen]
             seen.update(read)
@@ -144,16 +144,10 @@ class _Trace:
         name = source_of(node.name, self._kinds)
         kind = self._kinds.get(name, node.op_type)
         inner = [tensor for body in bodies(node) for tensor in body.initializer]
-        stored = [self._weights[each] for each in _read(node) if each in self._weights]
+        stored = [self._weights[each] for each in values_read(node) if each in self._weights]
         weight = any(_holds(tensor, value) for tensor in (*stored, *inner, *_constants(node)))
-        cause = self._from(_read(node), "infinity") if value == "NaN" and not weight else None
+        cause = self._from(values_read(node), "infinity") if value == "NaN" and not weight else None
         return Origin(value, name or node.name, kind, weight, cause)
-
-
-def _read(node: Any) -> list[str]:
-    """What a node reads, its subgraphs included."""
-    inside = [name for body in bodies(node) for inner in body.node for name in _read(inner)]
-    return [name for name in (*node.input, *inside) if name]
 
 
 def _constants(node: Any) -> list[Any]:

@@ -167,14 +167,15 @@ def slice_update(
 
 def _with_region(g: Builder, x: Tensor | Held, rows: Tensor, region: Region) -> Tensor | Held | None:
     """x with other rows in a region; None if only the prediction knows whether they fit, and nothing checks it."""
-    fits = _fits(region, rows)
+    fits = _fits(rows, region.sizes)
     if isinstance(x, Held) and rows.dtype == x.input.dtype and len(x.updates) < MOST_UPDATES:
         return updated(x, region, rows)  # the runtime checks it
     return joined(g, g.whole(x), rows, region) if fits else None
 
 
 def _with_slice(g: Builder, x: Tensor, rows: Tensor, b: Bounds) -> Tensor:
-    fits = _known_to_fit(x, rows, b)
+    fits = _fits(rows, _sizes(x, b))
+    _check_not_larger(rows, x)
     if (b.steps == 1).all():
         if not fits:
             rows, b = _fitting(g, x, rows, b)
@@ -184,31 +185,28 @@ def _with_slice(g: Builder, x: Tensor, rows: Tensor, b: Bounds) -> Tensor:
     return g.Reshape(flat, g.shape_of(x))
 
 
-def _fits(region: Region, rows: Tensor) -> bool:
-    """Whether the rows are known to have the sizes of a region. Raises ProgramError if they are known not to."""
-    if rows.rank != len(region.shape):
-        raise ProgramError(f"the update has {rows.rank} axes (squeezed ones included), x has {len(region.shape)}")
-    sizes, given = region.sizes, rows.shape or ()
+def _fits(rows: Tensor, sizes: Sequence[int | None]) -> bool:
+    """Whether the rows are known to have the sizes of a slice. Raises ProgramError if they are known not to."""
+    if rows.rank != len(sizes):
+        raise ProgramError(f"the update has {rows.rank} axes (squeezed ones included), x has {len(sizes)}")
+    given = rows.shape or ()
     if any(None not in pair and pair[0] != pair[1] for pair in zip(sizes, given, strict=True)):
         raise ProgramError(f"the update has the shape {list(given)}, but the slice {list(sizes)}")
     return None not in (*sizes, *given)
 
 
-def _known_to_fit(x: Tensor, update: Tensor, b: Bounds) -> bool:
-    """Whether the update has the sizes of the slice. Raises ProgramError if it has others; False if only the prediction
-    knows."""
-    if update.rank != x.rank:
-        raise ProgramError(f"the update has {update.rank} axes (squeezed ones included), x has {x.rank}")
-    sizes, given = x.static_shape, update.static_shape
+def _sizes(x: Tensor, b: Bounds) -> tuple[int | None, ...]:
+    """The elements that a slice takes of each axis; None if only the prediction knows."""
+    if x.static_shape is None or _any_tensor(b.starts, b.ends):
+        return (None,) * x.rank
+    places = zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True)
+    return tuple(len(range(*slice(*place).indices(n))) for place, n in zip(places, x.static_shape, strict=True))
+
+
+def _check_not_larger(rows: Tensor, x: Tensor) -> None:
+    sizes, given = x.static_shape, rows.static_shape
     if sizes is not None and given is not None and any(m > n for m, n in zip(given, sizes, strict=True)):
         raise ProgramError(f"the update {list(given)} is larger than x {list(sizes)}")
-    if sizes is None or given is None or _any_tensor(b.starts, b.ends):
-        return False
-    places = zip(b.starts.tolist(), b.ends.tolist(), b.steps.tolist(), strict=True)
-    taken = tuple(len(range(*slice(*place).indices(n))) for place, n in zip(places, sizes, strict=True))
-    if taken != given:
-        raise ProgramError(f"the update has the shape {list(given)}, but the slice {list(taken)}")
-    return True
 
 
 def _fitting(g: Builder, x: Tensor, update: Tensor, b: Bounds) -> tuple[Tensor, Bounds]:
