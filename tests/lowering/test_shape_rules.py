@@ -123,11 +123,20 @@ COMPUTED = [
         {"updates": f32(1, 2)},
         "",
     ),
+    (
+        case("linear", x=dynamic(f32(2, 3)), weight=const(f32(4, 3)), bias=const(f32(4)), expect=None),
+        {"x": f32(2, 1)},
+        r"^\[linear\]",
+    ),
+    (case("matmul", x=dynamic(f32(5, 2, 3)), y=const(f32(3, 4)), expect=None), {"x": f32(5, 2, 1)}, r"^\[matmul\]"),
+    (case("matmul", x=f32(2, 3), y=dynamic(f32(3, 4)), expect=None), {"y": f32(1, 4)}, r"^\[matmul\]"),
 ]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("one", "given", "message"), COMPUTED, ids=[row[0].op for row in COMPUTED])
+@pytest.mark.parametrize(
+    ("one", "given", "message"), COMPUTED, ids=[f"{n}-{row[0].op}" for n, row in enumerate(COMPUTED)]
+)
 def test_numbers_of_a_prediction(one, given, message, engine, tmp_path):
     inputs = {name: v for name, v in one.arguments.items() if isinstance(v, np.ndarray | np.generic | Dynamic)}
     inputs = {name: np.atleast_1d(v) if isinstance(v, np.generic) else v for name, v in inputs.items()}
@@ -137,7 +146,7 @@ def test_numbers_of_a_prediction(one, given, message, engine, tmp_path):
         else _range(tmp_path)
     )
     describe(read_program(open_asset(program, weights=tmp_path)), program)
-    model = pippin.load(program, pippin.Configuration(engine=engine), cache=False)
+    model = pippin.load(program, pippin.Configuration(engine=engine), weights=tmp_path, cache=False)
     values = {name: getattr(v, "value", v) for name, v in inputs.items()}
     model.predict(values)
     with pytest.raises(PredictionError, match=message):
