@@ -53,6 +53,15 @@ class Port:
         return f"{self.tensor}/keys"
 
     @property
+    def state_shape(self) -> tuple[int, ...]:
+        """The shape of a state, all of whose sizes are known."""
+        return tuple(size or 0 for size in self.type.shape or ())
+
+    def zeros(self) -> np.ndarray:
+        """A state before its first prediction."""
+        return np.zeros(self.state_shape, self.dtype)
+
+    @property
     def tensors(self) -> tuple[str, ...]:
         """The ONNX names of all its tensors."""
         return (self.tensor,) if self.keys is None else (self.tensor, self.key_tensor)

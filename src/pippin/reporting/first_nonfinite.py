@@ -38,7 +38,7 @@ def first_nonfinite(
     lowered = lower_function(asset, configuration, rounds=True)
     watched = Watched(lowered)
     function = asset.description.function(lowered.name)
-    arrays = {port.name: np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype) for port in lowered.states}
+    arrays = {port.name: port.zeros() for port in lowered.states}
     arrays |= {name: np.asarray(array).astype(arrays[name].dtype) for name, array in (state or {}).items()}
     states = {name: array.view(StateArray) for name, array in arrays.items()}
     Session(function, lowered, watched, asset.name, ()).run(features, states or None)

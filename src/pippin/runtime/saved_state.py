@@ -77,7 +77,7 @@ def _read(file: BinaryIO, path: str, content: str, ports: Mapping[str, Port]) ->
     checksum, found = _number(file, path), 0
     arrays = {}
     for name, port in ports.items():
-        array = np.empty(_shape(port), port.type.dtype.numpy.newbyteorder("<"))
+        array = np.empty(port.state_shape, port.type.dtype.numpy.newbyteorder("<"))
         if file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]
             raise StateError(f"{path} is damaged: it ends too early")
         found = zlib.crc32(_bytes(array), found)
@@ -105,7 +105,7 @@ def _header(data: bytes, path: str) -> dict[str, Any]:
 
 
 def _described(ports: Mapping[str, Port]) -> list[Any]:
-    return [[name, port.type.dtype.value, list(_shape(port))] for name, port in ports.items()]
+    return [[name, port.type.dtype.value, list(port.state_shape)] for name, port in ports.items()]
 
 
 def _shown(states: Any) -> str:
@@ -116,10 +116,6 @@ def _shown(states: Any) -> str:
 
 def _is_list(states: Any) -> bool:
     return isinstance(states, list) and all(isinstance(state, list) and len(state) == 3 for state in states)
-
-
-def _shape(port: Port) -> tuple[int, ...]:
-    return tuple(size or 0 for size in port.type.shape or ())
 
 
 def _little_endian(array: np.ndarray) -> memoryview:

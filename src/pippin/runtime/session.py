@@ -122,8 +122,7 @@ class Session:
 
     def tensors(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What the engine is given for these features, with new states. Raises FeatureError."""
-        states = {port.name: np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype) for port in self.states}
-        return self._encode(features) | states
+        return self._encode(features) | {port.name: port.zeros() for port in self.states}
 
     def _outputs(
         self,

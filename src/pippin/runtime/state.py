@@ -39,7 +39,7 @@ class State:
         if not session.states:
             raise StateError("the model has no states")
         ports = {port.name: port for port in session.states}
-        arrays = {name: np.zeros(_shape(port), port.dtype).view(StateArray) for name, port in ports.items()}
+        arrays = {name: port.zeros().view(StateArray) for name, port in ports.items()}
         return cls(ports, arrays, session.content)
 
     @classmethod
@@ -74,8 +74,8 @@ class State:
         self._check(name)
         port = self._ports[name]
         array = to_array(name, value, port.type.dtype, port.dtype)
-        if array.shape != _shape(port):
-            raise FeatureShapeError(f"the state '{name}' must have shape {_shape(port)}, got {array.shape}")
+        if array.shape != port.state_shape:
+            raise FeatureShapeError(f"the state '{name}' must have shape {port.state_shape}, got {array.shape}")
         with self.state_queue.turn():
             self._arrays[name] = array.copy().view(StateArray)
 
@@ -140,7 +140,3 @@ class State:
     def _check(self, name: str) -> None:
         if name not in self._ports:
             raise StateError(f"the model has no state '{name}' (states: {', '.join(self._ports) or 'none'})")
-
-
-def _shape(port: Port) -> tuple[int, ...]:
-    return tuple(size or 0 for size in port.type.shape or ())

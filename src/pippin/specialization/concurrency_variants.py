@@ -1,4 +1,4 @@
-"""Variants: switches between compiled variants of a model by the number of predictions in flight.
+"""Concurrency variants: switches between compiled variants of a model by the number of predictions in flight.
 
 A single prediction uses all cores; concurrent predictions use a few cores each.
 """

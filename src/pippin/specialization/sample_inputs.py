@@ -50,9 +50,7 @@ def example_inputs(function: FunctionDescription, lowered: Lowered, seed: int = 
     for check in lowered.index_checks:
         if check.before:
             arrays[check.tensor] = check.clipped(arrays[check.tensor])
-    for port in lowered.states:
-        arrays[port.name] = np.zeros(tuple(d or 0 for d in port.type.shape or ()), port.dtype)
-    return arrays
+    return arrays | {port.name: port.zeros() for port in lowered.states}
 
 
 def image_tensors(function: FunctionDescription, lowered: Lowered) -> set[str]:

@@ -1,4 +1,4 @@
-"""Settling: waits until an engine's worker threads stop spinning, before the next measurement.
+"""Spinning threads: waits until an engine's worker threads stop spinning, before the next measurement.
 
 ONNX Runtime's threads spin after a run: for 38 ms on a two-core machine, longer if they share a core. Work measured
 during that time is up to twice as slow.

@@ -1,4 +1,4 @@
-"""Results: prints the outputs of a prediction by the task of the model: labels, boxes, shares of a segmentation."""
+"""Printed results: the outputs of a prediction by the task of the model: labels, boxes, shares of a segmentation."""
 
 from __future__ import annotations
 
