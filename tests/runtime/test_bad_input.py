@@ -412,3 +412,22 @@ def test_a_converted_model_is_what_the_package_holds(original):
     """The specification as coremltools holds it opens as well."""
     spec = converted(lambda x: mb.relu(x=x, name="y"), x=(2, 3)).get_spec()
     np.testing.assert_array_equal(pippin.load(spec).predict({"x": -np.ones((2, 3))})["y"], np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_scalar_input_takes_one_number(engine, tmp_path):
+    path = saved_program(tmp_path, lambda x: mb.relu(x=x, name="y"), x=(1,))
+
+    def without_axes(model):
+        for feature in (*model.description.input, *model.description.output):
+            del feature.type.multiArrayType.shape[:]
+        for value in (model.mlProgram.functions["main"].inputs[0], operation(model, "relu").outputs[0]):
+            value.type.tensorType.rank = 0
+            del value.type.tensorType.dimensions[:]
+
+    edit(path, without_axes)
+    model = pippin.load(path, pippin.Configuration(engine=engine), cache=False)
+    for one in (3.0, np.float32(3), np.full(1, 3, np.float32)):
+        assert model.predict({"x": one})["y"] == 3
+    with pytest.raises(errors.FeatureTypeError, match="'x' must be one number, got an array of 3"):
+        model.predict({"x": np.ones(3, np.float32)})

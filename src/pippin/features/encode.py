@@ -47,6 +47,8 @@ def make_encoder(feature: FeatureDescription, port: Port) -> Encoder:
 
 
 def _multiarray_encoder(name: str, kind: MultiArray, port: Port) -> Encoder:
+    if kind.shape is None and port.type.shape == ():
+        return _number_encoder(name, port)  # ONNX Runtime takes any array for a scalar
     dtype, declared = port.dtype, kind.dtype
     expected = kind.shape if kind.flexibility is None else None
     sequence = port.type.shape if port.sequence else None
