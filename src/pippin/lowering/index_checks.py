@@ -24,13 +24,11 @@ from onnx import helper
 
 from ..errors import ProgramError
 from ..types import Shape
-from .interval import Interval
+from .interval import EXACT, Interval
 from .intervals import of_builder
 from .lowered_model import IndexCheck
 from .onnx_builder import Graph, Tensor, value_info
 
-# Whole numbers that float32 has exactly.
-_EXACT = 2**24
 # Operators that only move elements.
 _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
@@ -257,7 +255,7 @@ class CheckedGraph(Graph):
     def _nested_code(self, indices: Tensor, clamped: Tensor, sizes: Any, check: IndexCheck) -> _Code:
         """The check of computed indices: a float is checked as a float, if it has all sizes exactly."""
         source, added = self._source(indices, check)
-        if source.dtype.kind != "f" or max(check.sizes, default=0) + added >= _EXACT:
+        if source.dtype.kind != "f" or max(check.sizes, default=0) + added >= EXACT:
             return self._code(indices, self.Equal(indices, clamped), check)
         source, end = self.cast(source, np.float32), self.cast(sizes, np.float32)
         # A float is cut to an integer. Every comparison with NaN is false, but OpenVINO's `greater` is "not less".

@@ -12,6 +12,8 @@ from onnx import helper
 
 from ..types import Shape
 
+EXACT = 1 << 24
+"""Whole numbers up to here are exact in float32."""
 MODERATE = 1e30
 """Stands for any finite bound of a float that is not known better."""
 SMALLEST = float(np.finfo(np.float32).tiny)

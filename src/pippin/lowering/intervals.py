@@ -23,6 +23,7 @@ from ..types import Shape
 from .interval import (
     ANY,
     BOOL,
+    EXACT,
     FINITE,
     FLOAT32,
     INF,
@@ -39,8 +40,6 @@ from .interval import (
 from .interval_rules import RULES, places
 from .onnx_nodes import bodies
 
-# Whole numbers that every sum, difference and product in float32 has exactly.
-_EXACT = 2**24
 # Of a bound: what rounding, in any of the engines' types and orders, may add to it.
 _ROUNDING = 2.0**-7
 
@@ -259,7 +258,7 @@ def _rounded(bound: float, outwards: int) -> float:
     """A bound of floats, for any way of rounding; infinite if it can overflow."""
     if abs(bound) >= MODERATE:
         return math.copysign(INF, bound)
-    if bound == int(bound) and abs(bound) <= _EXACT:
+    if bound == int(bound) and abs(bound) <= EXACT:
         return float(bound)
     return bound + outwards * abs(bound) * _ROUNDING
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .onnx_builder import Graph, Made, Tensor
+from .onnx_nodes import attributes
 
 # Operators in a chain, and elements of the arrays that it is computed on.
 _STEPS = 12
@@ -57,8 +58,7 @@ def _repeated(chain: Sequence[tuple[Made, list[np.ndarray]]], y: Tensor, count: 
             return False
         start = moved = np.arange(np.prod(shape)).reshape(shape)
         for made, constants in chain:
-            attributes = {a.name: list(a.ints) or a.i for a in made.node.attribute}
-            moved = _MOVES[made.node.op_type](moved, constants, attributes)
+            moved = _MOVES[made.node.op_type](moved, constants, attributes(made.node))
             if moved.size > _MOST:
                 return False
     except (ValueError, IndexError, StopIteration, TypeError):
@@ -66,21 +66,21 @@ def _repeated(chain: Sequence[tuple[Made, list[np.ndarray]]], y: Tensor, count: 
     return np.array_equal(moved, start.repeat(count, axis=1))
 
 
-def _reshape(x: np.ndarray, constants: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
+def _reshape(x: np.ndarray, constants: Sequence[np.ndarray], given: Mapping[str, Any]) -> np.ndarray:
     sizes = [x.shape[i] if size == 0 else size for i, size in enumerate(constants[0].tolist())]
     return x.reshape(sizes)
 
 
-def _expand(x: np.ndarray, constants: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
+def _expand(x: np.ndarray, constants: Sequence[np.ndarray], given: Mapping[str, Any]) -> np.ndarray:
     return x * np.ones(constants[0].tolist(), x.dtype)
 
 
 _MOVES: dict[str, Callable[[np.ndarray, Sequence[np.ndarray], Mapping[str, Any]], np.ndarray]] = {
     "Expand": _expand,
-    "Identity": lambda x, constants, attributes: x,
+    "Identity": lambda x, constants, given: x,
     "Reshape": _reshape,
-    "Squeeze": lambda x, constants, attributes: x.squeeze(tuple(constants[0].tolist())),
-    "Tile": lambda x, constants, attributes: np.tile(x, constants[0].tolist()),
-    "Transpose": lambda x, constants, attributes: x.transpose(attributes["perm"]),
-    "Unsqueeze": lambda x, constants, attributes: np.expand_dims(x, tuple(constants[0].tolist())),
+    "Squeeze": lambda x, constants, given: x.squeeze(tuple(constants[0].tolist())),
+    "Tile": lambda x, constants, given: np.tile(x, constants[0].tolist()),
+    "Transpose": lambda x, constants, given: x.transpose(given["perm"]),
+    "Unsqueeze": lambda x, constants, given: np.expand_dims(x, tuple(constants[0].tolist())),
 }

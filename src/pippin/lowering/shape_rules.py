@@ -77,9 +77,10 @@ def _channels(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
 
 def _recurrent(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
     directions = 2 if attributes.get("direction") == "bidirectional" else 1
-    rows, units = _GATES[kind] * (hidden := attributes.get("hidden_size") or 0), hidden
-    if not hidden:
+    units = attributes.get("hidden_size")
+    if not units:
         return
+    rows = _GATES[kind] * units
     wanted: list[tuple[str, tuple[int | None, ...]]] = [
         ("weight", (directions, rows, _size(shapes, 0, 2))),
         ("recurrent weight", (directions, rows, units)),

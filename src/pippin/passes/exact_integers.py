@@ -14,12 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 
+from ..lowering.interval import EXACT
 from ..lowering.onnx_builder import IR_VERSION, Graph, Tensor, value_info
 from ..lowering.onnx_nodes import bodies
 from .integer_values import Values
 from .value_types import value_types
-
-_EXACT = 1 << 24
 
 Rule: TypeAlias = Callable[[Graph, Values, Any], Any]
 """(graph to add to, values, node) -> the Tensor in another form; None if the node is right as it is."""
@@ -55,7 +54,7 @@ def integer_nodes(model: onnx.ModelProto, kinds: Mapping[str, Any]) -> list[Any]
 
     def small(node: Any) -> bool:
         names = [name for name in (*node.input, *node.output) if values.integers(name)]
-        return values.below(_EXACT, *names)
+        return values.below(EXACT, *names)
 
     return [node for node in model.graph.node if node.op_type in kinds and _computes_integers(node, values)
             and not small(node)]  # fmt: skip
@@ -161,7 +160,7 @@ def _clamps(nodes: Any, values: Values, outputs: set[str]) -> set[str]:
             outputs = outputs | {name for inner in body.node for name in inner.input}
 
     def small(node: Any) -> bool:
-        return node.op_type in ("Max", "Min", "Clip") and values.below(_EXACT, node.output[0])
+        return node.op_type in ("Max", "Min", "Clip") and values.below(EXACT, node.output[0])
 
     def apart(node: Any) -> bool:
         """Whether no operator beside it rounds. With constants, OpenVINO makes one that clips, and rounds, of two."""

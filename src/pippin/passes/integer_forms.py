@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..lowering.interval import EXACT
 from ..lowering.onnx_builder import Graph, Tensor
 from .exact_integers import Rule
 from .integer_values import BOOL, Values
 
-_EXACT = 1 << 24
 _FEW = 8  # more than the rank of any tensor
 _INT32 = 1 << 31
 _NARROW = {np.dtype(t): np.iinfo(t).bits for t in (np.int8, np.uint8, np.int16, np.uint16)}
@@ -37,7 +37,7 @@ def _chosen(g: Graph, condition: Any, a: Any, b: Any) -> Any:
 
 def _comparison(compare: Callable[[Graph, Tensor, Tensor], Any]) -> Rule:
     def rule(g: Graph, values: Values, node: Any) -> Any:
-        if any(values.below(_EXACT, name) for name in node.input):
+        if any(values.below(EXACT, name) for name in node.input):
             return None
         return compare(g, *(values.tensors[name] for name in node.input))
 
@@ -45,7 +45,7 @@ def _comparison(compare: Callable[[Graph, Tensor, Tensor], Any]) -> Rule:
 
 
 def _where(g: Graph, values: Values, node: Any) -> Any:
-    if values.below(_EXACT, *node.input[1:]):
+    if values.below(EXACT, *node.input[1:]):
         return None
     return _chosen(g, *(values.tensors[name] for name in node.input))
 
@@ -72,7 +72,7 @@ def _clip(g: Graph, values: Values, node: Any) -> Any:
 
 def _abs(g: Graph, values: Values, node: Any) -> Any:
     x = values.tensors[node.input[0]]
-    if values.below(_EXACT, x.name):
+    if values.below(EXACT, x.name):
         return None
     return g.Mul(x, g.Sub(1, g.Mul(g.cast(g.Less(x, 0), x.dtype), 2)))
 
@@ -83,7 +83,7 @@ def _abs(g: Graph, values: Values, node: Any) -> Any:
 def _quotient(g: Graph, values: Values, node: Any) -> Any:
     """A quotient in float32 is off by up to 2**-22 of it. The quotient of what is left, by at most 1."""
     x, y = (values.tensors[name] for name in node.input)
-    if values.below(_EXACT, x.name, y.name) and not (node.output[0] in values.fixed and _negative(values, node)):
+    if values.below(EXACT, x.name, y.name) and not (node.output[0] in values.fixed and _negative(values, node)):
         return None
     quotient = g.Div(x, y)
     rest = g.Sub(x, g.Mul(quotient, y))
@@ -113,7 +113,7 @@ def _opposite(g: Graph, rest: Tensor, below_0: Tensor) -> Any:
 
 def _remainder(g: Graph, values: Values, node: Any) -> Any:
     x, y = (values.tensors[name] for name in node.input)
-    if values.below(_EXACT, x.name, y.name):
+    if values.below(EXACT, x.name, y.name):
         return None
     quotient = _quotient(g, values, node)
     assert quotient is not None
@@ -266,10 +266,10 @@ IN_FLOAT32: Mapping[str, Rule] = {
     "Min": _extreme(largest=False),
     "Mod": _remainder,
     "Range": _range,
-    "ReduceMax": _reduction(_first_of(largest=True), lambda most, _: most, _EXACT),
-    "ReduceMin": _reduction(_first_of(largest=False), lambda most, _: most, _EXACT),
-    "ReduceProd": _reduction(_scattered("mul", 1), _product, _EXACT),
-    "ReduceSum": _reduction(_scattered("add", 0), lambda most, count: most * count, _EXACT),
+    "ReduceMax": _reduction(_first_of(largest=True), lambda most, _: most, EXACT),
+    "ReduceMin": _reduction(_first_of(largest=False), lambda most, _: most, EXACT),
+    "ReduceProd": _reduction(_scattered("mul", 1), _product, EXACT),
+    "ReduceSum": _reduction(_scattered("add", 0), lambda most, count: most * count, EXACT),
     "Where": _where,
 }
 """For an engine that computes these in float32: OpenVINO."""

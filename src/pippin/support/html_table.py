@@ -22,7 +22,6 @@ class Html(str):
 
 def html_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table with a title. A cell is text, unless it is `Html`."""
-
     body = "".join(_row("td", cells) for cells in rows)
     return (
         f'<table><caption style="text-align:left;caption-side:top">{html_text(title, 1000)}</caption>'

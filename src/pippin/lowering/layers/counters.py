@@ -13,12 +13,11 @@ from typing import Any
 
 import onnx
 
+from ..interval import EXACT
 from ..loop_counters import Counters
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
 
-# Whole numbers up to here are exact in float32.
-_EXACT = 2**24
 _MOVES = frozenset({"Cast", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"})
 
 
@@ -32,8 +31,8 @@ def counters(n: Network, body: onnx.GraphProto, initial: Sequence[Tensor]) -> Co
             continue
         number = results.index(result)
         start, step = n.interval(initial[number]), _step(n, result, names[number])
-        fixed = start.lo == start.hi and start.inside(-_EXACT, _EXACT) and start.lo == int(start.lo)
-        if not fixed or not step or initial[number].static_shape not in ((), (1,)) or abs(limit) + step >= _EXACT:
+        fixed = start.lo == start.hi and start.inside(-EXACT, EXACT) and start.lo == int(start.lo)
+        if not fixed or not step or initial[number].static_shape not in ((), (1,)) or abs(limit) + step >= EXACT:
             continue
         first = int(start.lo)
         count = max((limit - first) // step, 0) + 1
@@ -74,7 +73,7 @@ def _step(n: Network, result: str, before: str) -> int | None:
     added = _constant(n, right if _source(n, left) == before else left)
     if before not in (_source(n, left), _source(n, right)) or added is None:
         return None
-    return int(added) if 0 < added < _EXACT and added == int(added) else None
+    return int(added) if 0 < added < EXACT and added == int(added) else None
 
 
 def _source(n: Network, name: str) -> str:
