@@ -87,6 +87,19 @@ def test_only_what_reaches_an_output_is_rewritten(place):
     assert same or "Sigmoid" not in kinds(made)
 
 
+@pytest.mark.parametrize("last", [-100, -18, -13, -11, np.nan, -np.inf])
+@pytest.mark.parametrize("shape", [(2, 4096), (None, 4096)])
+def test_a_large_sigmoid(last, shape):
+    """It is computed in the accurate form if one of its numbers needs it."""
+    x = np.linspace(-11, 16, 8192, dtype=np.float32).reshape(2, 4096)
+    x[1, 9] = last
+    model = graph(lambda g, x: g.Sigmoid(x), *shape)
+    assert "If" in kinds(accurate_tails(model, ALL))
+    found = values("onnxruntime", model, x).astype(np.float64)
+    absolute = 2 * SMALLEST if last < -12 else 1.2e-7
+    np.testing.assert_allclose(found, RIGHT["Sigmoid"](x.astype(np.float64)), rtol=2e-5, atol=absolute)
+
+
 @pytest.mark.parametrize("function", sorted(ALL))
 def test_nan_and_infinity(function):
     """The forms pass them on."""

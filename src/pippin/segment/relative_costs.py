@@ -17,7 +17,7 @@ import onnx
 
 from ..lowering.lowered_model import source_of
 from ..lowering.onnx_nodes import bodies
-from ..passes.accurate_tails import tails_of
+from ..passes.accurate_tails import LARGE, tails_of
 from .cost_model import UNKNOWN_SIZE, Values, values_of, work_of
 
 # Nodes that change no value: engines make them views or drop them.
@@ -79,7 +79,7 @@ class Habits:
     reorders: int
     """How many nodes it adds around a two-dimensional convolution to change the layout."""
     tail: int
-    """How many nodes it gets for a sigmoid that reaches an output (`passes/accurate_tails.py`)."""
+    """How many nodes it gets for a small sigmoid that reaches an output (`passes/accurate_tails.py`)."""
 
 
 _HABITS = {
@@ -179,7 +179,8 @@ def _seconds(node: Any, values: Values, places: _Places, habits: Habits) -> floa
     seconds = launch + max(arithmetic, traffic)
     if node.op_type == "Conv" and len(values.get(node.output[0], (0, ()))[1]) == 4:
         seconds += habits.reorders * (launch + traffic / 2)
-    return seconds * habits.tail if node.output[0] in places.tails else seconds
+    small = node.output[0] in places.tails and math.prod(values.get(node.output[0], (0, ()))[1]) < LARGE
+    return seconds * habits.tail if small else seconds
 
 
 def _bytes(name: str, values: Values) -> int:
