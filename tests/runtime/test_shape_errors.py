@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL.Image
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.models import datatypes
@@ -72,6 +73,7 @@ PICTURE, WIDE = np.zeros((6, 8, 3), np.uint8), np.zeros((12, 16, 3), np.uint8)
 WIDER = {
     "ranges of an image": (image(image_ranges), PICTURE, WIDE, "'x' must be 8 x 6 pixels, got 16 x 12.*describes .*4.. x 4"),
     "sizes of an image": (image(image_sizes), PICTURE, WIDE, "'x' must be 8 x 6 pixels, got 16 x 12.*8 x 6 or 16 x 12"),
+    "a picture": (image(image_ranges), PIL.Image.fromarray(PICTURE), PIL.Image.fromarray(WIDE), "'x' must be 8 x 6 pixels, got 16 x 12"),
     "a default outside": (image(default_outside), PICTURE, WIDE, "'x' must be 8 x 6 pixels, got 16 x 12"),
     "ranges of an array": (array(array_ranges), np.ones((2, 5)), np.ones((3, 5)), "'x' must have the shape 2 x 5, got 3 x 5.*1..9 x 5..9"),
     "shapes of an array": (array(array_shapes), np.ones((2, 5)), np.ones((3, 5)), "'x' must have the shape 2 x 5, got 3 x 5.*or 3 x 5"),
@@ -86,6 +88,8 @@ def test_wider_than_the_program(row, engine):
     assert model.predict({"x": right})["y"].size
     with pytest.raises(FeatureShapeError, match=message):
         model.predict({"x": wrong})
+    if isinstance(wrong, PIL.Image.Image):
+        assert model.predict({"x": pippin.ImageInput(wrong)})["y"].size
 
 
 @pytest.mark.parametrize(

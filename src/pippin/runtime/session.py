@@ -25,8 +25,10 @@ from ..errors import (
 )
 from ..features.decode import make_decode
 from ..features.encode import Encoder, default_value, make_encoder
+from ..features.image_input import ImageInput
+from ..features.images import is_picture
 from ..features.narrowed import narrowed
-from ..format.description import FunctionDescription, MultiArray
+from ..format.description import FeatureDescription, FunctionDescription, Image, MultiArray
 from ..lowering.lowered_model import Lowered, Port, refuse_outside
 from ..specialization.artifacts import CompiledSegment, SegmentedModel
 from ..specialization.nonfinite import StateArray
@@ -268,7 +270,7 @@ def _inputs(function: FunctionDescription, lowered: Lowered) -> dict[str, Input]
         port, held = ports[name], narrowed(feature, ports[name])
         encode = make_encoder(held, port)
         inputs[name] = Input(
-            encode if held is feature else _saying(encode, f"the model describes {feature.type}, its program is fixed"),
+            encode if held is feature else _held(encode, feature),
             default_value(held, port),
             str(held.type),
             port.key_tensor if port.keys is not None else "",
@@ -276,13 +278,15 @@ def _inputs(function: FunctionDescription, lowered: Lowered) -> dict[str, Input]
     return inputs
 
 
-def _saying(encode: Encoder, why: str) -> Encoder:
-    """The encoder; its errors about shapes say why the description allows more."""
+def _held(encode: Encoder, feature: FeatureDescription) -> Encoder:
+    """The encoder of a feature whose description allows more than the program takes, with errors that say so. A picture
+    is only resized if that was asked for, since its size may be one that the description allows."""
+    image = isinstance(feature.type, Image)
 
     def encode_and_say(value: Any) -> Any:
         try:
-            return encode(value)
+            return encode(ImageInput(value, "error") if image and is_picture(value) else value)
         except FeatureShapeError as error:
-            raise FeatureShapeError(f"{error}; {why}") from None
+            raise FeatureShapeError(f"{error}; the model describes {feature.type}, its program is fixed") from None
 
     return encode_and_say
