@@ -6,7 +6,7 @@ import pytest
 from pippin.engines import Settings, all_engines
 from pippin.lowering.onnx_builder import Graph, Tensor
 from pippin.passes.exact_forms import exact
-from pippin.passes.nonfinite import PROBE, exposure, find, probed
+from pippin.passes.nonfinite import PROBE, exposure, find, probed, with_moderate_quotients
 
 NAN, INF = np.float32(np.nan), np.float32(np.inf)
 
@@ -107,6 +107,30 @@ def test_exposure(name):
 def test_pixels_are_not_nan():
     assert exposed(lambda g, x: g.Relu(x), "openvino", ["x"]) == ((), 0, 0, 0)
     assert exposed(lambda g, x: g.Log(g.Add(x, 1.0)), "openvino", ["x"]) == ((), 0, 0, 0)
+
+
+def layers(g, x):
+    for _ in range(3):
+        x = g.Relu(g.MatMul(x, np.ones((8, 8), np.float32)))
+    return x
+
+
+# Quotients whose size is checked, so that one probe does for all layers.
+MODERATE = {
+    "layers after a quotient": (lambda g, x: layers(g, g.Div(x, total(g, x))), 4, 1),
+    "one layer": (lambda g, x: g.Relu(g.Div(x, total(g, x))), 1, 1),
+    "layers after a logarithm": (lambda g, x: layers(g, g.Log(x)), 4, 4),
+}
+
+
+@pytest.mark.parametrize("name", MODERATE)
+def test_moderate_quotients(name):
+    build, before, after = MODERATE[name]
+    model, wrong = graph(build, 4, 8), all_engines()["openvino"].misjudges
+    known = find(model)
+    found = exposure(model.graph, known, wrong)
+    assert found.probes == before
+    assert with_moderate_quotients(model.graph, found, known, wrong, set()).probes == after
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])

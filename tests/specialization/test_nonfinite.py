@@ -215,6 +215,17 @@ def divided(x):
     return mb.relu(x=mb.real_div(x=x, y=mb.reduce_sum(x=x, axes=[1], keep_dims=True)), name="y")
 
 
+def layers(x):
+    """Layers after a quotient, in each of which a NaN can arise if the quotient is infinite."""
+    for _ in range(3):
+        x = mb.relu(x=mb.linear(x=x, weight=WEIGHT, bias=BIAS))
+    return mb.identity(x=x, name="y")
+
+
+def divided_before_layers(x):
+    return layers(mb.real_div(x=x, y=mb.reduce_sum(x=x, axes=[1], keep_dims=True)))
+
+
 def last(x):
     return mb.real_div(x=x, y=mb.reduce_sum(x=x, axes=[1], keep_dims=True), name="y")
 
@@ -235,6 +246,26 @@ def test_what_is_checked(name, tmp_path):
     model = loaded(saved_program(tmp_path, body, x=(4, 8)), engine)
     (segment,) = model._loaded.segments
     assert (segment.checked, bool(segment.probe)) == (inputs, probe)
+
+
+QUOTIENTS = {
+    "finite": _rows(),
+    "0 / 0": np.zeros((4, 8), np.float32),
+    "1 / 0 and -1 / 0": _rows(1, -1, 0, 0, 0, 0, 0, 0),
+    "a large quotient": _rows(1e11, -1e11, 2**-100, 0, 0, 0, 0, 0),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_layers_after_a_quotient(engine, tmp_path):
+    path = saved_program(tmp_path, divided_before_layers, x=(4, 8))
+    model = loaded(path, engine)
+    with np.errstate(all="ignore"):
+        for x in QUOTIENTS.values():
+            y = x / x.sum(1, keepdims=True)
+            for _ in range(3):
+                y = np.maximum(y @ WEIGHT.T + BIAS, 0)
+            np.testing.assert_allclose(model.predict({"x": x})["y"], y, 1e-4, 1e-5)
 
 
 def test_images_are_not_checked(tmp_path):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 import mmap
 import os
 from collections import deque
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _ARTIFACT = "openvino.blob"
 # Softplus below -17, and Erf near 0 in steps of 1e-7.
 _CUT_TO_ZERO = frozenset({"Erf", "Softplus"})
-_nothing = nullcontext()
+_COPIED = 16_384  # bytes of an input
 
 
 class OpenVINO:
@@ -159,7 +159,7 @@ class OpenVINO:
 
         def run() -> None:
             compiled.infer(request, inputs)
-            runs.append(request.profiling_info)
+            runs.append(request.made.profiling_info)
 
         run()  # warm-up
         repeat(run)
@@ -223,6 +223,13 @@ def _cause(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+class Request(NamedTuple):
+    """An infer request, and its own buffers for small inputs, which are copied: 0.3 instead of 2.9 us."""
+
+    made: Any
+    buffers: dict[str, np.ndarray]
+
+
 class CompiledOpenVINO:
     """Keeps a pool of idle infer requests, which grows on demand. A request serves one prediction at a time."""
 
@@ -234,7 +241,13 @@ class CompiledOpenVINO:
         # OpenVINO removes inputs that nothing depends on.
         self._inputs = {name: index for index, port in enumerate(compiled.inputs) for name in port.names}
         self._tensor = openvino().Tensor
-        self._idle: deque[Any] = deque()  # append and pop are atomic
+        self._small = {
+            name: index
+            for name, index in self._inputs.items()
+            if (shape := compiled.inputs[index].get_partial_shape()).is_static
+            and math.prod(shape.to_shape()) * compiled.inputs[index].get_element_type().size <= _COPIED
+        }
+        self._idle: deque[Request] = deque()  # append and pop are atomic
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
@@ -248,24 +261,32 @@ class CompiledOpenVINO:
         self._idle.append(request)
         return values
 
-    def take(self) -> Any:
+    def take(self) -> Request:
         """An infer request for exclusive use."""
         try:
             return self._idle.pop()
         except IndexError:
-            return self.compiled.create_infer_request()
+            made = self.compiled.create_infer_request()
+            return Request(made, {name: made.get_input_tensor(index).data for name, index in self._small.items()})
 
     def infer(
-        self, request: Any, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, copied: bool = True
+        self, request: Request, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, copied: bool = True
     ) -> dict[str, np.ndarray]:
         """Return the outputs. If not `copied`, they are the request's buffers, which its next prediction overwrites."""
+        made, buffers = request
         try:
             for name, array in inputs.items():
-                index = self._inputs.get(name)
-                if index is not None:
-                    request.set_input_tensor(index, self._tensor(array, shared_memory=array.flags.writeable))
-            with _nothing if stop is None else stop.by(request.cancel):
-                values = request.infer({}, not copied, False).values()
+                buffer = buffers.get(name)
+                if buffer is not None and buffer.shape == array.shape and buffer.dtype == array.dtype:
+                    buffer[...] = array
+                elif (index := self._inputs.get(name)) is not None:
+                    buffers.pop(name, None)  # no longer the request's
+                    made.set_input_tensor(index, self._tensor(array, shared_memory=array.flags.writeable))
+            if stop is None:
+                values = made.infer({}, not copied, False).values()
+            else:
+                with stop.by(made.cancel):
+                    values = made.infer({}, not copied, False).values()
         except PredictionError:
             raise
         except Exception as error:
@@ -275,21 +296,22 @@ class CompiledOpenVINO:
         return {name: value for names, value in zip(self._outputs, values, strict=True) for name in names}
 
     def _infer_into(
-        self, request: Any, inputs: Mapping[str, np.ndarray], into: Mapping[str, np.ndarray], stop: Stop | None
+        self, request: Request, inputs: Mapping[str, np.ndarray], into: Mapping[str, np.ndarray], stop: Stop | None
     ) -> dict[str, np.ndarray]:
         """Run one prediction with the outputs bound to the caller's arrays."""
+        made = request.made
         own, given = [], {}
         for index, names in enumerate(self._outputs):
             array = next((into[name] for name in names if name in into), None)
             if array is not None:
                 given[index] = array
-                own.append((index, request.get_output_tensor(index)))
-                request.set_output_tensor(index, self._tensor(array, shared_memory=True))
+                own.append((index, made.get_output_tensor(index)))
+                made.set_output_tensor(index, self._tensor(array, shared_memory=True))
         try:
             values = self.infer(request, inputs, stop, copied=False)
         finally:
             for index, tensor in own:
-                request.set_output_tensor(index, tensor)
+                made.set_output_tensor(index, tensor)
         found: dict[str, np.ndarray] = {}
         for index, names in enumerate(self._outputs):
             found.update(dict.fromkeys(names, given[index] if index in given else values[names[0]].copy()))

@@ -216,9 +216,11 @@ _OF_TYPE: Mapping[str, np.dtype[Any]] = {
 }  # fmt: skip
 
 
-def of_graph(graph: Any, bounded: Iterable[str] = (), outer: Intervals | None = None) -> Intervals:
+def of_graph(
+    graph: Any, bounded: Iterable[str] = (), outer: Intervals | None = None, checked: Iterable[str] = ()
+) -> Intervals:
     """The intervals in a graph with moderate inputs. `bounded` are the inputs that hold pixels, 0 to 255; `outer` is
-    the graph around it."""
+    the graph around it; `checked` are results that are checked at run time to be moderate."""
     makers: dict[str, Any] = {}
     constants = {tensor.name: tensor for tensor in graph.initializer}
     before: Callable[[str], Any] = outer.maker if outer is not None else lambda name: None
@@ -230,9 +232,14 @@ def of_graph(graph: Any, bounded: Iterable[str] = (), outer: Intervals | None = 
         dtype = dtype_of(info.type.tensor_type.elem_type)
         given = Interval(0.0, 255.0, dtype) if dtype.kind == "f" else whole(dtype)._replace(lo=0, hi=255)
         found.values[info.name] = given if info.name in pixels else found._given(info.name, dtype)
+    moderate = set(checked)
     for node in graph.node:
         makers.update(dict.fromkeys(node.output, node))
         found.read(node)
+        if not moderate.isdisjoint(node.output):
+            found.sources.remove(node)
+            for name in node.output:
+                found.values[name] = Interval(-MODERATE, MODERATE, found.values[name].dtype)
     return found
 
 

@@ -8,8 +8,9 @@ anything that the engine may get wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import onnx
@@ -24,6 +25,7 @@ Wrong = Callable[[str, Kind], bool]
 
 PROBE = "pippin/nonfinite"
 """The graph output of the probe."""
+_HUGE = 1e12  # as of inputs: sums and products of larger numbers can overflow
 # Their results do not depend on the values.
 _BLIND = frozenset({"Shape", "Size", "ConstantOfShape"})
 _SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
@@ -40,11 +42,17 @@ class Exposure:
     """Results in which a NaN arises that reaches one."""
     infinite: tuple[str, ...] = ()
     """Operands of one that can be infinite."""
+    large: tuple[str, ...] = ()
+    """Quotients that must not be large: what follows then is finite."""
     hidden: tuple[tuple[str, str], ...] = ()
     """(node name, operator) where no probe can be placed: in a subgraph."""
 
+    @property
+    def probes(self) -> int:
+        return len(self.nan) + len(self.infinite) + len(self.large)
+
     def __bool__(self) -> bool:
-        return bool(self.inputs or self.nan or self.infinite or self.hidden)
+        return bool(self.inputs or self.probes or self.hidden)
 
 
 def exposure(graph: Any, known: Intervals, wrong: Wrong, bounded: Iterable[str] = ()) -> Exposure:
@@ -72,7 +80,18 @@ def exposure(graph: Any, known: Intervals, wrong: Wrong, bounded: Iterable[str] 
         for inner in _inside(node)
         if _misjudged(inner, wrong, "NaN")
     ]
-    return Exposure(tuple(filter(reach, inputs)), tuple(filter(reach, results)), tuple(infinite), tuple(hidden))
+    return Exposure(tuple(filter(reach, inputs)), tuple(filter(reach, results)), tuple(infinite), hidden=tuple(hidden))
+
+
+def with_moderate_quotients(graph: Any, found: Exposure, known: Intervals, wrong: Wrong, pixels: set[str]) -> Exposure:
+    """The exposure if quotients are checked to be moderate, provided that this takes fewer probes: where one may be
+    infinite, a NaN may arise in each convolution after it."""
+    quotients = [name for node in known.sources if node.op_type == "Div" for name in node.output]
+    if found.probes <= len(quotients) or not quotients:
+        return found
+    others = exposure(graph, of_graph(graph, pixels, checked=quotients), wrong, pixels)
+    made = replace(others, large=tuple(quotients))
+    return made if made.probes < found.probes else found
 
 
 class _Reach:
@@ -119,7 +138,7 @@ def _captured(node: Any) -> set[str]:
 
 def probed(model: onnx.ModelProto, found: Exposure) -> onnx.ModelProto:
     """The model with the probe among its outputs; the same object if nothing has to be probed."""
-    if not (found.nan or found.infinite):
+    if not found.probes:
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
@@ -130,13 +149,24 @@ def probed(model: onnx.ModelProto, found: Exposure) -> onnx.ModelProto:
         nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    zero = f"{PROBE}/zero"
-    made.graph.initializer.append(helper.make_tensor(zero, TensorProto.FLOAT, [], [0.0]))
+    def constant(name: str, value: float) -> str:
+        made.graph.initializer.append(helper.make_tensor(f"{PROBE}/{name}", TensorProto.FLOAT, [], [value]))
+        return f"{PROBE}/{name}"
+
+    def scalar(kind: str, name: str) -> str:
+        return emit("Cast", emit(kind, name, keepdims=0), to=TensorProto.FLOAT)
+
+    zero = constant("zero", 0.0)
     sums = []
-    for name in dict.fromkeys((*found.nan, *found.infinite)):
-        total = emit("Cast", emit("ReduceSum", name, keepdims=0), to=TensorProto.FLOAT)
+    for name in dict.fromkeys((*found.nan, *found.infinite, *found.large)):
+        total = scalar("ReduceSum", name)
         # A NaN stays one. An infinite sum may be meant, unless an operator after it gets infinities wrong.
         sums.append(emit("Mul", total, zero) if name in found.infinite else total)
+    if found.large:
+        nan, most = constant("nan", math.nan), constant("most", _HUGE)
+        for name in found.large:
+            moderate = emit("Less", scalar("ReduceMax", emit("Abs", name)), most)
+            sums.append(emit("Where", moderate, zero, nan))
     while len(sums) > 1:
         sums.append(emit("Add", sums.pop(0), sums.pop(0)))
     nodes.append(helper.make_node("Identity", sums, [PROBE], name=PROBE))

@@ -11,7 +11,7 @@ from ..lowering.external_data import readable
 from ..lowering.intervals import Intervals
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..passes.exact_forms import exact
-from ..passes.nonfinite import PROBE, Exposure, exposure, probed
+from ..passes.nonfinite import PROBE, Exposure, exposure, probed, with_moderate_quotients
 from ..segment import cut
 from .artifacts import CompiledSegment, join_segments
 from .nonfinite import EXACT, Guard
@@ -37,6 +37,7 @@ def guarded_model(
     found = exposure(model.graph, known, engine.misjudges, pixels)
     if found.hidden and engine.name == EXACT:
         return exact(model), Guard()
+    found = with_moderate_quotients(model.graph, found, known, engine.misjudges, pixels)
     made = probed(model, found)
     return made, Guard(found.inputs, PROBE if made is not model else "")
 
