@@ -71,13 +71,23 @@ from .version import __version__ as __version__
 
 if _TYPE_CHECKING:
     from .cache.store import Cache as Cache
+    from .develop.bisect import bisect as bisect
+    from .develop.check import check as check
+    from .develop.compare import compare as compare
     from .specialization.compute_plan import ComputePlan as ComputePlan
     from .specialization.progress import Progress as Progress
 
 _moved_modules.install()
 
 # Imported when they are asked for: `import pippin` needs none of them.
-_LATER = {"Cache": "cache.store", "ComputePlan": "specialization.compute_plan", "Progress": "specialization.progress"}
+_LATER = {
+    "Cache": "cache.store",
+    "ComputePlan": "specialization.compute_plan",
+    "Progress": "specialization.progress",
+    "bisect": "develop.bisect",
+    "check": "develop.check",
+    "compare": "develop.compare",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -12,7 +12,10 @@ import typer
 
 from ...errors import ConfigurationError, FeatureError, PippinError
 from . import (
+    bisect,
     cache,
+    check,
+    compare,
     compile,
     convert_mil,
     demo,
@@ -51,6 +54,9 @@ app.add_typer(trace.app)
 app.command("export")(export.export)
 app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
+app.command("check")(check.check)
+app.command("compare")(compare.compare)
+app.command("bisect")(bisect.bisect)
 app.command("demo")(demo.demo)
 app.command("studio")(studio.studio)
 # Everything after the script, options included, belongs to the script.
