@@ -18,6 +18,7 @@ from .devices.device import ComputeDevice as ComputeDevice
 from .errors import CacheError as CacheError
 from .errors import CompilationError as CompilationError
 from .errors import ConfigurationError as ConfigurationError
+from .errors import DataError as DataError
 from .errors import DeadlineExceeded as DeadlineExceeded
 from .errors import EngineError as EngineError
 from .errors import FeatureError as FeatureError
@@ -74,6 +75,7 @@ if _TYPE_CHECKING:
     from .develop.bisect import bisect as bisect
     from .develop.check import check as check
     from .develop.compare import compare as compare
+    from .develop.evaluate import evaluate as evaluate
     from .specialization.compute_plan import ComputePlan as ComputePlan
     from .specialization.progress import Progress as Progress
 
@@ -86,6 +88,7 @@ _LATER = {
     "Progress": "specialization.progress",
     "bisect": "develop.bisect",
     "check": "develop.check",
+    "evaluate": "develop.evaluate",
     "compare": "develop.compare",
 }
 

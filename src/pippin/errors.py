@@ -159,6 +159,12 @@ class TraceNotFoundError(TraceError, MissingFileError):
     pass
 
 
+class DataError(PippinError):
+    """A data set cannot be read: the message names the file and, where there is one, the line or entry."""
+
+    code = "io"
+
+
 class ReportError(PippinError):
     code = "io"
 

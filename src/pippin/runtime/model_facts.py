@@ -73,6 +73,11 @@ class ModelFacts:
         return profiled(self._opened(), self._source, self.configuration, features)
 
     @property
+    def content(self) -> str:
+        """The hash of the model's files. Raises StateError for a model that has none, or whose files changed."""
+        return self._opened().session.content()
+
+    @property
     def load_label(self) -> str:
         """ "cached" if loaded from the cache, else "prepare and cache"."""
         return self._opened().label

@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": (["compare", "MODEL"], "signal to noise"),
     "bisect": (["bisect", "MODEL"], "no operation is under 40 dB"),
     "check": (["check", "MODEL", "--portable"], "nothing found"),
+    "evaluate": (["evaluate", "--help"], "baseline"),
     "cache": (["cache", "ls", "--cache", "OUT/cache"], "entries: 0"),
     "trace": (["trace", "summary", "OUT/t.json"], "recorded"),
     "run": (["run", "OUT/script.py"], "ran"),

@@ -20,6 +20,7 @@ from . import (
     convert_mil,
     demo,
     devices,
+    evaluate,
     export,
     generate,
     inspect,
@@ -54,6 +55,7 @@ app.add_typer(trace.app)
 app.command("export")(export.export)
 app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
+app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
 app.command("bisect")(bisect.bisect)
