@@ -26,6 +26,7 @@
     │   └── TraceNotFoundError *        no file of this name
     ├── ReportError                 a file that is not a report, or a condition that cannot be evaluated
     │   └── ReportNotFoundError *       no file of this name
+    ├── DataError                   labelled data that cannot be read
     ├── MissingFileError            a FileNotFoundError as well; the base of those with a *
     ├── SpecializationCancelled     the caller cancelled a load, or its time is up (DeadlineExceeded)
     └── EngineError                 an engine failed

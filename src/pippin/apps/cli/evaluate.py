@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    models: Annotated[list[Path], typer.Argument(help="Models; the further ones are compared with the first.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(help="Models: .mlpackage, .mlmodel or .mlmodelc; the further ones are compared with the first."),
+    ],
     data: Annotated[
         Path,
         typer.Option(
