@@ -75,6 +75,7 @@ if _TYPE_CHECKING:
     from .develop.bisect import bisect as bisect
     from .develop.check import check as check
     from .develop.compare import compare as compare
+    from .develop.compress import compress as compress
     from .develop.evaluate import evaluate as evaluate
     from .specialization.compute_plan import ComputePlan as ComputePlan
     from .specialization.progress import Progress as Progress
@@ -90,6 +91,7 @@ _LATER = {
     "check": "develop.check",
     "evaluate": "develop.evaluate",
     "compare": "develop.compare",
+    "compress": "develop.compress",
 }
 
 

@@ -22,13 +22,13 @@ from ..types import DataType
 from .git_lfs_pointer import POINTER, is_pointer
 
 _VERSIONS = (1, 2)
-_SENTINEL = 0xDEADBEEF
-_ALIGNMENT = 64
+SENTINEL = 0xDEADBEEF
+ALIGNMENT = 64
 _HEADER = struct.Struct("<II")
 _RECORD = struct.Struct("<IIQQQ")
 
 # Element types by their number in a record.
-_DTYPES = {
+DTYPES = {
     1: DataType.FLOAT16,
     2: DataType.FLOAT32,
     3: DataType.UINT8,
@@ -48,7 +48,7 @@ _DTYPES = {
     17: DataType.FLOAT8E5M2,
 }
 # Bool tensors are stored as bytes.
-_STORED_AS = {DataType.BOOL: DataType.UINT8}
+STORED_AS = {DataType.BOOL: DataType.UINT8}
 
 
 class BlobFile:
@@ -57,10 +57,10 @@ class BlobFile:
     def __init__(self, data: memoryview, name: str) -> None:
         self.name = name
         self._data = data
-        if len(data) < _ALIGNMENT:
+        if len(data) < ALIGNMENT:
             raise WeightError(f"{name}: {len(data)} bytes are too few for a weight file (the header has 64)")
         self.count, self.version = _HEADER.unpack_from(data, 0)
-        if is_pointer(data[:_ALIGNMENT]):
+        if is_pointer(data[:ALIGNMENT]):
             raise WeightError(f"{name} {POINTER}")
         if self.version not in _VERSIONS:
             raise WeightError(f"{name}: unknown weight file version {self.version}; expected 1 or 2")
@@ -100,7 +100,7 @@ class BlobFile:
         """The array of the record at `offset`: a read-only view of the file if elements have 8 bits or more, else one
         element per byte. Raises WeightError if the record does not match `dtype` and `shape`."""
         stored, start, size, padding = self._record(offset)
-        if stored is not _STORED_AS.get(dtype, dtype):
+        if stored is not STORED_AS.get(dtype, dtype):
             raise WeightError(f"{self._at(offset)}: record holds {stored.value}, but the program expects {dtype.value}")
         count = math.prod(shape)
         expected = -(-count * stored.bits // 8)
@@ -119,24 +119,24 @@ class BlobFile:
 
     def _record(self, offset: int) -> tuple[DataType, int, int, int]:
         """Metadata of a record: element type, start and size of the data in bytes, padding bits."""
-        if offset % _ALIGNMENT or not 0 < offset <= len(self._data) - _ALIGNMENT:
+        if offset % ALIGNMENT or not 0 < offset <= len(self._data) - ALIGNMENT:
             raise WeightError(
                 f"{self._at(offset)}: invalid record offset (records are 64-byte aligned, the file has"
                 f" {len(self._data)} bytes; it may be truncated)"
             )
         sentinel, number, size, start, padding = _RECORD.unpack_from(self._data, offset)
-        if sentinel != _SENTINEL:
+        if sentinel != SENTINEL:
             raise WeightError(f"{self._at(offset)}: no record found (sentinel 0x{sentinel:08X}, expected 0xDEADBEEF)")
-        if number not in _DTYPES:
+        if number not in DTYPES:
             raise WeightError(f"{self._at(offset)}: unknown element type {number}")
         if start + size > len(self._data):
             raise WeightError(
                 f"{self._at(offset)}: data ends at byte {start + size}, past the end of the file"
                 f" ({len(self._data)} bytes): the file is truncated"
             )
-        if start % _ALIGNMENT:
+        if start % ALIGNMENT:
             raise WeightError(f"{self._at(offset)}: data starts at byte {start}, which is not 64-byte aligned")
-        return _DTYPES[number], start, size, padding
+        return DTYPES[number], start, size, padding
 
     def _at(self, offset: int) -> str:
         return f"{self.name}, offset {offset}"

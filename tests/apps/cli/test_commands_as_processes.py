@@ -33,6 +33,7 @@ COMMANDS = {
     "bisect": (["bisect", "MODEL"], "no operation is under 40 dB"),
     "check": (["check", "MODEL", "--portable"], "nothing found"),
     "evaluate": (["evaluate", "--help"], "baseline"),
+    "compress": (["compress", "--help"], "size=4x"),
     "cache": (["cache", "ls", "--cache", "OUT/cache"], "entries: 0"),
     "trace": (["trace", "summary", "OUT/t.json"], "recorded"),
     "run": (["run", "OUT/script.py"], "ran"),

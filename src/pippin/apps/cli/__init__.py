@@ -17,6 +17,7 @@ from . import (
     check,
     compare,
     compile,
+    compress,
     convert_mil,
     demo,
     devices,
@@ -56,6 +57,7 @@ app.command("export")(export.export)
 app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compress")(compress.compress)
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
 app.command("bisect")(bisect.bisect)

@@ -1,0 +1,117 @@
+"""Swapped graph: a model compiled once, whose weights are inputs, so that a trial is a run and not a compilation.
+
+Lowering may move a weight's elements, join weights or fold them away. Which element goes where is found by lowering the
+program with numbers in their place: first the number of the weight, then the digits of the element's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from ...engines import Compiled
+from ...format.asset import Asset
+from ...lowering.lower_model import lower_model
+from ...lowering.lowered_model import Lowered
+from ...specialization.exactness import compile_exact
+from .weights import Weight, with_values
+
+_BASE = 1024  # digits that float16 holds exactly
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a weight stands in the graph: the input, and for each of its elements the element of the weight."""
+
+    tensor: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    elements: np.ndarray
+
+
+class SwappedGraph:
+    """Runs the model with other values of its weights. `swappable` are the weights that the graph takes as they are."""
+
+    def __init__(self, asset: Asset, weights: list[Weight], function: str | None) -> None:
+        described = asset.description.function(function)
+        self.lowered = lower_model(asset, described, np.float32)
+        self._places = _places(asset, weights, self.lowered, described)
+        self.swappable = frozenset(self._places)
+        by_name = {weight.name: weight.array for weight in weights}
+        self._own = {name: by_name[name] for name in self._places}
+        self._compiled = self._compile()
+
+    def _compile(self) -> Compiled:
+        made = onnx.ModelProto()
+        made.CopyFrom(self.lowered.model)
+        taken = {place.tensor for places in self._places.values() for place in places}
+        kept = [tensor for tensor in made.graph.initializer if tensor.name not in taken]
+        for tensor in made.graph.initializer:
+            if tensor.name in taken:
+                made.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        del made.graph.initializer[:]
+        made.graph.initializer.extend(kept)
+        return compile_exact(replace(self.lowered, model=made))
+
+    def run(self, inputs: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+        """The outputs by their tensors' names; `values` replace weights, by name, in float32."""
+        arrays = dict(inputs)
+        for name, places in self._places.items():
+            weight = (values or {}).get(name, self._own[name])
+            for place in places:
+                arrays[place.tensor] = weight.reshape(-1)[place.elements].reshape(place.shape).astype(place.dtype)
+        outputs = self._compiled.run(arrays)
+        return {port.name: outputs[port.tensor] for port in self.lowered.outputs}
+
+
+def _places(asset: Asset, weights: list[Weight], own: Lowered, described: Any) -> dict[str, list[Place]]:
+    """{weight: its places}, for weights that the graph holds element by element and nothing else with them."""
+
+    def lowered(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        graph = lower_model(with_values(asset, values), described, np.float32).model.graph
+        return {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_type in _FLOATS}
+
+    shapes = {weight.name: weight.array.shape for weight in weights}
+    numbers = lowered({name: np.full(shape, number + 1.0) for number, (name, shape) in enumerate(shapes.items())})
+    digits = max(1, int(np.ceil(np.log(max(w.array.size for w in weights)) / np.log(_BASE)))) if weights else 0
+    counted = [
+        lowered({n: np.arange(np.prod(s)).reshape(s) // _BASE**digit % _BASE for n, s in shapes.items()})
+        for digit in range(digits)
+    ]
+    arrays = {t.name: numpy_helper.to_array(t) for t in own.model.graph.initializer if t.data_type in _FLOATS}
+    found: dict[str, list[Place]] = {}
+    spoiled: set[str] = set()
+    for tensor, array in arrays.items():
+        if any(tensor not in each or each[tensor].shape != array.shape for each in (numbers, *counted)):
+            continue
+        for number in set(np.unique(numbers[tensor]).tolist()):
+            place = int(number) - 1
+            if number != int(number) or not 0 <= place < len(weights) or (numbers[tensor] != number).any():
+                continue
+            weight = weights[place]
+            elements = sum(each[tensor].astype(np.int64) * _BASE**digit for digit, each in enumerate(counted))
+            elements = np.asarray(elements).reshape(-1)
+            inside = (elements >= 0) & (elements < weight.array.size)
+            if inside.all() and np.array_equal(
+                weight.array.reshape(-1)[elements].astype(array.dtype), array.reshape(-1)
+            ):
+                found.setdefault(weight.name, []).append(Place(tensor, array.dtype, array.shape, elements))
+    held = {weight.name for weight in weights if weight.name in found}
+    for weight in weights:
+        if weight.name in held and not _complete(found[weight.name], weight):
+            spoiled.add(weight.name)
+    return {name: places for name, places in found.items() if name not in spoiled}
+
+
+def _complete(places: list[Place], weight: Weight) -> bool:
+    """Whether the places hold all elements: else a part of the weight went into something else."""
+    seen = np.zeros(weight.array.size, bool)
+    for place in places:
+        seen[place.elements] = True
+    return bool(seen.all())
