@@ -297,6 +297,11 @@ def test_a_network_is_no_program(tmp_path):
         pippin.compress(tmp_path / "n.mlmodel", "size=4x")
 
 
+def test_a_program_for_ios_15(tmp_path):
+    with pytest.raises(UnsupportedModelError, match="is for iOS 15, which knows no compressed weights"):
+        pippin.compress(small(tmp_path, ct.target.iOS15), "size=4x")
+
+
 @pytest.mark.process
 def test_the_command(tmp_path):
     path = small(tmp_path)

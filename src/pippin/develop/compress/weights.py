@@ -22,7 +22,7 @@ LEAST = 512
 """Elements: what is smaller stays as it is."""
 _FILE = "@model_path/weights/weight.bin"
 _FLOATS = (DataType.FLOAT16, DataType.FLOAT32)
-_IOS18 = 9
+_IOS16, _IOS18 = 7, 9  # specification versions
 _INLINE = 64  # bytes: smaller arrays stand in the program
 
 
@@ -44,11 +44,15 @@ class Weight:
 
 def compressible(asset: Asset) -> list[Weight]:
     """The weights in the order of the program; a weight of several functions appears once. Raises
-    UnsupportedModelError if the model is no ML Program."""
+    UnsupportedModelError if the model is no ML Program, or one for iOS 15."""
     if asset.specification.WhichOneof("Type") != "mlProgram":
         raise UnsupportedModelError(
             f"{asset.name} is a {asset.description.kind} model; only the weights of ML Programs can be compressed"
             " (convert it for iOS 15 or later)"
+        )
+    if asset.specification.specificationVersion < _IOS16:
+        raise UnsupportedModelError(
+            f"{asset.name} is for iOS 15, which knows no compressed weights: convert it for iOS 16"
         )
     found: dict[str, Weight] = {}
     for function in read_program(asset).functions.values():
