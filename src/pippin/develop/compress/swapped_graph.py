@@ -43,8 +43,7 @@ class SwappedGraph:
         self.lowered = lower_model(asset, described, np.float32)
         self._places = _places(asset, weights, self.lowered, described)
         self.swappable = frozenset(self._places)
-        by_name = {weight.name: weight.array for weight in weights}
-        self._own = {name: by_name[name] for name in self._places}
+        self._own = self._placed({weight.name: weight.array for weight in weights if weight.name in self._places})
         self._compiled = self._compile()
 
     def _compile(self) -> Compiled:
@@ -61,13 +60,16 @@ class SwappedGraph:
 
     def run(self, inputs: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         """The outputs by their tensors' names; `values` replace weights, by name, in float32."""
-        arrays = dict(inputs)
-        for name, places in self._places.items():
-            weight = (values or {}).get(name, self._own[name])
-            for place in places:
-                arrays[place.tensor] = weight.reshape(-1)[place.elements].reshape(place.shape).astype(place.dtype)
-        outputs = self._compiled.run(arrays)
+        outputs = self._compiled.run({**inputs, **self._own, **self._placed(values or {})})
         return {port.name: outputs[port.tensor] for port in self.lowered.outputs}
+
+    def _placed(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of the graph that hold these weights."""
+        return {
+            place.tensor: weight.reshape(-1)[place.elements].reshape(place.shape).astype(place.dtype)
+            for name, weight in values.items()
+            for place in self._places.get(name, ())
+        }
 
 
 def _places(asset: Asset, weights: list[Weight], own: Lowered, described: Any) -> dict[str, list[Place]]:
