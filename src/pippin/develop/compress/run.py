@@ -28,8 +28,8 @@ from ..evaluate.answers import features_of
 from .compression import Compression, Trial
 from .methods import methods
 from .search import KEEP, Option, cheapest
-from .sensitivity import Inputs, SensitivityFile, noise, sensitivities
-from .swapped_graph import SwappedGraph
+from .sensitivity import SensitivityFile, noise, sensitivities
+from .swapped_graph import Inputs, SwappedGraph
 from .target import Target, parse_seconds, parse_share, parse_target
 from .weights import Weight, compressed, compressible, float32_bytes, is_ios18, weight_bytes
 
@@ -173,7 +173,7 @@ class _Built:
         self._methods = methods(is_ios18(self.search.asset))
         self._all = float32_bytes(self.search.asset)
         self._rest = weight_bytes(self.search.asset) - sum(weight.bytes for weight in self.weights)
-        self._right = [self.graph.run(each) for each in self.others]
+        self._right = self.graph.run(self.others)
         if self.search.data is not None:
             self.metric_name, self.metric = self._evaluated(self.search.asset)
         self._count = 0

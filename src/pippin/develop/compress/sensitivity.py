@@ -12,10 +12,9 @@ import numpy as np
 
 from ...errors import DataError
 from .methods import stored_ways
-from .swapped_graph import SwappedGraph
+from .swapped_graph import Inputs, SwappedGraph
 from .weights import Weight
 
-Inputs = Sequence[Mapping[str, np.ndarray]]
 _FORMAT = "pippin sensitivity 1"
 
 
@@ -24,7 +23,7 @@ def sensitivities(
     progress: Callable[[str, float], object],
 ) -> dict[str, dict[str, tuple[int, float]]]:  # fmt: skip
     """{weight: {method: (bytes, noise)}}. What the deadline does not leave time for is left out."""
-    right = [graph.run(each) for each in inputs]
+    right = graph.run(inputs)
     found: dict[str, dict[str, tuple[int, float]]] = {}
     for number, weight in enumerate(weights):
         progress(weight.name, number / len(weights))
@@ -50,7 +49,7 @@ def noise(
     """What the outputs differ by if these weights have other values: of probabilities the Kullback-Leibler divergence
     in nats, of other floats the squared error over the square; the mean over the outputs."""
     labels = graph.lowered.labels
-    found = [graph.run(each, values) for each in inputs]
+    found = graph.run(inputs, values)
     sums = []
     for port in graph.lowered.outputs:
         pairs = [(np.asarray(r[port.name], np.float64), np.asarray(f[port.name], np.float64))

@@ -6,7 +6,7 @@ program with numbers in their place: first the number of the weight, then the di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from ...lowering.lowered_model import Lowered
 from ...specialization.exactness import compile_exact
 from .weights import Weight, with_values
 
+Inputs = Sequence[Mapping[str, np.ndarray]]
+"""The arrays of each prediction."""
 _BASE = 1024  # digits that float16 holds exactly
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
@@ -58,10 +60,11 @@ class SwappedGraph:
         made.graph.initializer.extend(kept)
         return compile_exact(replace(self.lowered, model=made))
 
-    def run(self, inputs: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
-        """The outputs by their tensors' names; `values` replace weights, by name, in float32."""
-        outputs = self._compiled.run({**inputs, **self._own, **self._placed(values or {})})
-        return {port.name: outputs[port.tensor] for port in self.lowered.outputs}
+    def run(self, inputs: Inputs, values: Mapping[str, np.ndarray] | None = None) -> list[dict[str, np.ndarray]]:
+        """The outputs of each prediction, by name; `values` replace weights, by name, in float32."""
+        weights = self._own | self._placed(values or {})
+        found = (self._compiled.run({**each, **weights}) for each in inputs)
+        return [{port.name: outputs[port.tensor] for port in self.lowered.outputs} for outputs in found]
 
     def _placed(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays of the graph that hold these weights."""
