@@ -16,6 +16,8 @@ EXACT = 1 << 24
 """Whole numbers up to here are exact in float32."""
 MODERATE = 1e30
 """Stands for any finite bound of a float that is not known better."""
+LARGE = 1e15
+"""A weight from here on may make sums and products of moderate numbers overflow."""
 SMALLEST = float(np.finfo(np.float32).tiny)
 """What is smaller may be flushed to zero."""
 INF = math.inf

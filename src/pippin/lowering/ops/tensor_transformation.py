@@ -88,7 +88,7 @@ def reshape(g: Builder, x: Tensor, shape: Any) -> Tensor:
     x = g.tensor(x)
     if not isinstance(shape, Tensor) and 0 in shape and 0 in (x.shape or ()) and -1 not in shape:
         return g.Reshape(x, shape, allowzero=1)  # an empty tensor: the 0 is a size
-    return g.Reshape(x, _zeros_from_the_right(g, x, shape))
+    return g.reshaped(x, _zeros_from_the_right(g, x, shape))
 
 
 def _zeros_from_the_right(g: Builder, x: Tensor, shape: Any) -> Any:
@@ -116,7 +116,7 @@ def reshape_like(
     sizes: list[Any] = []
     for reference, begin, end, to_the_end in zip(ref_tensors, begins, ends, end_masks, strict=True):
         sizes += _sizes(g, g.tensor(reference))[int(begin) : None if to_the_end else int(end)]
-    return g.Reshape(x, _shape(g, sizes))
+    return g.reshaped(x, _shape(g, sizes))
 
 
 @lowers("reverse")
