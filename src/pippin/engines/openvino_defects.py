@@ -27,11 +27,17 @@ def refused(lowered: Lowered) -> dict[str, str]:
     model, graph = lowered.model, lowered.model.graph
     if any(tensor.data_type in (_DOUBLE, _STRING) for tensor in graph.initializer):
         return {"": "float64 or string constants: OpenVINO computes float64 in float32 and has no string tensors"}
+    if any(dim.HasField("dim_value") and not dim.dim_value for port in graph.input for dim in _dims(port)):
+        return {"": "an input of no elements: OpenVINO crashes in some operations, and returns other numbers in others"}
     if any(len(name) > _LONGEST for node in graph.node for name in (node.name, *node.input, *node.output)):
         return {"": f"a name of more than {_LONGEST:,} characters: OpenVINO crashes when it reads its own file"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
         return {"": "an output that is also an input: OpenVINO loses its name"}
     return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer})) | _of_nothing(model)
+
+
+def _dims(port: Any) -> Any:
+    return port.type.tensor_type.shape.dim
 
 
 def misjudged(operator: str, kind: Literal["NaN", "infinity"]) -> bool:

@@ -95,8 +95,9 @@ class CheckedGraph(Graph):
             return found
         ones = np.ones(1, np.int64)
         both = self.Concat(self.cast(shape, np.int64), ones, axis=0) if isinstance(shape, Tensor) else [*shape, 1]
-        column: Tensor = self.Reshape(self.Reshape(x, both, **how), [-1])
-        return column
+        column = self.Reshape(x, both, **how)
+        found = self.Reshape(column, shape)  # not to -1: ONNX Runtime makes one of the two, which must compare it too
+        return found
 
     def declare(self, counters: Iterable[tuple[Tensor, tuple[int, int]]]) -> None:
         """Note the least and the greatest number of integers that the graph does not show."""

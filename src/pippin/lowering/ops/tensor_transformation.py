@@ -106,7 +106,8 @@ def _zeros_from_the_right(g: Builder, x: Tensor, shape: Any) -> Any:
         return shape
     ones = np.ones(_RANKS, np.int64)
     aligned = g.Slice(g.Concat(ones, g.shape_of(x), axis=0), g.Neg(g.Shape(shape)), [_RANKS + x.rank])
-    return g.Where(g.Equal(shape, 0), aligned, shape)
+    found: Tensor = g.Where(g.Equal(shape, 0), aligned, shape)
+    return Tensor(found.name, found.dtype, shape.shape)
 
 
 @lowers("reshape_like", since=16)
