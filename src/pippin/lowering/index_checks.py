@@ -96,8 +96,9 @@ class CheckedGraph(Graph):
         ones = np.ones(1, np.int64)
         both = self.Concat(self.cast(shape, np.int64), ones, axis=0) if isinstance(shape, Tensor) else [*shape, 1]
         column = self.Reshape(x, both, **how)
-        found = self.Reshape(column, shape)  # not to -1: ONNX Runtime makes one of the two, which must compare it too
-        return found
+        # Not to -1: ONNX Runtime makes one Reshape of the two, which must compare the length as well.
+        vector: Tensor = self.Reshape(column, shape)
+        return vector
 
     def declare(self, counters: Iterable[tuple[Tensor, tuple[int, int]]]) -> None:
         """Note the least and the greatest number of integers that the graph does not show."""
