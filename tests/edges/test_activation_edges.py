@@ -15,6 +15,10 @@ _erf = np.vectorize(math.erf)
 ALPHA, BETA = np.array([0.1, -2, 3], np.float32), np.array([1, 0.5, -1], np.float32)
 
 
+# Places whose largest channel is far below that of others.
+APART = [(np.random.default_rng(0).standard_normal((1, 4, 7, 9)) * s - 9 * s * np.arange(9)).astype(np.float32) for s in (3, 300)]
+
+
 def per_channel(values):
     return values.astype(np.float64)[:, None, None]
 
@@ -56,6 +60,8 @@ ACTIVATIONS = [
     activation("silu", lambda x: x * sigmoid(x), halves=True, rtol=1e-5),
     activation("sigmoid", sigmoid, halves=True, rtol=1e-4, atol=1e-37),
     activation("sigmoid_hard", lambda x: np.clip(0.2 * x + 0.5, 0, 1), alpha=0.2, beta=0.5),
+    activation("sigmoid_hard", lambda x: np.clip(0.5 * x, 0, 1), label="without beta", alpha=0.5, beta=0.0),
+    activation("sigmoid_hard", lambda x: np.where(np.isfinite(x), 0.3, np.nan), label="without alpha", alpha=0.0, beta=0.3),
     activation("scaled_tanh", lambda x: 2 * np.tanh(0.5 * x), alpha=2.0, beta=0.5),
     activation("softplus", softplus, halves=True, rtol=1e-4, atol=1e-37),
     activation("softplus_parametric", lambda x: per_channel(ALPHA) * softplus(per_channel(BETA) * x), alpha=ALPHA, beta=BETA,
@@ -65,6 +71,7 @@ ACTIVATIONS = [
     activation("prelu", lambda x: np.where(x < 0, per_channel(ALPHA) * x, x), alpha=ALPHA),
     activation("linear_activation", lambda x: 2 * x + 1, alpha=2.0, beta=1.0, rtol=1e-6),
     activation("softmax", softmax, axis=-1, rtol=1e-4),
+    activation("softmax", lambda x: softmax(x.swapaxes(1, 3)).swapaxes(1, 3), label="of channels far apart", axis=1, x=APART),
     activation("softmax", softmax, label="mixed", axis=-1, x=mixed(1, 3, 2, 4), rtol=1e-4),
 ]  # fmt: skip
 

@@ -117,11 +117,16 @@ SIZES = [
 PIXELS = [x.reshape(1, 1, 4, 6) for x in X if not (np.isfinite(x) & (np.abs(x) > 1e15)).any()]
 
 
+WILD = [x.reshape(1, 1, 4, 6) for x in X if not np.isfinite(x).all()]
+
+
 def resized(**how):
     return lambda x: torch.nn.functional.interpolate(torch.from_numpy(x), **how).numpy()
 
 
 IMAGES = [
+    edge("resize_bilinear", lambda x: mb.resize_bilinear(x=x, target_size_height=4, target_size_width=6, sampling_mode="ALIGN_CORNERS"),
+         lambda x: x, label="the same size, not finite", x=WILD),
     edge("upsample_nearest_neighbor", lambda x: mb.upsample_nearest_neighbor(x=x, scale_factor_height=2, scale_factor_width=2),
          lambda x: x.repeat(2, 2).repeat(2, 3), x=[x.reshape(1, 1, 4, 6) for x in X], signs=True),
     edge("resize_nearest_neighbor", lambda x: mb.resize_nearest_neighbor(x=x, target_size_height=8, target_size_width=3),

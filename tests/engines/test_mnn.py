@@ -46,6 +46,7 @@ RIGHT = {
     "gelu, tangent": (lambda x: mb.gelu(x=x, mode="TANH_APPROXIMATION", name="y"), tangent),
     "gelu, chained": (chained_gelu, exact_gelu),
     "erf": (lambda x: mb.erf(x=x, name="y"), scipy.special.erf),
+    "softmax of another axis": (lambda x: mb.softmax(x=x, axis=1, name="y"), lambda x: scipy.special.softmax(x, 1)),
     "float16": (
         lambda x: mb.linear(x=mb.cast(x=x, dtype="fp16"), weight=WEIGHT, name="y"),
         lambda x: x @ WEIGHT.T.astype(np.float64),
@@ -80,6 +81,11 @@ def test_it_gets_a_form_that_it_computes_right(name, monkeypatch):
         (lambda x: mb.softplus(x=x, name="y"), "cuts it to 0 below -17"),
         (lambda x: mb.round(x=x, name="y"), "rounds halves away from 0"),
         (lambda x: mb.topk(x=x, k=2, axis=1)[0], "equal elements in any order"),
+        (lambda x: mb.reverse(x=mb.reshape(x=x, shape=[2, 5, 2, 4, 5]), axes=[0], name="y"), "a slice backwards"),
+        (
+            lambda x: mb.conv(x=mb.reshape(x=x, shape=[1, 2, 5, 8, 5]), weight=np.ones((3, 2, 2, 2, 2), np.float32)),
+            "a three-dimensional convolution",
+        ),
     ],
 )
 def test_what_it_computes_wrong_is_declined(body, reason):

@@ -272,7 +272,8 @@ def _retyped(base: Base, random: np.random.Generator) -> str:
     for value in inputs if random.random() < 0.5 else [one(inputs, random)]:
         value.type.tensorType.dataType = dtype
         features[value.name].type.multiArrayType.dataType = _ARRAYS[dtype]
-    if random.random() < 0.5:
+    kinds = {operation.type for operation in block.operations} - {"const"}
+    if random.random() < 0.5 and (_TYPES[dtype] != "int32" or kinds <= {*BINARY, "abs", "sign", "clip", "reverse"}):
         for operation in block.operations:
             for output in operation.outputs:
                 if output.type.tensorType.dataType in (10, 11) and operation.type != "const":

@@ -45,7 +45,7 @@ def network() -> Any:
     )  # fmt: skip
     b.add_pooling("pool", 2, 2, 1, 1, "MAX", "VALID", "c", "p")
     b.add_softmax_nd("softmax", "p", "s", 1)
-    b.add_reduce_sum("sum", "s", "total", axes=[1], keepdims=False, reduce_all=False)
+    b.add_reduce_l2("length", "s", "total", axes=[1], keepdims=False, reduce_all=False)  # no whole number, for a floor
     b.add_copy("start", "total", "v")
     loop = b.add_loop("loop", max_iterations=9)
     body = NeuralNetworkBuilder(nn_spec=loop.loop.bodyNetwork, disable_rank5_shape_mapping=True)

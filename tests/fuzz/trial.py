@@ -166,7 +166,7 @@ def _compare(first: tuple[str, Any], answers: dict[str, list[Any]], features: li
 def _unstable(model: Any, features: Any, wanted: Any, random: Any) -> bool:
     if isinstance(wanted, PippinError):
         return False
-    for again in (features, values.perturbed(features, random)):
+    for again in (features, *(values.perturbed(features, random, scale) for scale in (1e-6, 1e-6, 1e-5, 1e-5))):
         try:
             if values.difference(_predicted(model, again), wanted):
                 return True

@@ -98,15 +98,15 @@ def _integers(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
     return random.choice(np.array([0, 1, 2, -1, 3, 5, 100, 2**31 - 1, -(2**31)], np.int64), shape)
 
 
-def perturbed(features: Features, random: np.random.Generator) -> Features:
+def perturbed(features: Features, random: np.random.Generator, by: float = 1e-6) -> Features:
     """Nearly the same inputs. What changes much with them is not compared."""
 
     def nearly(value: Any) -> Any:
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            scale = 1e-3 if value.dtype == np.float16 else 1e-6
+            scale = 1e-3 if value.dtype == np.float16 else by
             with np.errstate(all="ignore"):
                 return (value * (1 + scale * random.choice((-1, 1), value.shape))).astype(value.dtype)
-        return value * (1 + 1e-6) if isinstance(value, float) else value
+        return value * (1 + by) if isinstance(value, float) else value
 
     return {name: nearly(value) for name, value in features.items()}
 

@@ -33,6 +33,20 @@ ROWS = [
      {"updates": (2, 2)}, ""),
     ("slice_update", case("slice_update", x=f32(4, 3), update=f32(2, 3), begin=[1, 0], end=[3, 3], opset=18, expect=None),
      {"update": (3, 3)}, "the slice"),
+    ("batch", case("gather", x=f32(2, 4), indices=0 * i32(2, 3), axis=1, batch_dims=1, opset=17, expect=None), {"indices": (1, 3)}, "a batch"),
+    ("batch of places", case("gather_nd", x=f32(2, 4), indices=0 * i32(2, 1), batch_dims=1, opset=16, expect=None), {"x": (3, 4)}, "a batch"),
+    ("lengths", case("reverse_sequence", x=f32(3, 4), lengths=i32(3), seq_axis=1, batch_axis=0, expect=None), {"x": (4, 4)}, "lengths"),
+    ("blocks", case("pixel_shuffle", x=f32(1, 8, 2, 3), upscale_factor=2, expect=None), {"x": (1, 6, 2, 3)}, "a multiple of 4"),
+    ("elements", case("reshape", x=f32(2, 6), shape=[3, 4], expect=None), {"x": (2, 8)}, "cannot be reshaped"),
+    ("numbers of a size", case("slice_by_size", x=f32(4, 3), begin=i32(2), size=[1, 1], expect=None), {"begin": (1,)}, "2 numbers"),
+    ("numbers of an end", case("slice_by_index", x=f32(4, 3), begin=[0, 0], end=i32(2), expect=None), {"end": (3,)}, "2 numbers"),
+    ("a region", case("crop_resize", x=f32(2, 3, 5, 6), roi=f32(2, 1, 4, 1, 1), target_height=2, target_width=3, expect=None),
+     {"roi": (2, 1, 2, 4, 1, 1)}, "'roi' must have the shape"),
+    ("a region of nothing", case("crop_resize", x=f32(2, 3, 5, 6), roi=f32(2, 1, 4, 1, 1), target_height=2, target_width=3, expect=None),
+     {"roi": (2, 1, 0, 1, 1)}, "'roi' must have the shape"),
+    ("classes", case("random_categorical", x=f32(1, 4), mode="logits", size=2, seed=7, expect=None), {"x": (1, 0)}, "no classes"),
+    ("a choice", case("reduce_argmax", x=f32(2, 4), axis=1, expect=None), {"x": (2, 0)}, "no element to choose"),
+    ("an image", case("resize_bilinear", x=f32(1, 2, 3, 4), target_size_height=2, target_size_width=2, expect=None), {"x": (1, 2, 0, 4)}, "no elements"),
 ]  # fmt: skip
 
 
@@ -110,6 +124,29 @@ COMPUTED = [
         case("slice_by_index", x=dynamic(f32(4, 3)), begin=[1, 0], end=[2, 3], squeeze_mask=[True, False], expect=None),
         {"x": f32(1, 3)},
         r"^\[slice_by_index\]",
+    ),
+    (
+        case("gather", x=dynamic(f32(2, 4), 0), indices=dynamic(0 * i32(2, 3), 0), axis=1, batch_dims=1, opset=17, expect=None),
+        {"indices": np.zeros((1, 3), np.int32)},
+        "",
+    ),
+    *(
+        (case("reshape", x=f32(2, 6), shape=np.int32([12]), expect=None), {"shape": np.int32([n])}, r"^\[reshape\]")
+        for n in (5, 24, 1)
+    ),
+    *(
+        (case("pad", x=f32(2, 6), pad=np.int32([0, 1, 1, 0]), mode=mode, expect=None), {"pad": np.int32(pad)}, r"^\[pad\]")
+        for mode in ("constant", "reflect", "replicate")
+        for pad in ([0, 0, -1, 0], [2**31 - 1] * 4, [0, 0, 1, 2**31 - 1], [99, 99, 99, 10**9])
+    ),
+    (case("pad", x=f32(2, 6), pad=np.int32([0, 1, 1, 0]), mode="reflect", expect=None), {"pad": np.int32([2, 0, 0, 0])}, "reflected"),
+    *(
+        (one, {name: np.int32(given)}, "at most 268435456 elements, got")
+        for given in ([2**31 - 1, 2**31 - 1], [0, 2**31 - 1], [10**5, 10**5], [-1, 3])
+        for name, one in (
+            ("reps", case("tile", x=f32(2, 6), reps=np.int32([1, 2]), expect=None)),
+            ("shape", case("fill", shape=np.int32([1, 2]), value=1.0, expect=None)),
+        )
     ),
     (
         case(

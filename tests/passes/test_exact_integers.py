@@ -68,6 +68,19 @@ def test_the_meaning_stays(kind):
     assert [n.name for n in integer_nodes(model, {kind: None})]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul"])
+def test_narrow_integers_wrap(kind, dtype):
+    model = model_of(lambda g, x: g.cast(g.emit(kind, g.cast(x, dtype), g.cast(g.Add(x, 77), dtype)), np.int32), IDS)
+    made = exact_integers(model, IN_FLOAT32)
+    onnx.checker.check_model(made, full_check=True)
+    with np.errstate(over="ignore"):
+        compute = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[kind]
+        expected = compute(BIG.astype(dtype), (BIG + 77).astype(dtype)).astype(np.int32)
+    np.testing.assert_array_equal(ReferenceEvaluator(made).run(None, {"ids": BIG})[0], expected)
+    assert {n.op_type for n in made.graph.node} >= {"BitwiseAnd", kind}
+
+
 def test_a_branch():
     def build(g, x, p):
         yes = g.subgraph(lambda: [g.Max(g.Abs(x), g.Neg(x))])

@@ -29,6 +29,11 @@ def total(g, x):
     return g.ReduceSum(x, [1], keepdims=1)
 
 
+def recurrent(g, x, weight):
+    rows = np.full((1, 2, 8), weight), np.ones((1, 2, 2), np.float32)
+    return g.RNN(g.Unsqueeze(x, [1]), *rows, hidden_size=2, outputs=2)[0]
+
+
 def shifted_exp(g, x):
     return g.Exp(g.Sub(x, maximum(g, x)))
 
@@ -64,6 +69,12 @@ SOURCES = {
     "an arc sine of a sine": (lambda g, x: g.Asin(g.Sin(x)), []),
     "a power": (lambda g, x: g.Pow(x, 1.5), ["Pow"]),
     "an even power": (lambda g, x: g.Pow(x, 4.0), []),
+    "a product with a large weight": (lambda g, x: g.MatMul(x, np.full((8, 3), 1e30, np.float32)), ["MatMul"]),
+    "a product with an infinite weight": (lambda g, x: g.MatMul(x, np.full((8, 3), INF)), ["MatMul"]),
+    "a large slope": (lambda g, x: g.LeakyRelu(x, alpha=1e20), ["LeakyRelu"]),
+    "a mask of the lowest number": (lambda g, x: g.Mul(x, np.float32(-3.4e38)), []),
+    "a recurrent layer without a number": (lambda g, x: recurrent(g, x, NAN), ["RNN"]),
+    "a recurrent layer": (lambda g, x: recurrent(g, x, np.float32(1)), []),
     "integers": (lambda g, x: g.Div(g.Shape(x), g.Shape(x)), []),
 }  # fmt: skip
 

@@ -75,6 +75,20 @@ def classifier() -> Model_pb2.Model:
     return model
 
 
+def of_one_name(name: str) -> Model_pb2.Model:
+    """A network of two layers, which and whose values have this name."""
+    model = Model_pb2.Model(specificationVersion=5)
+    model.neuralNetwork.arrayInputShapeMapping = 1  # exact
+    for role, own in ((model.description.input, f"{name}x"), (model.description.output, f"{name}y")):
+        array = role.add(name=own).type.multiArrayType
+        array.dataType = array.FLOAT32
+        array.shape.append(3)
+    for place, names in enumerate(((f"{name}x", f"{name}v"), (f"{name}v", f"{name}y"))):
+        layer = model.neuralNetwork.layers.add(name=f"{name}{place}", input=names[:1], output=names[1:])
+        layer.activation.ReLU.SetInParent()
+    return model
+
+
 def program() -> Model_pb2.Model:
     """An ML Program: one tanh per name, whose value has that name; every value is an output."""
     from coremltools.converters.mil.mil import Builder as mb

@@ -118,6 +118,7 @@ class MNN:
             if n.op_type in _WRONG and (n.op_type != "Resize" or any(a.s == b"cubic" for a in n.attribute))
         }
         declined |= _inexact(lowered.model)
+        declined |= _of_other_ranks(lowered.model)
         return declined | {
             n.name: f"{n.domain}: only standard ONNX operators are supported" for n in graph.node if n.domain
         }
@@ -214,6 +215,29 @@ def _inexact(model: ModelProto) -> dict[str, str]:
         for node in model.graph.node
         if node.op_type == "Cast" and any(a.i in _NARROW for a in node.attribute)
     }
+
+
+def _of_other_ranks(model: ModelProto) -> dict[str, str]:
+    from ..passes.value_types import value_types
+
+    kinds = {
+        "Conv": "a three-dimensional convolution",
+        "MatMul": "a product with a vector",
+        "Slice": "a slice backwards",
+    }
+    found = [node for node in model.graph.node if node.op_type in kinds]
+    types = value_types(model) if found else {}
+
+    def ranks(node: Any) -> list[int | None]:
+        infos = [types.get(name) for name in node.input[:2]]
+        return [None if info is None else len(info.type.tensor_type.shape.dim) for info in infos]
+
+    def wrong(node: Any) -> bool:
+        if node.op_type == "MatMul":
+            return 1 in ranks(node)
+        return ranks(node)[0] not in (None, *range(5)) and (node.op_type == "Conv" or len(node.input) > 4)
+
+    return {node.name: f"{kinds[node.op_type]}: MNN fails or crashes" for node in found if wrong(node)}
 
 
 class CompiledMNN:

@@ -27,9 +27,17 @@ def refused(lowered: Lowered) -> dict[str, str]:
     model, graph = lowered.model, lowered.model.graph
     if any(tensor.data_type in (_DOUBLE, _STRING) for tensor in graph.initializer):
         return {"": "float64 or string constants: OpenVINO computes float64 in float32 and has no string tensors"}
+    if any(dim.HasField("dim_value") and not dim.dim_value for port in graph.input for dim in _dims(port)):
+        return {"": "an input of no elements: OpenVINO crashes in some operations, and returns other numbers in others"}
+    if any(len(name) > _LONGEST for node in graph.node for name in (node.name, *node.input, *node.output)):
+        return {"": f"a name of more than {_LONGEST:,} characters: OpenVINO crashes when it reads its own file"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
         return {"": "an output that is also an input: OpenVINO loses its name"}
     return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer})) | _of_nothing(model)
+
+
+def _dims(port: Any) -> Any:
+    return port.type.tensor_type.shape.dim
 
 
 def misjudged(operator: str, kind: Literal["NaN", "infinity"]) -> bool:
@@ -46,15 +54,17 @@ _EXACT = frozenset({
     "GatherND", "Gemm", "GlobalAveragePool", "Identity", "InstanceNormalization", "IsInf", "IsNaN",
     "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log", "MatMul", "Mul", "Neg", "Pad", "Pow", "Range",
     "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Reshape",
-    "Resize", "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Softplus",
+    "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Softplus",
     "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tan", "Tanh", "Tile", "Transpose", "Unsqueeze",
     "Where",
 })  # fmt: skip
+# Resize leaves out what it would multiply by 0; whether an infinity or NaN does something there depends on the sizes.
 # Softmax is right for -inf, which masks use, and the analysis excludes inf.
 _EXACT_FOR_INFINITY = frozenset({
     "Clip", "Elu", "Exp", "Greater", "GreaterOrEqual", "HardSigmoid", "Max", "Min", "PRelu", "Relu",
 })  # fmt: skip
 
+_LONGEST = 1 << 14  # characters of a name; 2**16 are too many
 # Of `TensorProto.DataType`.
 _FLOAT, _STRING, _DOUBLE = 1, 8, 11
 _WHOLE = frozenset({2, 3, 4, 5, 6, 7, 12, 13})

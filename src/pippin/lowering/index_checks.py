@@ -84,6 +84,22 @@ class CheckedGraph(Graph):
         """The numbers that a tensor can hold."""
         return self._intervals.of(t.name, t.dtype)
 
+    def reshaped(self, x: Any, shape: Any, **how: Any) -> Tensor:
+        """A Reshape. To a vector of a computed length it goes by way of a column, because OpenVINO does not compare
+        that length with the elements that there are."""
+        x = self.tensor(x)
+        length = shape.static_shape if isinstance(shape, Tensor) else np.shape(shape)
+        free = not isinstance(shape, Tensor) and (x.static_shape is not None or -1 in shape)
+        if length != (1,) or free:
+            found: Tensor = self.Reshape(x, shape, **how)
+            return found
+        ones = np.ones(1, np.int64)
+        both = self.Concat(self.cast(shape, np.int64), ones, axis=0) if isinstance(shape, Tensor) else [*shape, 1]
+        column = self.Reshape(x, both, **how)
+        # Not to -1: ONNX Runtime makes one Reshape of the two, which must compare the length as well.
+        vector: Tensor = self.Reshape(column, shape)
+        return vector
+
     def declare(self, counters: Iterable[tuple[Tensor, tuple[int, int]]]) -> None:
         """Note the least and the greatest number of integers that the graph does not show."""
         for t, (low, high) in counters:

@@ -16,11 +16,13 @@ EXACT = 1 << 24
 """Whole numbers up to here are exact in float32."""
 MODERATE = 1e30
 """Stands for any finite bound of a float that is not known better."""
+LARGE = 1e15
+"""A weight from here on may make sums and products of moderate numbers overflow."""
 SMALLEST = float(np.finfo(np.float32).tiny)
 """What is smaller may be flushed to zero."""
 INF = math.inf
 FLOAT32, INT64, BOOL = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)
-MOST_READ = 1 << 16
+MOST_READ = 1 << 18
 """Elements; the bounds of larger constants are not computed, unless they can be indices."""
 
 # Of `TensorProto.DataType`. What numpy has no type for is computed in the one beside it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .interval import Made, Step
+from .interval import SMALLEST, Made, Step
 
 
 def is_maximum(name: str, of: str, s: Step) -> bool:
@@ -44,3 +44,17 @@ def floored_remainder(s: Step) -> Made | None:
 
 def _is(node: Any, kind: str) -> bool:
     return node is not None and node.op_type == kind
+
+
+def equal(s: Step) -> Made:
+    """Whether two numbers are equal, where that is certain."""
+    a, b = s.x[0], s.x[1]
+    gap = SMALLEST if a.floats else 0
+    if a.lo > b.hi + gap or b.lo > a.hi + gap:
+        return Made(0, 0)
+    known = a.lo == a.hi == b.lo == b.hi and not (a.nan or b.nan)
+    return Made(int(known), 1)
+
+
+def negated(s: Step) -> Made:
+    return Made(1 - s.x[0].hi, 1 - s.x[0].lo)

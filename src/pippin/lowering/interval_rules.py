@@ -10,7 +10,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from .interval import ANY, BOOL, FINITE, INF, MODERATE, MOST_READ, SMALLEST, Interval, Made, Rule, Step, of_array
-from .interval_patterns import below_zero, floored_remainder, is_maximum, remainder
+from .interval_patterns import below_zero, equal, floored_remainder, is_maximum, negated, remainder
 
 _EXP_OVERFLOWS = 88.0
 # OpenVINO computes int64 as int32. Sums that leave it wrap.
@@ -411,7 +411,7 @@ _BY_RULE: Mapping[Rule, str] = {
     _finite: "DequantizeLinear LSTM GRU RNN RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli"
              " Multinomial",
     _unknown: "QuantizeLinear BitShift BitwiseOr BitwiseXor BitwiseNot",
-    _truth: "And Or Xor Not Equal IsInf EyeLike",
+    _truth: "And Or Xor IsInf EyeLike", equal: "Equal", negated: "Not",
     _not_negative: "NonMaxSuppression",
     _shape: "Shape Size", _position: "ArgMax ArgMin TopK", _non_zero: "NonZero", _counted: "Range",
     _compared(above=True, equal=False): "Greater", _compared(above=True, equal=True): "GreaterOrEqual",

@@ -28,6 +28,7 @@ from .interval import (
     FLOAT32,
     INF,
     INT64,
+    LARGE,
     MODERATE,
     Interval,
     Made,
@@ -105,6 +106,18 @@ class Intervals:
         """Whether a value is stored and, as far as it is read, finite."""
         return name in self.constants and not self.of(name).infinite
 
+    def _overflows(self, node: Any) -> bool:
+        """Whether products with stored numbers may overflow though the other operands are of moderate size. Masks are
+        multiplied by the largest number there is, so Mul is not one of them."""
+        if node.op_type not in _PRODUCTS or node.domain:
+            return False
+        slopes = [a.f for a in node.attribute if a.name == "alpha" and node.op_type != "Gemm"]
+        stored = [self.of(name) for name in node.input if name in self.constants]
+        bounds = [abs(bound) for each in stored if each.floats for bound in each[:2]]
+        return any(each.nan for each in stored) or any(
+            bound >= LARGE and bound != MODERATE for bound in (*bounds, *map(abs, slopes))
+        )
+
     def _before(self, node: Any) -> Iterable[tuple[str, np.dtype[Any]]]:
         """What must be known to read a node."""
         if not self.moderate and node.op_type == "If":
@@ -139,6 +152,7 @@ class Intervals:
             return self._integers(made, whole(dtype))
         made = made or ANY
         if self.moderate:
+            made = ANY if self._overflows(node) else made
             if made.nan and not (self.sources and self.sources[-1] is node):
                 self.sources.append(node)
             # The widest finite bounds are one: what is added to them or multiplied stays as it is.
@@ -205,6 +219,11 @@ class Intervals:
         wide = Interval(-INF, INF) if bad else Interval(*FINITE[:2])
         return [wide._replace(dtype=kind) if kind.kind == "f" else whole(kind) for kind in kinds]
 
+
+_PRODUCTS = frozenset({
+    "BatchNormalization", "Conv", "ConvTranspose", "DequantizeLinear", "Elu", "GRU", "Gemm", "LSTM", "LeakyRelu",
+    "MatMul", "PRelu", "RNN",
+})  # fmt: skip
 
 # Results that have one type whatever their operands.
 _OF_TYPE: Mapping[str, np.dtype[Any]] = {

@@ -237,6 +237,8 @@ class Builder(CheckedGraph):
             return value
         if not isinstance(value, Tensor) and value.dtype == np.float16 and output.type.dtype.is_float:
             return value  # a stored constant stays compact; the graph casts it where it is used
+        if value.dtype.kind == "f" and output.type.dtype.is_integer:  # engines cut what no int32 is to either end
+            value = LOWERINGS["cast"].function(self, value, output.type.dtype.value)
         value = self.cast(value, self.dtype(output.type.dtype))
         if self.op.kind not in _EXACT:
             value = self._rounded(value, output.type.dtype)

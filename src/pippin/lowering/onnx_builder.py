@@ -163,6 +163,7 @@ class Graph:
         limits.numbers(kind, [self._values.get(t.name) if t else None for t in tensors], plain)
         shape_rules.check(kind, [t.shape if t else None for t in tensors], plain)
         found = list(types) if types else self._infer(schema, node, [t for t in tensors if t])
+        shape_rules.check_moved(kind, tensors[0].shape if tensors and tensors[0] else None, found[0][1])
         known = all(t is None or t.name in self._fixed or t.name in self.initializers for t in tensors)
         if limits.results(kind, [shape for _, shape in found], plain, known):
             self._fixed.update(names)

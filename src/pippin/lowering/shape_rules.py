@@ -6,6 +6,7 @@ are checked by the engines, as the operands' sizes are at the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,14 @@ def check(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
     rule = _RULES.get(kind)
     if rule is not None:
         rule(kind, shapes, attributes)
+
+
+def check_moved(kind: str, given: Shape | None, made: Shape | None) -> None:
+    """Check that a Reshape keeps the number of elements, which ONNX's inference leaves open. Raises ProgramError."""
+    if kind != "Reshape" or given is None or made is None or None in (*given, *made):
+        return
+    if math.prod(d or 0 for d in given) != math.prod(d or 0 for d in made):
+        raise ProgramError(f"{_described(given)} cannot be reshaped to {_described(made)}: the sizes do not fit")
 
 
 def _size(shapes: Shapes, operand: int, axis: int) -> int | None:
@@ -130,6 +139,34 @@ def _scatter_nd(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> Non
         _same("the updates", shapes[2], (*indices[:-1], *data[depth:]))
 
 
+def _gather_nd(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    for axis in range(attributes.get("batch_dims", 0)):
+        _agree(f"the size of axis {axis} of the indices, a batch,", _size(shapes, 1, axis), _size(shapes, 0, axis))
+
+
+def _picked(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    """Of nothing there is no element, unless the result is empty too."""
+    shape = shapes[0]
+    if shape is None:
+        return
+    axis = attributes.get("axis", 0) % max(len(shape), 1)
+    if shape[axis : axis + 1] == (0,) and 0 not in (*shape[:axis], *shape[axis + 1 :]):
+        raise ProgramError(f"axis {axis} of {_described(shape)} has no element to choose")
+
+
+def _reversed(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    batch = _size(shapes, 0, attributes.get("batch_axis", 1))
+    _agree("the number of lengths, one for each element of the batch,", _size(shapes, 1, 0), batch)
+
+
+def _blocks(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
+    block = attributes["blocksize"]
+    for axis, whole in ((1, block * block),) if kind == "DepthToSpace" else ((2, block), (3, block)):
+        size = _size(shapes, 0, axis)
+        if size is not None and size % whole:
+            raise ProgramError(f"the size {size} of axis {axis} must be a multiple of {whole}")
+
+
 def _same(what: str, found: Shape | None, wanted: Shape) -> None:
     if found is None:
         return
@@ -148,19 +185,25 @@ def _order(kind: str, shapes: Shapes, attributes: Mapping[str, Any]) -> None:
 
 
 _RULES: Mapping[str, Callable[[str, Shapes, Mapping[str, Any]], None]] = {
+    "ArgMax": _picked,
+    "ArgMin": _picked,
     "AveragePool": _pool,
     "BatchNormalization": _channels,
     "Conv": _convolution,
     "ConvTranspose": _convolution,
+    "DepthToSpace": _blocks,
     "GRU": _recurrent,
     "GatherElements": _along_axis,
+    "GatherND": _gather_nd,
     "InstanceNormalization": _channels,
     "LSTM": _recurrent,
     "LpPool": _pool,
     "MaxPool": _pool,
     "PRelu": _slope,
     "RNN": _recurrent,
+    "ReverseSequence": _reversed,
     "ScatterElements": _along_axis,
     "ScatterND": _scatter_nd,
+    "SpaceToDepth": _blocks,
     "Transpose": _order,
 }

@@ -137,11 +137,25 @@ def _cast(g: Graph, values: Values, node: Any) -> Any:
     kept = np.iinfo(result.dtype)
     if kept.min <= low and high <= kept.max:
         return None
-    bits = g.BitwiseAnd(g.cast(x, np.int32), np.int32((1 << kept.bits) - 1))
+    return _lowest_bits(g, g.cast(x, np.int32), result.dtype)
+
+
+def _lowest_bits(g: Graph, x: Tensor, dtype: np.dtype[Any]) -> Any:
+    """int32 as an integer of 8 or 16 bits, in which it wraps."""
+    kept = np.iinfo(dtype)
+    bits = g.BitwiseAnd(x, np.int32((1 << kept.bits) - 1))
     if kept.min < 0:
         sign = np.int32(1 << (kept.bits - 1))
         bits = g.Sub(g.BitwiseXor(bits, sign), sign)
-    return g.cast(bits, result.dtype)
+    return g.cast(bits, dtype)
+
+
+def _narrow(g: Graph, values: Values, node: Any) -> Any:
+    """Sums, differences and products of 8 and 16 bits wrap; OpenVINO's saturate."""
+    x, y = (values.tensors[name] for name in node.input)
+    if x.dtype not in _NARROW:
+        return None
+    return _lowest_bits(g, g.emit(node.op_type, g.cast(x, np.int32), g.cast(y, np.int32)), x.dtype)
 
 
 def _range(g: Graph, values: Values, node: Any) -> Any:
@@ -253,6 +267,7 @@ def _matrix_product(g: Graph, values: Values, node: Any) -> Any:
 
 IN_FLOAT32: Mapping[str, Rule] = {
     "Abs": _abs,
+    "Add": _narrow,
     "Cast": _cast,
     "Clip": _clip,
     "Div": _quotient,
@@ -265,11 +280,13 @@ IN_FLOAT32: Mapping[str, Rule] = {
     "Max": _extreme(largest=True),
     "Min": _extreme(largest=False),
     "Mod": _remainder,
+    "Mul": _narrow,
     "Range": _range,
     "ReduceMax": _reduction(_first_of(largest=True), lambda most, _: most, EXACT),
     "ReduceMin": _reduction(_first_of(largest=False), lambda most, _: most, EXACT),
     "ReduceProd": _reduction(_scattered("mul", 1), _product, EXACT),
     "ReduceSum": _reduction(_scattered("add", 0), lambda most, count: most * count, EXACT),
+    "Sub": _narrow,
     "Where": _where,
 }
 """For an engine that computes these in float32: OpenVINO."""

@@ -228,19 +228,22 @@ class Model(ModelFacts):
         *,
         return_exceptions: bool = False,
         progress: Callable[[int, int], object] | None = None,
+        timeout: float | None = None,
         cancellation: Cancellation | None = None,
     ) -> list[Any]:
         """Predict many inputs; results are in order. Predictions run concurrently, within the model's flow. If the
         first axis of all inputs is flexible, elements are merged, provided a trial gave the same results faster.
 
         A failing element cancels the others and raises its error, with its index in a note; with `return_exceptions`
-        the error takes the place of its result. `progress` is called with the number done and the total.
+        the error takes the place of its result. `progress` is called with the number done and the total. What is not
+        complete after `timeout` (seconds, for the batch as a whole) is cancelled and fails with DeadlineExceeded.
         """
-        from .flow.predict_batch import Gathered, gather
+        from .flow.predict_batch import Deadline, Gathered, gather
 
+        deadline = None if timeout is None else Deadline(timeout)
         elements = list(batch)
-        jobs = self._jobs(elements)
-        return gather(self._executor, jobs, Gathered(len(elements), return_exceptions, progress), cancellation)
+        jobs, gathered = self._jobs(elements), Gathered(len(elements), return_exceptions, progress)
+        return gather(self._executor, jobs, gathered, cancellation, deadline)
 
     async def predict_batch_async(
         self,
@@ -248,17 +251,19 @@ class Model(ModelFacts):
         *,
         return_exceptions: bool = False,
         progress: Callable[[int, int], object] | None = None,
+        timeout: float | None = None,
     ) -> list[Any]:
         """`predict_batch` for asyncio and trio tasks. Cancelling the task cancels the unfinished predictions.
         `progress` is called in the task."""
         from .flow.async_bridge import in_thread
-        from .flow.predict_batch import Gathered, gather_async
+        from .flow.predict_batch import Deadline, Gathered, gather_async
 
+        deadline = None if timeout is None else Deadline(timeout)
         elements = list(batch)
         # A trial runs predictions, which would block the event loop.
         trial = len(elements) > 1 and self._dynamic_batcher().needs_trial
         jobs = await in_thread(partial(self._jobs, elements), "pippin trial") if trial else self._jobs(elements)
-        return await gather_async(self._executor, jobs, Gathered(len(elements), return_exceptions, progress))
+        return await gather_async(self._executor, jobs, Gathered(len(elements), return_exceptions, progress), deadline)
 
     def map(
         self, inputs: Iterable[Mapping[str, Any]], *, return_exceptions: bool = False
@@ -282,6 +287,7 @@ class Model(ModelFacts):
         flow: FlowControl | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
+        timeout: float | None = None,
     ) -> AsyncGenerator[tuple[Any, Any], None]:
         """Yield (frame, outputs) for each frame of a source: `async for frame, outputs in model.stream(camera)`.
 
@@ -290,6 +296,7 @@ class Model(ModelFacts):
         (default: twice as many as can run). Beyond the limit, "wait" stops reading the source, "reject" fails the
         frame, and the others drop frames silently. Results arrive in frame order, or as they complete
         (`ordered=False`). An error ends the stream; with `return_exceptions` it is yielded in place of the outputs.
+        A frame whose prediction takes longer than `timeout` (seconds) fails with DeadlineExceeded.
         Leaving the loop cancels the frames in flight (immediately with `contextlib.aclosing`).
         """
         from .flow.stream import stream
@@ -297,7 +304,7 @@ class Model(ModelFacts):
         def job(frame: Any) -> Job:
             return self._job(frame if features is None else features(frame))
 
-        return stream(self._executor, source, job, flow, ordered, return_exceptions)
+        return stream(self._executor, source, job, flow, ordered, return_exceptions, timeout)
 
     def statistics(self) -> Statistics:
         """Counters and latencies of the predictions that passed through the model's flow control."""

@@ -24,6 +24,11 @@ def visible(text: str, lines: bool = False) -> str:
     return _HIDDEN.sub(_kept_lines if lines else _escaped, text)
 
 
+def cut(text: str, longest: int) -> str:
+    """`text`, or the beginning of a long one and how long it is: a name in a file may have a million characters."""
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text):,} characters)"
+
+
 def quoted(text: str, longest: int = 60) -> str:
     """`text` in quotes on one line, hidden characters as escapes, the end of a long one left out."""
     return repr(text if len(text) <= longest else f"{text[:longest]}...")

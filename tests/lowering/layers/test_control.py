@@ -131,6 +131,7 @@ ROWS = [
     ),
     row("loopBreak", lambda b: odd_numbers(b, 7, True), {"x": numbers(9)}, lambda x: expected_odd(x, 7), outputs=("y", "n"), label="with a condition"),
     row("loopContinue", lambda b: odd_numbers(b, 7, True), {"x": numbers(99)}, lambda x: expected_odd(x, 7), outputs=("y", "n"), label="with a condition"),
+    row("loop", lambda b: odd_numbers(b, 0, True), {"x": numbers(9)}, lambda x: expected_odd(x, 0), outputs=("y", "n"), label="without a turn"),
     row("loopBreak", nested, {"x": numbers(5)}, numbers(18), label="of an inner loop"),
 ]  # fmt: skip
 

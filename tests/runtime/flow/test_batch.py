@@ -11,7 +11,7 @@ from coremltools.converters.mil.mil import get_new_symbol
 import coremltools as ct
 import pippin
 from pippin import FlowControl
-from pippin.errors import FeatureShapeError
+from pippin.errors import DeadlineExceeded, FeatureShapeError
 from pippin.runtime.flow import dynamic_batching
 from runtime.flow.device import FAST, given, right
 from support.small_models import saved_program
@@ -127,6 +127,29 @@ def test_cancelling_a_batch(package, backend, device):
     anyio.run(work, backend=backend)
     found = model.statistics()
     assert found.waiting == 0 and found.cancelled == 2  # only so many were submitted
+    device.go.set()
+
+
+@pytest.mark.parametrize("backend", ["thread", *BACKENDS])
+def test_a_batch_within_a_time(package, backend, device):
+    """What is complete is kept; the rest fails, whether it waited or had not been submitted."""
+    model = pippin.load(package, FAST, flow=FlowControl(max_in_flight=1, max_blocking=0))
+    batch = [given(n) for n in range(9)]
+
+    def predict(**how):
+        if backend == "thread":
+            return model.predict_batch(batch, **how)
+        return anyio.run(lambda: model.predict_batch_async(batch, **how), backend=backend)
+
+    assert all(right(outputs, n) for n, outputs in enumerate(predict(timeout=60)))
+    model._executor.submit(device)
+    device.begun.acquire()
+    found = predict(timeout=0.001, return_exceptions=True)
+    assert [type(each) for each in found] == [DeadlineExceeded] * 9
+    assert "the batch did not complete within 0.001 s" in str(found[8])
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.001 s"):
+        predict(timeout=0.001)
+    assert model.statistics().waiting == 0
     device.go.set()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import pippin
 from pippin import FlowControl
-from pippin.errors import FeatureShapeError, PredictionRejected
+from pippin.errors import DeadlineExceeded, FeatureShapeError, PredictionRejected
 from pippin.runtime.flow.executor import Executor
 from pippin.runtime.flow.predict_batch import Job
 from pippin.runtime.flow.stream import stream
@@ -124,6 +124,30 @@ def test_policies_of_a_camera(policy, backend):
     assert [frame for frame, _ in found] == [y for _, y in found] == POLICIES[policy]
     assert held.executor.statistics().dropped == 6 - len(found)
     assert held.executor.statistics().waiting == 0
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_frame_within_a_time(backend, ordered):
+    """A frame that takes too long ends the stream, or fails alone."""
+
+    async def work(held, timeout, return_exceptions=False):
+        flow, found = FlowControl(max_in_flight=1), {}
+        source = stream(held.executor, [0, 1, 2], held.job, flow, ordered, return_exceptions, timeout)
+        async for frame, outputs in source:
+            found[frame] = type(outputs)
+            held.do(0)
+        return found
+
+    quick, slow, alone = Held(), Held(), Held(2)
+    quick.do(0, 1, 2)
+    alone.do(1, 2)
+    assert anyio.run(work, quick, 60, backend=backend) == dict.fromkeys((0, 1, 2), dict)
+    with pytest.raises(DeadlineExceeded, match=r"did not complete within 0\.001 s"):
+        anyio.run(work, slow, 0.001, backend=backend)
+    slow.do(0)
+    assert anyio.run(work, alone, 0.001, True, backend=backend)[0] is DeadlineExceeded
+    assert not slow.executor.statistics().waiting
 
 
 def test_reject_ends_the_stream():

@@ -33,7 +33,7 @@ def print_operations(rows: Sequence[Row], columns: Sequence[str], every: bool) -
     title = None if len(shown) == len(rows) else f"the {len(shown)} slowest of {len(rows)} operations"
     listed = table("operation", "kind", *columns, title=title)
     for row in shown:
-        listed.add_row(styled(row.name), styled(row.kind), *map(styled, row.cells))
+        listed.add_row(row.name, row.kind, *row.cells)
     console().print(listed)
     _print_kinds(rows, measured)
     if title is not None:

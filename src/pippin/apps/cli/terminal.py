@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...support.units import format_bytes as format_bytes
 from ...support.units import format_duration as format_duration
-from ...support.visible_text import visible
+from ...support.visible_text import cut, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _WIDTH_WITHOUT_TERMINAL = 200
+# Characters of a cell or title, and of a part of a line. Rich takes seconds to lay out a name of a million.
+_CELL, _PART, _TEXT = 500, 20_000, 1_000_000
 
 
 @cache
@@ -33,7 +35,7 @@ def _console_class() -> type[Console]:
 
         def render_str(self, text: str, **how: Any) -> Text:
             how |= {"markup": False, "emoji": False, "highlight": False, "highlighter": None}
-            return super().render_str(visible(text, lines=True), **how)
+            return super().render_str(visible(cut(text, _TEXT), lines=True), **how)
 
     return Plain
 
@@ -53,7 +55,7 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     from rich.text import Text
 
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
-    return Text.assemble(*((visible(text), style) for text, style in pairs))
+    return Text.assemble(*((visible(cut(text, _PART)), style) for text, style in pairs))
 
 
 def notice(text: str) -> None:
@@ -82,9 +84,9 @@ def table(*columns: str, title: str | None = None) -> Table:
     class Rows(Table):
         def add_row(self, *cells: Any, **how: Any) -> None:
             """A cell is one line: a line break in a name is made visible. A Text keeps its lines."""
-            super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **how)
+            super().add_row(*(visible(cut(cell, _CELL)) if isinstance(cell, str) else cell for cell in cells), **how)
 
-    shown = None if title is None else visible(title)
+    shown = None if title is None else visible(cut(title, _CELL))
     rows = Rows(box=box.SIMPLE_HEAD, title=shown, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         rows.add_column(visible(column), overflow="fold")
@@ -100,7 +102,7 @@ def progress_bar(start: str, err: bool = False) -> Iterator[Callable[[str, float
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=shown, transient=True) as bar:
         task = bar.add_task(start, total=1.0)
-        yield lambda stage, share: bar.update(task, description=visible(stage), completed=share)
+        yield lambda stage, share: bar.update(task, description=visible(cut(stage, _CELL)), completed=share)
 
 
 def print_error(message: str) -> None:

@@ -37,6 +37,7 @@ _ICON = (
     '<path fill="#d8583f" d="M16 10c5-3 12 0 12 8 0 7-5 12-8 12-2 0-2-1-4-1s-2 1-4 1c-3 0-8-5-8-12 0-8 7-11 12-8z"/>'
     "</svg>"
 )
+_PATIENCE = 30.0  # seconds
 models = Models()
 
 
@@ -44,9 +45,12 @@ def application() -> FastAPI:
     """The studio as a FastAPI application, without API documentation pages."""
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     netron.mount(made)
+    # A page that does not answer in time loses what it shows, and its reload does not measure again. By default the
+    # time is 3 seconds, which a busy machine takes.
     ui.run_with(
-        made, title="Pippin", language="en-US", favicon=_ICON, dark=None, tailwind=False, show_welcome_message=False
-    )
+        made, title="Pippin", language="en-US", favicon=_ICON, dark=None, tailwind=False, show_welcome_message=False,
+        reconnect_timeout=_PATIENCE,
+    )  # fmt: skip
     return made
 
 

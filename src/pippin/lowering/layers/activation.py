@@ -46,7 +46,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Network, Any, Tensor], Any]] = {
     "tanh": lambda n, p, x: n.Tanh(x),
     "scaledTanh": lambda n, p, x: n.Mul(n.Tanh(n.Mul(x, np.float32(p.beta))), np.float32(p.alpha)),
     "sigmoid": lambda n, p, x: n.Sigmoid(x),
-    "sigmoidHard": lambda n, p, x: n.HardSigmoid(x, alpha=p.alpha, beta=p.beta),
+    "sigmoidHard": lambda n, p, x: n.mil("sigmoid_hard", x=x, alpha=p.alpha, beta=p.beta),
     "ELU": lambda n, p, x: n.Elu(x, alpha=p.alpha),
     "softsign": lambda n, p, x: n.Softsign(x),
     "softplus": lambda n, p, x: n.Softplus(x),

@@ -27,6 +27,8 @@ def branch(n: Network, p: Any, condition: Any) -> None:
 def loop(n: Network, p: Any, count: Any = None) -> None:
     """Run a network a number of times, or while the condition, tested first, is not 0."""
     n.layers(p.conditionNetwork.layers)
+    if p.conditionVar and n.interval(_flag(n, p)).hi == 0:
+        return  # no turn; OpenVINO loses the results of such a loop
     changed = {*written(p.bodyNetwork.layers), *written(p.conditionNetwork.layers)}
     names = sorted((changed & n.values.keys()) - {LEFT})
     outer = dict(n.values)

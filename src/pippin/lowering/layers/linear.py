@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import ProgramError
 from ..layer_registry import layer
 from ..lower_layers import Network
 from ..onnx_builder import Tensor
@@ -44,6 +45,10 @@ def batched_matmul(n: Network, p: Any, x: Any, y: Any = None) -> Any:
 @layer("embedding")
 def embedding(n: Network, p: Any, x: Tensor) -> Any:
     """[.., 1, 1, 1] to [.., C, 1, 1]."""
+    if any(size not in (1, None) for size in (x.shape or ())[-3:]):
+        raise ProgramError(
+            f"its input must have one number in the last three axes, got the shape {list(x.shape or ())}"
+        )
     found = _lookup(n, p, n.Reshape(x, n.shape(*n.sizes(x)[:-3])), int(p.inputDim), int(p.outputChannels))
     return n.Unsqueeze(found, [-2, -1])
 

@@ -64,7 +64,9 @@ def scaled_tanh(g: Builder, x: Tensor, alpha: float, beta: float) -> Tensor:
 
 @lowers("sigmoid_hard")
 def sigmoid_hard(g: Builder, x: Tensor, alpha: float, beta: float) -> Tensor:
-    return g.HardSigmoid(x, alpha=alpha, beta=beta)
+    if alpha and beta:
+        return g.HardSigmoid(x, alpha=alpha, beta=beta)
+    return g.Clip(g.Add(g.Mul(x, alpha), beta), 0.0, 1.0)  # OpenVINO takes its own default for a 0
 
 
 @lowers("silu")

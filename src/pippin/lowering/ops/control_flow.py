@@ -78,6 +78,8 @@ def while_loop(g: Builder, loop_vars: Variadic) -> Any:
         return (_flag(g, found), *results, *(g.state(name) for name in states))
 
     first = _flag(g, g.block(condition, *initial[: len(body.inputs)])[0])
+    if g.interval(first).hi == 0:  # OpenVINO loses the results of such a loop
+        return _without_states(g, states, tuple(initial))
     count = (np.dtype(np.int64), ())
     loop = g.subgraph(step, [count, (np.dtype(np.bool_), ()), *carried])
     g.states = before

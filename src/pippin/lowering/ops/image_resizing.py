@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UnsupportedOperationError
+from ...errors import ProgramError, UnsupportedOperationError
 from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -124,6 +124,10 @@ def _scaled(g: Builder, x: Tensor, *factors: float) -> list[Any]:
 def _resized(g: Builder, x: Tensor, sizes: Sequence[Any], **how: Any) -> Tensor:
     """ONNX Resize of the last two axes, as images: the engines resize rank-4 tensors."""
     limits.at_least(1, size=[size for size in sizes if not isinstance(size, Tensor)])
+    if x.shape is not None and [*x.shape[-2:]] == [*sizes]:
+        return x  # each point is an element; OpenVINO and MNN multiply the one beside it, perhaps infinite, by 0
+    if x.static_shape is not None and 0 in x.static_shape:
+        return _nothing(g, x, sizes)
     leading = g.Slice(g.shape_of(x), [0], [-2])
     image = x
     if x.rank != 4:
@@ -134,6 +138,16 @@ def _resized(g: Builder, x: Tensor, sizes: Sequence[Any], **how: Any) -> Tensor:
     whole = g.Concat(outer, wanted, axis=0) if isinstance(outer, Tensor) or isinstance(wanted, Tensor) else None
     y = g.Resize(image, None, None, np.concatenate([outer, wanted]) if whole is None else whole, **how)
     return y if x.rank == 4 else g.Reshape(y, g.Concat(leading, wanted, axis=0))
+
+
+def _nothing(g: Builder, x: Tensor, sizes: Sequence[Any]) -> Tensor:
+    """Of no images. Raises ProgramError for images of no elements."""
+    if 0 in (x.shape or ())[-2:]:
+        raise ProgramError(f"an image of the size {list((x.shape or ())[-2:])} has no elements to take")
+    wanted = _vector(g, sizes)
+    leading = np.array(x.static_shape[:-2] if x.static_shape else (), np.int64)
+    shape = g.Concat(leading, wanted, axis=0) if isinstance(wanted, Tensor) else np.concatenate([leading, wanted])
+    return g.Reshape(x, shape, allowzero=1)
 
 
 def _vector(g: Builder, sizes: Sequence[Any]) -> Any:

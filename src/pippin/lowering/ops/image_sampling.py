@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UnsupportedOperationError
+from ...errors import ProgramError, UnsupportedOperationError
+from ...types import Shape
 from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -107,6 +108,8 @@ def crop_resize(
     """
     x, target = g.tensor(x), (int(target_height), int(target_width))
     all_images = False
+    _check_boxes("roi", roi, (None, 1, None, 1, 1), 2, (4, 5))
+    _check_boxes("boxes", boxes, (None, None), 1, (4,))
     if roi is not None:
         width = g.tensor(roi).static_size(2)
         numbers, all_images = g.Reshape(roi, [-1, width]), width == 4
@@ -140,6 +143,20 @@ def crop_resize(
     if not all_images:
         return g.Unsqueeze(found, [1])
     return g.Reshape(found, g.Concat(count, g.Slice(g.shape_of(x), [0], [2]), target, axis=0))
+
+
+def _check_boxes(name: str, given: Any, shape: Shape, place: int, numbers: tuple[int, ...]) -> None:
+    """Raises ProgramError unless the boxes have this shape, with one of these counts of numbers for each box."""
+    found = None if given is None else given.shape
+    if found is None:
+        return
+    fits = len(found) == len(shape)
+    fits = fits and all(None in pair or pair[0] == pair[1] for pair in zip(found, shape, strict=True))
+    if not fits or found[place] not in (None, *numbers):
+        of = ", ".join("N" if size is None else str(size) for size in shape[:place])
+        rest = "".join(f", {size}" for size in shape[place + 1 :])
+        wanted = " or ".join(f"({of}, {count}{rest})" for count in numbers)
+        raise ProgramError(f"'{name}' must have the shape {wanted}, got {list(found)}")
 
 
 def _box_points(

@@ -41,6 +41,11 @@ def instance_norm(
     given = beta if gamma is None else gamma
     size = (channels or 0,) if given is None else np.shape(given)
     gamma, beta = _scale_and_shift(g, x, size, gamma, beta)
+    if x.rank > 2 and all(size == 1 for size in (x.shape or ())[2:]):
+        # Each number is its own mean. ONNX Runtime would find a rest of it, and divide that by the root of epsilon.
+        column = [-1] + [1] * (x.rank - 2)
+        shift = g.Reshape(beta, column) if isinstance(beta, Tensor) else np.reshape(beta, column)
+        return g.Add(g.Sub(x, x), shift)
     return g.InstanceNormalization(x, g.tensor(gamma, x.dtype), g.tensor(beta, x.dtype), epsilon=epsilon)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import ProgramError
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor, element_type
 from ..op_registry import lowers
@@ -34,6 +35,8 @@ def random_bernoulli(g: Builder, shape: Any, prob: float = 0.5, seed: int = -1) 
 @lowers("random_categorical")
 def random_categorical(g: Builder, x: Tensor, mode: str = "logits", size: int = 1, seed: int = -1) -> Tensor:
     """Gumbel-max trick: the argmax of logits + Gumbel noise is a draw from their categorical distribution."""
+    if (x.shape or (None,))[-1] == 0:
+        raise ProgramError("there are no classes to draw from: the last axis of x has the size 0")
     logits = x if mode == "logits" else g.Log(x)
     leading, classes = g.Slice(g.shape_of(x), [0], [-1]), g.Slice(g.shape_of(x), [-1], [x.rank])
     shape = g.Concat(leading, [int(size)], classes, axis=0)

@@ -32,6 +32,7 @@ def gather(
     found = g.inside(indices, _sizes(g, x, [axis]), not validate_indices)
     if batch == 0:
         return g.Gather(x, found, axis=axis)
+    _check_batch(g, x, indices, batch)
     order = [*range(batch), axis, *(i for i in range(batch, x.rank) if i != axis)]
     taken = g.GatherND(_transposed(g, x, order), _unsqueezed(g, found), batch_dims=batch)
     # Axes of `taken`: batch, indices, those of x before the axis, those after it.
@@ -53,6 +54,7 @@ def gather_nd(g: Builder, x: Tensor, indices: Any, batch_dims: int = 0, validate
     x = g.tensor(x)
     batch = limits.batch(batch_dims, x.rank, len(indices.shape) - 1)
     sizes = _sizes(g, x, _addressed(x, _depth(g, indices), batch))
+    _check_batch(g, x, indices, batch)
     return g.GatherND(x, g.inside(indices, sizes, not validate_indices), batch_dims=batch)
 
 
@@ -113,6 +115,15 @@ def scatter_nd(
     return g.Reshape(_scatter(g, flat, spots, values, 0, mode), g.shape_of(data))
 
 
+def _check_batch(g: Builder, x: Tensor, indices: Any, batch: int) -> None:
+    """The first `batch` sizes of both must agree, which OpenVINO does not compare. Known ones are compared at load."""
+    shapes = zip(x.shape or (), g.tensor(indices).shape or (), strict=False)
+    unknown = [axis for axis, pair in enumerate([*shapes][:batch]) if None in pair]
+    if unknown:
+        own, given = (g.Gather(g.Shape(g.tensor(t)), np.array(unknown)) for t in (x, indices))
+        g.refuse(g.Not(g.Equal(own, given)), given, "the indices have another batch than x, which has")
+
+
 def bounded(g: Builder, indices: Any, sizes: Any) -> Any:
     """Clamp indices (int64) to [-size, size). `sizes` broadcasts against their last axis."""
     if not isinstance(sizes, Tensor):
@@ -170,7 +181,7 @@ def _shaped(g: Builder, updates: Any, data: Tensor, axes: tuple[int, int], spots
     if updates.static_shape is not None and data.static_shape is not None and not isinstance(spots, Tensor):
         return updates  # compared at load
     before, behind = (_sizes(g, data, part) for part in (range(axes[0]), range(axes[1], data.rank)))
-    return g.Reshape(updates, _joined(g, before, spots, behind), allowzero=1)
+    return g.reshaped(updates, _joined(g, before, spots, behind), allowzero=1)
 
 
 def _depth(g: Builder, indices: Any) -> int:

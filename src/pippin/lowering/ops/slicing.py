@@ -59,6 +59,23 @@ def bounds(
     return Bounds(starts, ends, steps, [int(i) for i in np.flatnonzero(squeeze)])
 
 
+def _before_the_first(g: Builder, x: Any, b: Bounds) -> Bounds:
+    """The bounds of axes that run backwards as numpy means them: a begin before the first element takes nothing, where
+    ONNX starts at that element, and an end far behind the last one too, where ONNX Runtime runs to the first one."""
+    backwards = b.steps < 0
+    if not backwards.any() or not isinstance(x, Tensor):
+        return b
+    ends = g.Min(b.ends, np.int64(_LAST)) if isinstance(b.ends, Tensor) else np.minimum(b.ends, _LAST)
+    if not isinstance(b.starts, Tensor) and (b.starts[backwards] >= -1).all():
+        return replace(b, ends=ends)
+    sizes = g.shape_of(x)
+    outside = g.Less(g.Add(b.starts, sizes), 0) if _any_tensor(b.starts, sizes) else b.starts + sizes < 0
+    if _any_tensor(outside, ends):
+        outside = g.And(outside, backwards) if isinstance(outside, Tensor) else outside & backwards
+        return replace(b, ends=g.Where(outside, np.int64(_LAST), ends))
+    return replace(b, ends=np.where(outside & backwards, _LAST, ends))
+
+
 @lowers("slice_by_index")
 def slice_by_index(
     g: Builder,
@@ -78,10 +95,19 @@ def slice_by_index(
                 return found
         return slice_by_index(g, g.whole(x), begin, end, stride, begin_mask, end_mask, squeeze_mask)
     rank = len(np.shape(x)) if not isinstance(x, Tensor) else x.rank
+    _check_lengths(rank, begin=begin, end=end)
     _check_squeezed(g, x, begin, _mask(squeeze_mask, rank))
-    b = bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    b = _before_the_first(g, x, bounds(g, rank, begin, end, stride, begin_mask, end_mask, squeeze_mask))
     y = g.Slice(x, b.starts, b.ends, np.arange(rank), b.steps)
     return g.Squeeze(y, b.squeezed) if b.squeezed else y
+
+
+def _check_lengths(rank: int, **given: Any) -> None:
+    """Raises ProgramError unless each has a number for every axis, as far as that is known."""
+    for name, values in given.items():
+        length = values.static_shape if isinstance(values, Tensor) else np.shape(values)
+        if length is not None and length != (rank,):
+            raise ProgramError(f"'{name}' must have {rank} numbers, one for each axis of x, got the shape {[*length]}")
 
 
 def _check_squeezed(g: Builder, x: Any, begin: Any, squeeze: np.ndarray) -> None:
@@ -109,6 +135,7 @@ def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
     if not isinstance(x, Tensor):
         x = g.tensor(x)
+    _check_lengths(x.rank, begin=begin, size=size)
     begins, counts = ([g.bounds.element(v, axis) for axis in range(x.rank)] for v in (starts, sizes))
     ends = [_end(g, *place) for place in zip(begins, counts, strict=True)]
     whole = {axis for axis in range(x.rank) if (begins[axis], ends[axis]) == (0, _LAST)}
@@ -161,7 +188,7 @@ def slice_update(
         if found is not None:
             return found
     full = _tensor(g, x)
-    b = bounds(g, full.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    b = _before_the_first(g, full, bounds(g, full.rank, begin, end, stride, begin_mask, end_mask, squeeze_mask))
     return _with_slice(g, full, g.Unsqueeze(rows, b.squeezed) if b.squeezed else rows, b)
 
 

@@ -12,6 +12,7 @@ from .. import limits
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
+from ..run_time_sizes import allowed
 
 # Elements; a larger filled tensor is not stored in the model.
 _FILLED = 1 << 16
@@ -60,7 +61,10 @@ def cumsum(g: Builder, x: Tensor, axis: int = 0, exclusive: bool = False, revers
 
 @lowers("fill")
 def fill(g: Builder, shape: Any, value: Any = np.float32(0)) -> Any:
-    if isinstance(shape, Tensor) or math.prod(np.asarray(shape).tolist()) > _FILLED:
+    if isinstance(shape, Tensor):
+        sizes = g.cast(shape, np.int64)
+        return g.Expand(value, allowed(g, sizes, sizes))
+    if math.prod(np.asarray(shape).tolist()) > _FILLED:
         return g.Expand(value, shape)
     return limits.full(shape, value)
 
@@ -98,7 +102,9 @@ def one_hot(
     axis = limits.axis(axis, rank)
     column = [-1 if i == axis else 1 for i in range(rank)]
     if isinstance(one_hot_vector_size, Tensor):
-        classes = g.Reshape(g.Range(0, g.cast(one_hot_vector_size, np.int64), 1), column)
+        size = g.Max(g.cast(one_hot_vector_size, np.int64), np.int64(0))
+        others = math.prod(d or 1 for d in indices.shape or ())
+        classes = g.Reshape(g.Range(0, allowed(g, size, size, others), 1), column)
     else:
         classes = limits.arange(0, one_hot_vector_size, dtype=np.int64).reshape(column)
     # An out-of-range index, even a negative one, is off everywhere; ONNX's OneHot would wrap it.
@@ -113,7 +119,16 @@ def one_hot(
 def pad(g: Builder, x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = None) -> Tensor:
     x = g.tensor(x)
     if isinstance(pad, Tensor):
-        amounts = g.Reshape(g.Transpose(g.Reshape(pad, [-1, 2]), perm=[1, 0]), [-1])
+        pairs = g.Transpose(g.Reshape(g.cast(pad, np.int64), [-1, 2]), perm=[1, 0])
+        amounts = g.Reshape(pairs, [-1])
+        if amounts.static_shape == (2 * x.rank,):
+            wanted = g.Add(g.shape_of(x), g.ReduceSum(pairs, [0], keepdims=0))
+            amounts = allowed(g, amounts, wanted)
+            if mode == "reflect":
+                last = g.Sub(g.Concat(g.shape_of(x), g.shape_of(x), axis=0), 1)
+                most = "reflected padding must be less than the size of its axis, got"
+                g.refuse(g.Greater(amounts, last), amounts, most)
+                amounts = g.Min(amounts, last)
     else:
         pairs = np.asarray(pad, np.int64).reshape(-1, 2)
         whole = np.zeros((x.rank, 2), np.int64)
@@ -194,6 +209,7 @@ def tile(g: Builder, x: Tensor, reps: Any) -> Tensor:
     if not isinstance(reps, Tensor) or x.shape is None:
         return g.Tile(x, reps)
     repeats, sizes = g.cast(reps, np.int64), g.shape_of(x)
+    repeats = allowed(g, repeats, g.Mul(repeats, sizes))
     made: list[int] = []  # the axes that are added
     order: list[int] = []  # places in (repeats, sizes)
     for axis, size in enumerate(x.shape):

@@ -88,7 +88,7 @@ def reshape(g: Builder, x: Tensor, shape: Any) -> Tensor:
     x = g.tensor(x)
     if not isinstance(shape, Tensor) and 0 in shape and 0 in (x.shape or ()) and -1 not in shape:
         return g.Reshape(x, shape, allowzero=1)  # an empty tensor: the 0 is a size
-    return g.Reshape(x, _zeros_from_the_right(g, x, shape))
+    return g.reshaped(x, _zeros_from_the_right(g, x, shape))
 
 
 def _zeros_from_the_right(g: Builder, x: Tensor, shape: Any) -> Any:
@@ -106,7 +106,8 @@ def _zeros_from_the_right(g: Builder, x: Tensor, shape: Any) -> Any:
         return shape
     ones = np.ones(_RANKS, np.int64)
     aligned = g.Slice(g.Concat(ones, g.shape_of(x), axis=0), g.Neg(g.Shape(shape)), [_RANKS + x.rank])
-    return g.Where(g.Equal(shape, 0), aligned, shape)
+    found: Tensor = g.Where(g.Equal(shape, 0), aligned, shape)
+    return Tensor(found.name, found.dtype, shape.shape)
 
 
 @lowers("reshape_like", since=16)
@@ -116,7 +117,7 @@ def reshape_like(
     sizes: list[Any] = []
     for reference, begin, end, to_the_end in zip(ref_tensors, begins, ends, end_masks, strict=True):
         sizes += _sizes(g, g.tensor(reference))[int(begin) : None if to_the_end else int(end)]
-    return g.Reshape(x, _shape(g, sizes))
+    return g.reshaped(x, _shape(g, sizes))
 
 
 @lowers("reverse")

@@ -55,10 +55,13 @@ def padding(
         return Padding([0] * len(sizes), [0] * len(sizes))
     if pad_type not in _AUTO:
         raise UnsupportedOperationError(f"pad_type must be valid, same, same_lower or custom, got '{pad_type}'")
-    if None in sizes:
+    if any(size is None and stride > 1 for size, stride in zip(sizes, strides, strict=True)):
         return Padding([], [], _AUTO[pad_type])
-    totals = []
+    totals = []  # without a stride, whatever the size; ONNX Runtime takes no `auto_pad` with dilations
     for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        if stride == 1:
+            totals.append((k - 1) * dilation)
+            continue
         covered = (-(-(size or 0) // stride) - 1) * stride + (k - 1) * dilation + 1
         totals.append(max(covered - (size or 0), 0))
     less, more = [t // 2 for t in totals], [t - t // 2 for t in totals]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from ...errors import PippinError, PredictionCancelled
+from ...errors import DeadlineExceeded, PippinError, PredictionCancelled
 from ...support.cancellation import Cancellation
 from .executor import Executor
-from .pending import Work
+from .pending import PendingPrediction, Work
 
 Result = Any  # the outputs, or a PippinError
 Progress = Callable[[int, int], object]
@@ -22,6 +23,19 @@ class Job(NamedTuple):
     """Bytes held while in flight."""
     elements: int = 1
     """Number of batch elements it computes; with more than one, it returns a list."""
+
+
+class Deadline:
+    """When a batch as a whole must be complete."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._at = seconds, time.monotonic() + seconds
+
+    def left(self) -> float:
+        return max(0.0, self._at - time.monotonic())
+
+    def error(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"the batch did not complete within {self._seconds} s")
 
 
 class Ready:
@@ -37,10 +51,14 @@ class Ready:
 
 
 def results(
-    executor: Executor, jobs: Iterable[Job], cancellation: Cancellation | None = None
+    executor: Executor,
+    jobs: Iterable[Job],
+    cancellation: Cancellation | None = None,
+    deadline: Deadline | None = None,
 ) -> Generator[Result, None, None]:
     """Yield the outputs or error of each job, in order. At most twice the capacity is submitted ahead, so that other
-    callers get their turn; closing the generator cancels what is in flight."""
+    callers get their turn; closing the generator cancels what is in flight. After the `deadline`, what is not complete
+    is cancelled, and its error is DeadlineExceeded."""
     window: deque[Any] = deque()
     ahead = 2 * executor.admission.capacity
 
@@ -59,11 +77,11 @@ def results(
                 if job is None:
                     more = False
                     break
-                window.append(_start(executor, job, cancellation))
+                window.append(_start(executor, job, cancellation, deadline))
             if not window:
                 return
             first = window[0]
-            result = first.result() if isinstance(first, Ready) else _result(first.future.result)
+            result = first.result() if isinstance(first, Ready) else _result(first, deadline)
             window.popleft()
             yield result
     finally:
@@ -71,10 +89,12 @@ def results(
         cancel()
 
 
-def _start(executor: Executor, job: Job, cancellation: Cancellation | None) -> Any:
+def _start(executor: Executor, job: Job, cancellation: Cancellation | None, deadline: Deadline | None) -> Any:
     """Run a short job inline, or submit it."""
     if cancellation is not None and cancellation.cancelled:
         return Ready(PredictionCancelled("the prediction was cancelled"))
+    if deadline is not None and not deadline.left():
+        return Ready(deadline.error())
     try:
         outputs = executor.run_inline(job.work, job.size)
     except PippinError as error:
@@ -82,9 +102,20 @@ def _start(executor: Executor, job: Job, cancellation: Cancellation | None) -> A
     return Ready(outputs) if outputs is not None else executor.submit(job.work, job.size)
 
 
-def _result(result: Callable[[], Any]) -> Result:
+def _result(pending: PendingPrediction, deadline: Deadline | None) -> Result:
+    if deadline is None:
+        return _outcome(pending)
     try:
-        return result()
+        pending.future.exception(deadline.left())  # waits
+    except TimeoutError:
+        pending.cancel()
+        return deadline.error()
+    return _outcome(pending)
+
+
+def _outcome(pending: PendingPrediction) -> Result:
+    try:
+        return pending.future.result()
     except PippinError as error:
         return error
 
@@ -111,16 +142,22 @@ class Gathered:
 
 
 def gather(
-    executor: Executor, jobs: Sequence[Job], gathered: Gathered, cancellation: Cancellation | None
+    executor: Executor,
+    jobs: Sequence[Job],
+    gathered: Gathered,
+    cancellation: Cancellation | None,
+    deadline: Deadline | None = None,
 ) -> list[Result]:
     """Compute a batch, blocking this thread."""
-    with closing(results(executor, jobs, cancellation)) as outcomes:
+    with closing(results(executor, jobs, cancellation, deadline)) as outcomes:
         for job, result in zip(jobs, outcomes, strict=True):
             gathered.add(result, job.elements)
     return gathered.results
 
 
-async def gather_async(executor: Executor, jobs: Sequence[Job], gathered: Gathered) -> list[Result]:
+async def gather_async(
+    executor: Executor, jobs: Sequence[Job], gathered: Gathered, deadline: Deadline | None = None
+) -> list[Result]:
     """Compute a batch in a task. Cancelling the task cancels the unfinished jobs."""
     from .async_bridge import wait
 
@@ -130,14 +167,16 @@ async def gather_async(executor: Executor, jobs: Sequence[Job], gathered: Gather
         while True:
             while len(window) < 2 * executor.admission.capacity and (job := next(following, None)) is not None:
                 await executor.yield_to_loop()
-                window.append((job, _start(executor, job, None)))
+                window.append((job, _start(executor, job, None, deadline)))
             if not window:
                 return gathered.results
             job, first = window.popleft()
             try:
-                result = first.result() if isinstance(first, Ready) else await wait(first, None)
+                left = None if deadline is None else deadline.left()
+                result = first.result() if isinstance(first, Ready) else await wait(first, left)
             except PippinError as error:
-                result = error
+                late = deadline is not None and isinstance(error, DeadlineExceeded)
+                result = deadline.error() if late and deadline is not None else error
             gathered.add(result, job.elements)
     finally:
         for _, pending in window:

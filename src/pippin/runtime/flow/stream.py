@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
 
 from ...errors import PippinError, PredictionRejected
 from .admission import AdmissionController, Request
-from .async_bridge import ThreadSignal, spawn_task
+from .async_bridge import ThreadSignal, spawn_task, wait
 from .executor import Executor
 from .flow_control import FlowControl
 from .pending import PendingPrediction
@@ -23,7 +24,7 @@ _END = object()
 class Entry:
     """A frame in flight: waits for the stream's admission, is submitted to the model, then delivered."""
 
-    __slots__ = ("error", "frame", "outputs", "pending", "ready", "request")
+    __slots__ = ("error", "frame", "leave", "outputs", "pending", "ready", "request")
 
     def __init__(self, frame: Any) -> None:
         self.frame = frame
@@ -31,6 +32,8 @@ class Entry:
         self.outputs: dict[str, Any] | None = None
         self.error: BaseException | None = None
         self.pending: PendingPrediction | None = None
+        self.leave: Callable[[], object] = bool
+        """Ends the task that waits for it, if there is one."""
         self.request: Request
 
 
@@ -39,12 +42,14 @@ class Stream:
     slow consumer like a slow device. The reader task and the consumer run in the same event loop."""
 
     def __init__(
-        self, executor: Executor, source: Source, work: Callable[[Any], Job], flow: FlowControl, ordered: bool
-    ) -> None:
+        self, executor: Executor, source: Source, work: Callable[[Any], Job], flow: FlowControl, ordered: bool,
+        timeout: float | None = None,
+    ) -> None:  # fmt: skip
         self._executor = executor
         self._source = source
         self._work = work
         self._ordered = ordered
+        self._timeout = timeout
         self._backpressure = flow.policy == "wait"
         self._admission = AdmissionController(flow, 2 * executor.admission.capacity)
         self._entries: deque[Entry] = deque()
@@ -79,11 +84,23 @@ class Stream:
             job = self._work(entry.frame)
             entry.outputs = self._executor.run_inline(job.work, job.size)
             if entry.outputs is None:
-                entry.pending = self._executor.submit(job.work, job.size)
+                entry.pending = self._executor.submit(job.work, job.size, timeout=self._timeout)
+                if self._timeout is not None:
+                    entry.leave = spawn_task(partial(self._wait, entry, entry.pending))
+                    return
                 entry.pending.future.add_done_callback(lambda _: self._mark_ready(entry))
                 return
         except Exception as error:
             entry.error = error
+        self._mark_ready(entry)
+
+    async def _wait(self, entry: Entry, pending: PendingPrediction) -> None:
+        """Wait for a frame as long as it may take. Raises nothing but cancellation."""
+        try:
+            entry.outputs = await wait(pending, self._timeout)
+        except Exception as error:
+            entry.error = error
+        entry.pending = None
         self._mark_ready(entry)
 
     def _mark_ready(self, entry: Entry) -> None:
@@ -138,6 +155,7 @@ class Stream:
         """Cancel the frames whose results were not taken."""
         for entry in list(self._entries):
             self._admission.cancel(entry.request)
+            entry.leave()
             if entry.pending is not None:
                 entry.pending.cancel()
 
@@ -149,10 +167,10 @@ def _outcome(pending: PendingPrediction) -> tuple[dict[str, Any] | None, BaseExc
 
 async def stream(
     executor: Executor, source: Source, work: Callable[[Any], Job], flow: FlowControl | None, ordered: bool,
-    return_exceptions: bool,
+    return_exceptions: bool, timeout: float | None = None,
 ) -> AsyncGenerator[tuple[Any, Any], None]:  # fmt: skip
     """Yield (frame, outputs); see `Model.stream`."""
-    running = Stream(executor, source, work, flow or FlowControl(), ordered)
+    running = Stream(executor, source, work, flow or FlowControl(), ordered, timeout)
     cancel = spawn_task(running.read)
     try:
         while (entry := await running.next()) is not None:
