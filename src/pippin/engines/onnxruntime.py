@@ -86,8 +86,10 @@ class OnnxRuntime:
         from ..passes.eight_bit import unsigned
         from ..passes.exact_integers import exact_integers
         from ..passes.integer_forms import SATURATING
+        from ..passes.widen import widened
 
-        model = exact_integers(decompressed(accurate_tails(model, _CUT_TO_ZERO), _has_kernel), SATURATING)
+        model = decompressed(widened(accurate_tails(model, _CUT_TO_ZERO)), _has_kernel)
+        model = exact_integers(model, SATURATING)
         return unsigned(model) if saturates else model
 
     def compile_plainly(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:

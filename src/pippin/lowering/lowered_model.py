@@ -17,6 +17,8 @@ from ..types import DataType, TensorType
 if TYPE_CHECKING:  # a cached model needs its ports but not ONNX
     import onnx
 
+    from .weight_arrays import WeightArrays
+
 
 _SHOWN = 5
 _PARTS = 32  # of a node's name after its source
@@ -230,6 +232,8 @@ class Lowered:
     """Checks of indices, before or after each prediction; their graph outputs are the last ones."""
     writes: tuple[StateWrite, ...] = ()
     """Rows that the function writes to states, in this order; a state is among `written` or has `writes`."""
+    weights: tuple[WeightArrays, ...] = ()
+    """What the model refers to, which is freed with it."""
 
 
 def refuse_outside(checks: Iterable[IndexCheck], arrays: Mapping[str, np.ndarray]) -> None:
