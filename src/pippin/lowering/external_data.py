@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from ..format.weight_blob import let_go
+from .lowered_model import WEIGHTS
 from .weight_arrays import bytes_of, is_reference, size_of
 
 _LIMIT = 2**31 - 2**20  # a protobuf message is limited to 2 GiB; 1 MiB is left for everything but weights
@@ -50,7 +51,7 @@ def readable(model: onnx.ModelProto) -> Iterator[bytes | Path]:
         yield whole(model).SerializeToString()
         return
     with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
-        path, weights = Path(folder) / "model.onnx", Path(folder) / "weights.bin"
+        path, weights = Path(folder) / "model.onnx", Path(folder) / WEIGHTS
         path.write_bytes(write_weights(model, weights, weights.name).SerializeToString())
         yield path
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # a cached model needs its ports but not ONNX
 
 _SHOWN = 5
 _PARTS = 32  # of a node's name after its source
+WEIGHTS = "weights.bin"
+"""The file next to an ONNX model with its weights."""
 PYTHON = "pippin"
 """Domain of nodes that are not ONNX operators; they run in Python, between two segments."""
 
