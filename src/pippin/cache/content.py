@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import Any
 from ..errors import PackageError
 from ..format.mlpackage import SPECIFICATION, open_package
 from ..support.atomic_write import atomic_write
+from ..support.mapped_parts import mapped_parts
 from ..support.regular_files import is_regular, open_regular, read_regular
 
 _MIN_AGE = 2_000_000_000  # nanoseconds
@@ -138,21 +138,21 @@ def _hash(path: Path) -> str:
             size = os.fstat(file.fileno()).st_size
             if size <= _CHUNK:
                 return hashlib.sha256(hashlib.sha256(file.read()).digest()).hexdigest()
-            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-            with mmap.mmap(file.fileno(), 0, flags, mmap.PROT_READ) as mapped, memoryview(mapped) as view:
-                return _hash_chunks([view[at : at + _CHUNK] for at in range(0, size, _CHUNK)])
+            digests = [digest for part in mapped_parts(file.fileno(), size) for digest in _hash_chunks(part)]
+            return hashlib.sha256(b"".join(digests)).hexdigest()
     except OSError as error:
         raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _hash_chunks(chunks: list[memoryview]) -> str:
+def _hash_chunks(part: memoryview) -> list[bytes]:
     from concurrent.futures import ThreadPoolExecutor
 
+    chunks = [part[at : at + _CHUNK] for at in range(0, len(part), _CHUNK)]
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(lambda chunk: hashlib.sha256(chunk).digest(), chunks))
     for chunk in chunks:
         chunk.release()
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    return digests
 
 
 def _entry(index: Path, path: Path, weights: Path | None) -> Path:

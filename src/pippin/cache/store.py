@@ -19,7 +19,6 @@ operating system locks (flock), which the death of a process releases. Nothing i
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import stat
 import time
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
+from ..support.mapped_parts import mapped_parts
 from ..support.regular_files import open_regular, read_regular
 from .key import Ingredients
 
@@ -425,8 +425,10 @@ def _checksum(data: bytes) -> str:
 def _mapped_checksum(file: Any) -> str:
     import xxhash
 
-    if os.fstat(file.fileno()).st_size < _MIN_MAPPED:
+    size = os.fstat(file.fileno()).st_size
+    if size < _MIN_MAPPED:
         return xxhash.xxh3_128_hexdigest(file.read())
-    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-    with mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ) as mapped:
-        return xxhash.xxh3_128_hexdigest(mapped)
+    checksum = xxhash.xxh3_128()
+    for part in mapped_parts(file.fileno(), size):
+        checksum.update(part)
+    return checksum.hexdigest()

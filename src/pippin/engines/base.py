@@ -36,10 +36,19 @@ class Settings:
     """Whether the graph has a loop without a bound (`lowering/unbounded_loops.py`), so that a run may take forever. An
     engine that cannot be stopped inside a loop runs it in a child process (`engines/child.py`)."""
 
+    shared: bool = False
+    """Whether weights stay as they are in the file that `load` maps, so that processes share them. By default an engine
+    may copy them into a layout of its own."""
+
+    growing: bool = False
+    """Whether sizes change from one prediction to the next, as those of a decoder do, so that kernels for each size are
+    not worth keeping."""
+
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
         streams = "" if self.streams is None else f", {self.streams} streams"
-        return f"{self.precision} on {self.device}{threads}{streams}"
+        shared = ", shared weights" if self.shared else ""
+        return f"{self.precision} on {self.device}{threads}{streams}{shared}"
 
 
 PLAIN = Settings()
@@ -138,6 +147,11 @@ class Engine(Protocol):
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> Compiled:
         """Load what `save` wrote. Raises CompilationError if the folder holds anything else."""
+        ...
+
+    def weights_held(self, kind: str, settings: Settings) -> tuple[str, str]:
+        """The element type in which it holds weights of a type in memory, and how: "mapped, shared" or "repacked,
+        private"."""
         ...
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:

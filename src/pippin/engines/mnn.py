@@ -157,6 +157,9 @@ class MNN:
             raise CompilationError(f"MNN {self.version} cannot load the artifact: {error}") from error
         return self._open(data, settings)
 
+    def weights_held(self, kind: str, settings: Settings) -> tuple[str, str]:
+        return "float32", "copied, private"
+
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         return ()  # a session runs one prediction at a time, on all cores
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import CompilationError, PredictionError
-from ..lowering.lowered_model import PYTHON, Lowered
+from ..lowering.lowered_model import PYTHON, WEIGHTS, Lowered
 from ..support.cancellation import Stop
+from ..support.linked_copy import linked_copy
 from .base import PLAIN, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 from .onnxruntime_io_binding import BoundRuns, written
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
 _SEVERITY_FATAL = 4  # optimizer warnings do not help users, and errors are raised
 _ARTIFACT = "model.onnx"
-_WEIGHTS = "weights.bin"
 # Of the maximum of numbers and a NaN, it makes a number; argmax, argmin and sorts depend on the order of the values.
 _MISJUDGED = frozenset({"ArgMax", "ArgMin", "GlobalMaxPool", "HardSwish", "MaxPool", "ReduceMax", "ReduceMin", "TopK"})
 # Of a window of -inf alone, the lowest number; of the hard swish of -inf, NaN.
 _MISJUDGED_INFINITY = frozenset({"GlobalMaxPool", "HardSwish", "MaxPool"})
 _CUT_TO_ZERO = frozenset({"Sigmoid"})  # exactly 0 below -18
+_UNPACKED = ("session.disable_prepacking", "1")
 _SMALLEST_IN_WEIGHTS = "1024"  # bytes; smaller tensors stay in the model file
 
 
@@ -86,8 +87,10 @@ class OnnxRuntime:
         from ..passes.eight_bit import unsigned
         from ..passes.exact_integers import exact_integers
         from ..passes.integer_forms import SATURATING
+        from ..passes.widen import widened
 
-        model = exact_integers(decompressed(accurate_tails(model, _CUT_TO_ZERO), _has_kernel), SATURATING)
+        model = decompressed(widened(accurate_tails(model, _CUT_TO_ZERO)), _has_kernel)
+        model = exact_integers(model, SATURATING)
         return unsigned(model) if saturates else model
 
     def compile_plainly(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
@@ -100,9 +103,16 @@ class OnnxRuntime:
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
     ) -> CompiledOnnxRuntime:
         options = _options(settings)
-        if artifact is not None:
+        if artifact is None:
+            return self._session(source, options, settings.device)
+        if not settings.shared or isinstance(source, bytes):
             _write_into(artifact, options)
-        return self._session(source, options, settings.device)
+            return self._session(source, options, settings.device)
+        # It refers to the weights of the source, which are then those of the artifact: none is copied in memory.
+        options.optimized_model_filepath = str(artifact / _ARTIFACT)
+        compiled = self._session(source, options, settings.device)
+        linked_copy(source.with_name(WEIGHTS), artifact / WEIGHTS)
+        return compiled
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
         """Write the optimized model, with its weights in a separate file that `load` maps into memory."""
@@ -110,13 +120,17 @@ class OnnxRuntime:
             return  # already written by `compile`
         options = _options(settings)
         _write_into(folder, options)
-        options.add_session_config_entry("session.disable_prepacking", "1")  # this session never runs
+        if not settings.shared:
+            options.add_session_config_entry(*_UNPACKED)  # this session never runs
         self._session(source, options, settings.device)
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         options = _options(settings)
         options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
         return self._session(folder / _ARTIFACT, options, settings.device)
+
+    def weights_held(self, kind: str, settings: Settings) -> tuple[str, str]:
+        return kind, "mapped, shared" if settings.shared else "repacked, private"
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         """All runs of a session share its threads. With one thread, each prediction runs on its caller's thread."""
@@ -164,7 +178,7 @@ def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool
 def _write_into(folder: Path, options: Any) -> None:
     """Make sessions with these options write their optimized model to `folder`."""
     options.optimized_model_filepath = str(folder / _ARTIFACT)
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", _SMALLEST_IN_WEIGHTS
     )
@@ -175,6 +189,8 @@ def _options(settings: Settings) -> Any:
     options.log_severity_level = _SEVERITY_FATAL
     # float32 is guaranteed: by default, products with 4- and 8-bit weights quantize their other operand too.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    if settings.shared:
+        options.add_session_config_entry(*_UNPACKED)
     if settings.threads is not None:
         options.intra_op_num_threads = settings.threads
     return options

@@ -21,6 +21,8 @@ from ..support.cancellation import Stop
 from .base import PLAIN, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 from .openvino_lean_import import openvino
+from .openvino_memory import FEW_KERNELS, few_kernels, let_go
+from .openvino_narrow_weights import keep_narrow
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -126,10 +128,15 @@ class OpenVINO:
                 # Private: the library requires writable memory.
                 mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
             tensor = openvino().Tensor(np.frombuffer(mapped, np.uint8), shared_memory=True)
-            compiled = self.core.import_model(tensor, _DEVICES[settings.device], _properties(settings))
+            with few_kernels():
+                compiled = self.core.import_model(tensor, _DEVICES[settings.device], _properties(settings))
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot load the artifact: {_cause(error)}") from error
         return CompiledOpenVINO(compiled, mapped)
+
+    def weights_held(self, kind: str, settings: Settings) -> tuple[str, str]:
+        """Float weights are packed in the precision that it computes in."""
+        return settings.precision if kind.startswith(("float", "bfloat")) else kind, "repacked, private"
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         """One stream per core; with 8 or more, also one per four cores, for moderate concurrency.
@@ -169,7 +176,10 @@ class OpenVINO:
         try:
             model = self.core.read_model(source if isinstance(source, bytes) else str(source))
             _keep_order(model)
-            compiled = self.core.compile_model(model, _DEVICES[device], properties)
+            if properties["INFERENCE_PRECISION_HINT"] == _PRECISIONS["bfloat16"]:
+                keep_narrow(self.core, model)
+            with few_kernels():
+                compiled = self.core.compile_model(model, _DEVICES[device], properties)
         except Exception as error:
             raise CompilationError(f"OpenVINO {self.version} cannot compile the model: {_cause(error)}") from error
         return CompiledOpenVINO(compiled)
@@ -189,6 +199,8 @@ def _properties(settings: Settings) -> dict[str, Any]:
         properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         # With pinning, the threads of two models share the first cores while the others idle.
         properties["ENABLE_CPU_PINNING"] = False
+        if settings.growing:
+            properties["CPU_RUNTIME_CACHE_CAPACITY"] = FEW_KERNELS
         if settings.threads is not None:
             properties["INFERENCE_NUM_THREADS"] = settings.threads * (settings.streams or 1)  # total of all streams
         if settings.streams is not None:
@@ -248,10 +260,13 @@ class CompiledOpenVINO:
             and math.prod(shape.to_shape()) * compiled.inputs[index].get_element_type().size <= _COPIED
         }
         self._idle: deque[Request] = deque()  # append and pop are atomic
+        self._unused = True
 
     def run(
         self, inputs: Mapping[str, np.ndarray], stop: Stop | None = None, into: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
+        if self._unused:
+            return self._first_run(inputs, stop, into)
         request = self.take()
         try:
             values = self._infer_into(request, inputs, into, stop) if into else self.infer(request, inputs, stop)
@@ -259,6 +274,17 @@ class CompiledOpenVINO:
             self._idle.append(request)
             raise
         self._idle.append(request)
+        return values
+
+    def _first_run(
+        self, inputs: Mapping[str, np.ndarray], stop: Stop | None, into: Mapping[str, np.ndarray] | None
+    ) -> dict[str, np.ndarray]:
+        """It makes kernels and packs the weights, which are then no longer read from the file."""
+        self._unused = False
+        with few_kernels():
+            values = self.run(inputs, stop, into)
+        if self._mapped is not None:
+            let_go(self._mapped)
         return values
 
     def take(self) -> Request:

@@ -135,6 +135,9 @@ class Python:
             raise CompilationError(f"cannot read the cached Python segment: {error}") from error
         return CompiledPython(steps)
 
+    def weights_held(self, kind: str, settings: Settings) -> tuple[str, str]:
+        return kind, "copied, private"
+
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         return ()
 

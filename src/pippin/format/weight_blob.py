@@ -12,6 +12,7 @@ import math
 import mmap
 import os
 import struct
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +52,23 @@ DTYPES = {
 STORED_AS = {DataType.BOOL: DataType.UINT8}
 
 
+_files: weakref.WeakSet[BlobFile] = weakref.WeakSet()
+
+
+def let_go() -> None:
+    """Take the pages of all weight files out of this process: what was read of them once is rarely needed again."""
+    for file in list(_files):
+        file.let_go()
+
+
 class BlobFile:
     """A weight file. Thread-safe to read; arrays keep the mapping alive."""
 
-    def __init__(self, data: memoryview, name: str) -> None:
+    def __init__(self, data: memoryview, name: str, mapped: mmap.mmap | None = None) -> None:
         self.name = name
         self._data = data
+        self._mapped = mapped
+        _files.add(self)
         if len(data) < ALIGNMENT:
             raise WeightError(f"{name}: {len(data)} bytes are too few for a weight file (the header has 64)")
         self.count, self.version = _HEADER.unpack_from(data, 0)
@@ -78,7 +90,7 @@ class BlobFile:
             raise WeightFileNotFoundError(f"{path}: weight file cannot be read: {error.strerror}", path) from None
         except OSError as error:
             raise WeightError(f"{path}: weight file cannot be read: {error.strerror}") from None
-        return cls(memoryview(mapped), str(path))
+        return cls(memoryview(mapped), str(path), mapped)
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview, name: str = "weights in memory") -> BlobFile:
@@ -87,6 +99,11 @@ class BlobFile:
     def __len__(self) -> int:
         """Size in bytes."""
         return len(self._data)
+
+    def let_go(self) -> None:
+        """Take the pages that were read out of this process; they are mapped again when they are read again."""
+        if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def save(self, path: Path) -> None:
         """Write a copy of the whole file."""

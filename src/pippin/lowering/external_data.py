@@ -10,6 +10,10 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
+from ..format.weight_blob import let_go
+from .lowered_model import WEIGHTS
+from .weight_arrays import bytes_of, is_reference, size_of
+
 _LIMIT = 2**31 - 2**20  # a protobuf message is limited to 2 GiB; 1 MiB is left for everything but weights
 _ALIGNMENT = 4096  # bytes; lets an engine memory-map each tensor
 _SMALL = 1024  # bytes; smaller tensors stay in the message, since readers need shapes and axes
@@ -22,17 +26,32 @@ def is_large(model: onnx.ModelProto) -> bool:
 
 
 def _weight_bytes(model: onnx.ModelProto) -> int:
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    return sum(map(size_of, model.graph.initializer))
+
+
+def whole(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with all its constants in the message; the same object if they are there."""
+    if not any(map(is_reference, model.graph.initializer)):
+        return model
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for tensor in made.graph.initializer:
+        if is_reference(tensor):
+            data = b"".join(bytes_of(tensor))
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.raw_data = data
+    return made
 
 
 @contextmanager
 def readable(model: onnx.ModelProto) -> Iterator[bytes | Path]:
     """What an engine loads: the serialized model, or the path of a temporary file if the weights are large."""
     if _weight_bytes(model) < _WORTH_A_FILE:
-        yield model.SerializeToString()
+        yield whole(model).SerializeToString()
         return
     with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
-        path, weights = Path(folder) / "model.onnx", Path(folder) / "weights.bin"
+        path, weights = Path(folder) / "model.onnx", Path(folder) / WEIGHTS
         path.write_bytes(write_weights(model, weights, weights.name).SerializeToString())
         yield path
 
@@ -42,16 +61,17 @@ def write_weights(model: onnx.ModelProto, path: Path, location: str) -> onnx.Mod
     tensors = []
     with path.open("wb") as file:
         for tensor in model.graph.initializer:
-            if len(tensor.raw_data) < _SMALL:
+            if size_of(tensor) < _SMALL and not is_reference(tensor):
                 tensors.append(tensor)
                 continue
             file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
-            where = {"location": location, "offset": file.tell(), "length": len(tensor.raw_data)}
-            file.write(tensor.raw_data)
+            where = {"location": location, "offset": file.tell(), "length": size_of(tensor)}
+            file.writelines(bytes_of(tensor))
             stored = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
             stored.data_location = onnx.TensorProto.EXTERNAL
             stored.external_data.extend(onnx.StringStringEntryProto(key=k, value=str(v)) for k, v in where.items())
             tensors.append(stored)
+    let_go()
     graph = helper.make_graph(model.graph.node, model.graph.name, model.graph.input, model.graph.output, tensors)
     slim = helper.make_model(
         graph, opset_imports=model.opset_import, ir_version=model.ir_version, producer_name=model.producer_name

@@ -25,6 +25,7 @@ from . import layers as layers  # registers every layer
 from .lower_layers import EXACT_MAPPING, Network, check_inputs_of_layers
 from .lowered_model import Labels, Lowered, Port, Source, check_labels, check_scores, output_name
 from .onnx_builder import Tensor
+from .weight_arrays import WeightArrays
 
 
 def lower_network(asset: Asset, function: FunctionDescription, joined: bool = False) -> Lowered:
@@ -41,12 +42,13 @@ def lower_network(asset: Asset, function: FunctionDescription, joined: bool = Fa
     network.layers(message.layers)
     labels, outputs = _outputs(network, asset, function, [port for port, _ in inputs])
     results = [*(tensor for _, tensor in outputs), *network.check_outputs, *network.index_outputs.values()]
-    model = network.model(function.name, [tensor for _, tensor in inputs], results)
+    weights = WeightArrays()
+    model = network.model(function.name, [tensor for _, tensor in inputs], results, weights)
     ports = tuple(port for port, _ in inputs), tuple(port for port, _ in outputs)
     sources = tuple(Source(layer.name, layer.WhichOneof("layer") or "") for layer in message.layers)
     return Lowered(
         function.name, model, *ports, states=(), written=(), labels=labels, sources=sources,
-        checks=tuple(network.checks), index_checks=tuple(network.index_checks),
+        checks=tuple(network.checks), index_checks=tuple(network.index_checks), weights=(weights,),
     )  # fmt: skip
 
 

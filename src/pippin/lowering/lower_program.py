@@ -16,6 +16,7 @@ from .lower_blocks import Builder
 from .lowered_model import Labels, Lowered, Port, Source, StateWrite, written_name
 from .onnx_builder import Tensor
 from .unused_nodes import remove_unused
+from .weight_arrays import WeightArrays
 
 
 def lower(
@@ -59,7 +60,8 @@ def lower(
             onnx_outputs += [tensor for tensor in needed if all(tensor.name != other.name for other in onnx_outputs)]
     ordered = sorted(range(len(inputs)), key=lambda i: is_state[i])
     onnx_outputs += [*builder.check_outputs, *builder.index_outputs.values()]
-    model = builder.model(function_name, [inputs[i] for i in ordered], onnx_outputs)
+    weights = WeightArrays()
+    model = builder.model(function_name, [inputs[i] for i in ordered], onnx_outputs, weights)
     remove_unused(model.graph)
     return Lowered(
         name=function_name,
@@ -73,6 +75,7 @@ def lower(
         sources=_sources(function),
         checks=tuple(builder.checks),
         index_checks=tuple(builder.index_checks),
+        weights=(weights,),
         writes=tuple(writes),
     )
 

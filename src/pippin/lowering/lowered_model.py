@@ -17,9 +17,13 @@ from ..types import DataType, TensorType
 if TYPE_CHECKING:  # a cached model needs its ports but not ONNX
     import onnx
 
+    from .weight_arrays import WeightArrays
+
 
 _SHOWN = 5
 _PARTS = 32  # of a node's name after its source
+WEIGHTS = "weights.bin"
+"""The file next to an ONNX model with its weights."""
 PYTHON = "pippin"
 """Domain of nodes that are not ONNX operators; they run in Python, between two segments."""
 
@@ -230,6 +234,8 @@ class Lowered:
     """Checks of indices, before or after each prediction; their graph outputs are the last ones."""
     writes: tuple[StateWrite, ...] = ()
     """Rows that the function writes to states, in this order; a state is among `written` or has `writes`."""
+    weights: tuple[WeightArrays, ...] = ()
+    """What the model refers to, which is freed with it."""
 
 
 def refuse_outside(checks: Iterable[IndexCheck], arrays: Mapping[str, np.ndarray]) -> None:

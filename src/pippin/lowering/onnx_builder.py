@@ -26,6 +26,7 @@ from . import limits, shape_rules
 from .known_sizes import KnownSizes
 from .lowered_model import PYTHON
 from .onnx_protobuf import attribute, store
+from .weight_arrays import WeightArrays, worth_referring
 
 OPSET = 21
 IR_VERSION = 10
@@ -280,16 +281,23 @@ class Graph:
     def complete(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
         """Called before the body of a branch or loop is finished, to add to its inputs and outputs."""
 
-    def model(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.ModelProto:
-        """The finished model."""
+    def model(
+        self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], weights: WeightArrays | None = None
+    ) -> onnx.ModelProto:
+        """The finished model. It holds its constants, or refers to the large ones, which `weights` then holds."""
         made = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pippin", opset_import=opset_imports(self._domains))
         made.graph.name = name
         made.graph.node.extend([*self._unpacked, *self.nodes])
         made.graph.input.extend(value_info(t) for t in inputs)
         made.graph.output.extend(value_info(t) for t in outputs)
         made.graph.value_info.extend(value_info(t) for t in self._noted.values())
+        referred = worth_referring(self.initializers) if weights is not None else set()
         for label, array in self.initializers.items():
-            store(array, made.graph.initializer.add(name=label))
+            tensor = made.graph.initializer.add(name=label)
+            if weights is not None and label in referred:
+                weights.refer(tensor, array)
+            else:
+                store(array, tensor)
         return made
 
     def with_sizes(self, x: Operand) -> Tensor:

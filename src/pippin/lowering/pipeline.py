@@ -29,6 +29,7 @@ from .lowered_model import Check, IndexCheck, Labels, Lowered, Port, Source, out
 from .onnx_builder import DOMAINS, IR_VERSION, Tensor, element_type, opset_imports, value_info
 from .onnx_nodes import bodies
 from .passed_features import as_given, channels_of, recolored
+from .weight_arrays import WeightArrays
 
 
 def join(function: FunctionDescription, parts: Sequence[tuple[FunctionDescription, Lowered]]) -> Lowered:
@@ -108,6 +109,7 @@ class _Pipeline:
         self.labels: Labels | None = None
         self.computes: frozenset[DataType] = frozenset()
         self.sources: list[Source] = []
+        self.weights: tuple[WeightArrays, ...] = ()
         self.checks: list[tuple[Check, onnx.ValueInfoProto]] = []
         self.index_checks: list[IndexCheck] = []
         self.index_outputs: dict[str, onnx.ValueInfoProto] = {}
@@ -133,6 +135,7 @@ class _Pipeline:
             self._connect(self._value(wanted, optional, prefix), wanted)
         self.graph.node.extend(model.graph.node)
         self.graph.initializer.extend(model.graph.initializer)
+        self.weights += part.weights
         self.graph.value_info.extend(model.graph.value_info)
         infos = {info.name: info for info in model.graph.output}
         self.checks += [
@@ -190,6 +193,7 @@ class _Pipeline:
             threads=self.threads,
             checks=tuple(check for check, _ in self.checks),
             index_checks=tuple(self.index_checks),
+            weights=tuple(self.weights),
         )
 
     def _value(self, wanted: _Value, optional: set[str], prefix: str) -> _Value:

@@ -15,6 +15,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..lowering.onnx_nodes import values_read
+from ..lowering.weight_arrays import array_of
 
 Keeps = Callable[[Any, Any, Mapping[str, Any]], bool]
 """(dequantizing node, node that reads it, producers of all values) -> whether one kernel covers both."""
@@ -59,7 +60,7 @@ def _dequantized(node: Any, stored: Mapping[str, Any]) -> np.ndarray:
 
     https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
     """
-    arrays = [numpy_helper.to_array(stored[name]) if name else None for name in node.input]
+    arrays = [array_of(stored[name]) if name else None for name in node.input]
     x, scale = arrays[0], arrays[1]
     assert x is not None
     assert scale is not None

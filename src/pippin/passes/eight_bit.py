@@ -17,6 +17,7 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 
 from ..lowering.onnx_nodes import with_inner
+from ..lowering.weight_arrays import array_of
 from .decompress import decompressed
 
 _SIGN = 128
@@ -63,7 +64,7 @@ class _Rewrite:
                     self.readers.setdefault(name, []).append(node)
 
     def constant(self, name: str) -> np.ndarray | None:
-        return numpy_helper.to_array(self.stored[name]) if name in self.stored else None
+        return array_of(self.stored[name]) if name in self.stored else None
 
     def store(self, name: str, array: np.ndarray) -> str:
         """Add a constant, unless it is there already. Returns its name."""

@@ -6,9 +6,10 @@ convolution of 256 channels takes 25 ms instead of 1.4 ms.
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
+
+from ..lowering.weight_arrays import as_float32
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -30,8 +31,5 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     made.graph.initializer.extend(
         tensor for tensor in model.graph.initializer if tensor.name not in stored or tensor.name in read
     )
-    made.graph.initializer.extend(
-        numpy_helper.from_array(numpy_helper.to_array(stored[name]).astype(np.float32), cast)
-        for cast, name in casts.items()
-    )
+    made.graph.initializer.extend(as_float32(stored[name], cast) for cast, name in casts.items())
     return made

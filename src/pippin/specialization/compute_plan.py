@@ -32,6 +32,11 @@ class Candidate:
     """Why it was not chosen or not tried."""
     streams: int | None = None
     """Number of concurrent predictions it is compiled for; None for one at a time."""
+    memory: int | None = None
+    """Bytes in memory after its runs, weights that it maps included; measured only for large models."""
+    weights: str = ""
+    """How the engine holds the weights in memory: in which type, and whether processes share them; "" if they are
+    few."""
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from ..engines import Compiled
 from ..lowering.lowered_model import Lowered, source_of
 from ..lowering.onnx_nodes import bodies, values_read
+from ..lowering.weight_arrays import array_of
 from ..passes.value_types import value_types
 from ..support.cancellation import Stop
 from .exactness import compile_exact
@@ -157,5 +158,5 @@ def _constants(node: Any) -> list[Any]:
 def _holds(tensor: Any, value: Value) -> bool:
     if tensor.data_type not in _FLOATS:
         return False
-    array = numpy_helper.to_array(tensor).astype(np.float32)
+    array = array_of(tensor).astype(np.float32)
     return bool(np.isnan(array).any() if value == "NaN" else np.isinf(array).any())

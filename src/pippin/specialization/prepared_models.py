@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import RLock
 
 import onnx
 
 from ..devices import cpu
 from ..engines import Engine
 from ..lowering.external_data import readable
+from .weight_storage import LARGE, main_type, weight_bytes
 
 
 def prepared(engine: Engine, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -18,20 +20,55 @@ def prepared(engine: Engine, model: onnx.ModelProto) -> onnx.ModelProto:
     return engine.prepared(model, cpu.saturates())
 
 
+class Sources(Mapping[str, "bytes | Path"]):
+    """The model as each engine reads it, by engine name. That of a large model is made when it is first asked for, and
+    nothing but a file is kept of it."""
+
+    def __init__(
+        self, model: onnx.ModelProto, engines: Sequence[Engine], models: Mapping[str, onnx.ModelProto], stack: ExitStack
+    ) -> None:
+        self._engines = {engine.name: engine for engine in engines}
+        self._models, self._stack, self._lock = (
+            {name: models.get(name, model) for name in self._engines},
+            stack,
+            RLock(),
+        )
+        self._made: dict[str, bytes | Path] = {}
+        self._known: list[tuple[onnx.ModelProto, bytes | Path]] = []
+        self.types: dict[str, str] = {}
+        """The element type of most weights, by engine name, of what was made."""
+
+    def __getitem__(self, name: str) -> bytes | Path:
+        with self._lock:
+            if name not in self._made:
+                self._make(name)
+            return self._made[name]
+
+    def _make(self, name: str) -> None:
+        model = prepared(self._engines[name], self._models[name])
+        known = next((source for other, source in self._known if other is model), None)
+        if known is None:
+            known = self._stack.enter_context(readable(model))
+            if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < LARGE:
+                self._known.append((model, known))
+        self._made[name], self.types[name] = known, main_type(model)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._engines)
+
+    def __len__(self) -> int:
+        return len(self._engines)
+
+
 @contextmanager
 def sources(
     model: onnx.ModelProto, engines: Sequence[Engine], models: Mapping[str, onnx.ModelProto] | None = None
-) -> Iterator[dict[str, bytes | Path]]:
+) -> Iterator[Sources]:
     """The model as each engine reads it, by engine name, after the passes the engine needs. `models` has those of
     engines that read another one."""
     with ExitStack() as stack:
-        prepared_sources: list[tuple[onnx.ModelProto, bytes | Path]] = []
-        by_engine = {}
-        for engine in engines:
-            made = prepared(engine, (models or {}).get(engine.name, model))
-            known = next((source for other, source in prepared_sources if other is made), None)
-            if known is None:
-                known = stack.enter_context(readable(made))
-                prepared_sources.append((made, known))
-            by_engine[engine.name] = known
-        yield by_engine
+        made = Sources(model, engines, models or {}, stack)
+        if weight_bytes(model) < LARGE:
+            for name in made:
+                made[name]
+        yield made

@@ -12,24 +12,26 @@ import onnx
 
 from ..configuration import Configuration
 from ..devices import cpu
-from ..engines import Compiled, Engine, engine_named
-from ..errors import EngineError, PippinError, UnsupportedOperationError
+from ..engines import Engine
+from ..errors import PippinError, UnsupportedOperationError
 from ..format.description import FunctionDescription
 from ..lowering.lowered_model import Lowered
 from ..passes.eight_bit import in_float32, quantizes_activations
 from ..passes.nonfinite import find
 from .budget import Budget
-from .candidates import Choice, Trial, candidates, choose
+from .candidates import Choice, candidates, choose
 from .concurrency import ConcurrencyChoice, choose_concurrency
-from .degenerate import degenerate_inputs, difference
-from .exactness import compile_exact, guarded_model
-from .nonfinite import EXACT, Guard
-from .prepared_models import sources
+from .exactness import guarded_model
+from .in_turn import choose_in_turn
+from .nonfinite import Guard
+from .prepared_models import Sources, sources
 from .progress import Stages
 from .reference import Reference, reference
 from .requested_precision import sixteen_bit
-from .sample_inputs import example_inputs, image_tensors
+from .sample_inputs import example_inputs
 from .segmentation import UncompiledSegment
+from .verification import Verification
+from .weight_storage import Storage
 
 _SEEDS = (0, 1)
 
@@ -46,7 +48,7 @@ class ChosenSegment:
     choice: Choice
 
 
-Choose = Callable[[UncompiledSegment, Mapping[str, bytes | Path], Mapping[str, Guard]], Choice]
+Choose = Callable[[UncompiledSegment, Sources, Mapping[str, Guard]], Choice]
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def chosen(segment: UncompiledSegment, pixels: set[str], choose_for: Choose) -> 
 @contextmanager
 def _sources(
     segment: UncompiledSegment, pixels: set[str]
-) -> Iterator[tuple[dict[str, onnx.ModelProto], dict[str, Guard], dict[str, bytes | Path]]]:
+) -> Iterator[tuple[dict[str, onnx.ModelProto], dict[str, Guard], Sources]]:
     guarded = _guarded_models(segment, pixels)
     models = {name: model for name, (model, _) in guarded.items()}
     with sources(segment.model, segment.engines, models) as readable_by:
@@ -78,7 +80,7 @@ def _sources(
 
 def choose_candidate(
     segment: UncompiledSegment,
-    readable_by: Mapping[str, bytes | Path],
+    readable_by: Sources,
     guards: Mapping[str, Guard],
     *,
     function: FunctionDescription,
@@ -99,6 +101,9 @@ def choose_candidate(
     trials = candidates(
         list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction", unbounded
     )
+    storage = Storage(segment.model)
+    for trial in trials:
+        trial.settings = storage.fitted(trial.engine, trial.settings, growing=bool(lowered.states))
     if wanted not in ("", "auto") and strategy == "fast_load":
         trials.sort(key=lambda trial: trial.settings.precision != wanted)
     names = [port.tensor for port in lowered.outputs]
@@ -113,7 +118,16 @@ def choose_candidate(
             else None
         )
 
-    return choose(
+    verify = Verification(segment, function, lowered, guards, budget) if whole and not unbounded else None
+    samples = _samples(inputs) if strategy == "default" and verify is not None and storage.large else None
+    if samples is not None:
+        choice = choose_in_turn(
+            storage.lightest_first(trials), readable_by, samples, wanted or "float32", stages, names, folder, verify,
+            budget, known, storage.needless,
+        )  # fmt: skip
+        storage.note(choice.trials, readable_by.types)
+        return choice
+    choice = choose(
         trials,
         readable_by,
         inputs,
@@ -123,45 +137,19 @@ def choose_candidate(
         names,
         folder,
         # A loop without a bound may never end on degenerate inputs.
-        _verification(segment, function, lowered, guards, budget) if whole and not unbounded else None,
+        verify,
         budget,
         known,
     )
+    storage.note(choice.trials, readable_by.types)
+    return choice
 
 
-def _verification(
-    segment: UncompiledSegment, function: FunctionDescription, lowered: Lowered, guards: Mapping[str, Guard],
-    budget: Budget,
-) -> Callable[[Trial, Sequence[Trial]], str]:  # fmt: skip
-    """Compares a candidate with ONNX Runtime on degenerate inputs; returns how they differ."""
-    pixels = image_tensors(function, lowered)
-    names = [port.tensor for port in lowered.outputs]
-    known: list[tuple[Compiled, Guard]] = []
-
-    def exact_run(trials: Sequence[Trial]) -> tuple[Compiled, Guard] | None:
-        engine = engine_named(EXACT)
-        if not known and any(trial.engine is engine for trial in trials):
-            known.extend((t.compiled, guards[EXACT]) for t in trials if t.engine is engine and t.compiled is not None)
-        elif not known and engine.installed and not engine.declined(lowered):  # another one was asked for
-            # Its plain kernels compile in a fraction of the time, for the two or three runs that are needed.
-            try:
-                known.append((compile_exact(replace(lowered, model=segment.model)), Guard()))
-            except EngineError:
-                return None
-        return known[0] if known else None
-
-    def verify(trial: Trial, trials: Sequence[Trial]) -> str:
-        if trial.engine.name == EXACT or trial.compiled is None or segment.device != "cpu":
-            return ""
-        try:
-            inputs = degenerate_inputs(example_inputs(function, lowered), pixels)
-        except PippinError:  # no sample inputs
-            return ""
-        right = exact_run(trials)
-        own = trial.compiled, guards[trial.engine.name]
-        return difference(own, right, inputs, names, budget.comparison().run) if right else ""
-
-    return verify
+def _samples(inputs: Callable[[], list[dict[str, np.ndarray]]]) -> list[dict[str, np.ndarray]] | None:
+    try:
+        return inputs()
+    except PippinError:  # there are none for this model
+        return None
 
 
 def choose_settings_under_load(

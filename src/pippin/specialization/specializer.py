@@ -20,6 +20,7 @@ from ..lowering.external_data import readable
 from ..lowering.lower_model import lower_model
 from ..lowering.lowered_model import Lowered
 from ..lowering.unbounded_loops import unbounded_loops
+from ..lowering.weight_arrays import WeightArrays
 from ..passes.eight_bit import quantizes_activations
 from ..passes.float16_rounding import rounds_to_float16
 from . import custom_model_operator as custom_model_operator  # registers its operator
@@ -44,13 +45,14 @@ from .segmentation import UncompiledSegment, declined_nodes, planned_segments, p
 class SegmentArtifacts:
     """Loads variants of the segments: from the cached artifacts once stored, before that from the ONNX models."""
 
-    def __init__(self, models: Sequence[onnx.ModelProto]) -> None:
-        self._models = list(models)
+    def __init__(self, models: Sequence[onnx.ModelProto], weights: tuple[WeightArrays, ...] = ()) -> None:
+        self._models, self._weights = list(models), weights
         self._folder: Path | None = None
 
     def stored(self, folder: Path) -> None:
         self._folder = folder
         self._models.clear()
+        self._weights = ()
 
     def load(self, number: int, engine: Engine, settings: Settings) -> Compiled:
         if self._folder is not None:
@@ -154,7 +156,7 @@ def _specialize(
     compiled_segments = tuple(segment for segment, _, _ in results)
     outputs = [info.name for info in lowered.model.graph.output]
     exact = exact or (Exact(partial(compile_exact, lowered)) if any(part.guard for part in compiled_segments) else None)
-    artifacts = SegmentArtifacts(models)
+    artifacts = SegmentArtifacts(models, lowered.weights)
     compiled = join_segments([(segment, _with_variants(n, segment, concurrency, artifacts))
                               for n, (segment, _, concurrency) in enumerate(results)], outputs, exact)  # fmt: skip
     plan = ComputePlan(

@@ -31,6 +31,11 @@ class Trial:
     unchecked: str = ""
     """Why it could not be compared with a reference; "" if it was, or need not be."""
 
+    memory: int | None = None
+    """Bytes that it had in memory after its runs, weights that it maps included; None if not measured."""
+    weights: str = ""
+    """How it holds the weights; "" if they are few."""
+
     @property
     def seconds(self) -> float | None:
         return contention.typical_time(self.times) if self.times else None
@@ -40,4 +45,5 @@ class Trial:
         return Candidate(
             self.engine.name, s.device, s.precision, s.threads, self.seconds, self.throughput, self.compilation,
             {name: min(value, 999.0) for name, value in self.noise.items()}, self.note, s.streams,
+            self.memory, self.weights,
         )  # fmt: skip

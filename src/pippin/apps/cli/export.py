@@ -59,7 +59,7 @@ def export(
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
     """Write to temporary files, then rename: weights first, because the model refers to them."""
-    from ...lowering.external_data import is_large, write_weights
+    from ...lowering.external_data import is_large, whole, write_weights
 
     temporary, temporary_weights = (path.with_name(f".{path.name}{suffix}.{os.getpid()}") for suffix in ("", ".data"))
     weights = path.with_name(f"{path.name}.data")
@@ -67,7 +67,7 @@ def _write(model: onnx.ModelProto, path: Path) -> None:
         large = is_large(model)
         if large:
             model = write_weights(model, temporary_weights, weights.name)
-        temporary.write_bytes(model.SerializeToString())
+        temporary.write_bytes((model if large else whole(model)).SerializeToString())
         if large:
             temporary_weights.replace(weights)
         temporary.replace(path)

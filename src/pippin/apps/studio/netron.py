@@ -74,7 +74,7 @@ def _core_ml(opened: Opened) -> str:
 def _onnx(opened: Opened) -> str:
     """The model as the engines receive it. Raises UnsupportedError over 2 GiB."""
     from ...errors import UnsupportedError
-    from ...lowering.external_data import is_large
+    from ...lowering.external_data import is_large, whole
     from ...specialization.specializer import lower_function
 
     lowered = lower_function(opened.asset, opened.configuration)
@@ -82,7 +82,7 @@ def _onnx(opened: Opened) -> str:
         raise UnsupportedError(
             f"{opened.path.name} exceeds 2 GiB as ONNX; write it with `pippin export` and open the file in Netron"
         )
-    return _kept(opened, ".onnx", {"model.onnx": lowered.model.SerializeToString()})
+    return _kept(opened, ".onnx", {"model.onnx": whole(lowered.model).SerializeToString()})
 
 
 FORMS = {"Core ML": Form(_is_core_ml, _core_ml), "lowered ONNX": Form(lambda opened: True, _onnx)}
