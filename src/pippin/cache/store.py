@@ -207,8 +207,9 @@ class Cache:
         return sorted(entries, key=lambda entry: entry.used, reverse=True)
 
     @contextmanager
-    def lock(self, key: str, waiting: Callable[[], object] = lambda: None) -> Iterator[bool]:
-        """Hold the lock of a key. Yields False if another process holds it until the timeout, or locking fails.
+    def lock(self, key: str, waiting: Callable[[], object] = lambda: None, wait: float | None = None) -> Iterator[bool]:
+        """Hold the lock of a key. Yields False if another process holds it for `wait` seconds, by default those of the
+        cache, or if locking fails.
 
         Deletes what a previous holder left unfinished. Calls `waiting` at each retry.
         """
@@ -217,7 +218,7 @@ class Cache:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / "locks" / f"{key[:2]}.lock", mode=0o600, thread_local=False)
-        deadline = time.monotonic() + self.wait
+        deadline = time.monotonic() + (self.wait if wait is None else wait)
         while True:
             try:
                 lock.acquire(timeout=0)

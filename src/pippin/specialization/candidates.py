@@ -31,7 +31,7 @@ from .reference import Reference, agreeing
 from .trial import Trial as Trial
 
 # Candidates within this fraction of the fastest are tied; of those, the one that loads faster wins.
-_TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
+_TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10, "progressive": 0.10}
 _TIME_LIMIT = 2.0  # seconds of measuring with the default strategy; the compilation time if that is shorter
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _RUNS_PER_ROUND = 5
@@ -40,6 +40,7 @@ SHORT = 0.02  # seconds; longer predictions are timed once per round
 _UNBOUNDED_COMPILATION = 60.0
 
 NO_ENGINE = "no engine can run this model"
+LATER = "not tried yet"
 
 Inputs = list[dict[str, np.ndarray]]
 
@@ -54,6 +55,8 @@ class Choice:
     usable: tuple[Trial, ...]
     """Candidates that are accurate enough, including `best`."""
     trials: tuple[Trial, ...]
+    untried: tuple[str, ...] = ()
+    """What a progressive specialization has still to try."""
 
 
 def candidates(
@@ -88,6 +91,8 @@ def choose(
     """
     for number, trial in enumerate(trials):
         trial.artifact = folder / f"candidate{number}" if folder else None
+    if strategy == "progressive":
+        return _first_to_pass(trials, sources, outputs, stages, budget or Budget(math.inf, stages), reference, verify)
     _compile_all(trials, sources, strategy, stages)
     budget = budget or Budget(math.inf, stages)
     usable = agreeing(
@@ -110,6 +115,25 @@ def choose(
     if verify is not None and strategy != "fast_load":
         usable = _verified(usable, trials, verify, strategy)
     return Choice(_best(usable, _TOLERANCE[strategy]), tuple(usable), tuple(trials))
+
+
+def _first_to_pass(
+    trials: list[Trial], sources: Mapping[str, bytes | Path], outputs: list[str], stages: Stages, budget: Budget,
+    reference: Callable[[], Reference | None], verify: Verify | None,
+) -> Choice:  # fmt: skip
+    """The first candidate that compiles and agrees; those behind it are left for later."""
+    for number, trial in enumerate(trials):
+        with stages.stage("compile"):
+            stages.report("compile", detail=trial.engine.name)
+            _compile_trial(trial, sources, stages)
+        if trial.compiled is None or not agreeing([trial], reference, outputs, stages, budget.comparison()):
+            continue
+        trial.note = verify(trial, trials) if verify is not None else ""
+        if not trial.note:
+            for other in trials[number + 1 :]:
+                other.note = LATER
+            return Choice(trial, (trial,), tuple(trials))
+    raise cannot_run({trial.engine.name: trial.note for trial in trials})
 
 
 def _verified(usable: list[Trial], trials: list[Trial], verify: Verify, strategy: str) -> list[Trial]:
@@ -147,12 +171,7 @@ def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strat
     """Compile all candidates concurrently; with "fast_load", one after another until one succeeds."""
 
     def compile_trial(trial: Trial) -> None:
-        started = time.perf_counter()
-        try:
-            trial.compiled = _compile_one(trial, sources[trial.engine.name], stages)
-            trial.compilation = time.perf_counter() - started
-        except EngineError as error:
-            trial.note = str(error)
+        _compile_trial(trial, sources, stages)
 
     with stages.stage("compile"):
         stages.report("compile", detail=", ".join(dict.fromkeys(trial.engine.name for trial in trials)))
@@ -171,6 +190,15 @@ def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strat
                 for other in trials[number + 1 :]:
                     other.note = "not tried: the strategy is fast_load"
                 return
+
+
+def _compile_trial(trial: Trial, sources: Mapping[str, bytes | Path], stages: Stages) -> None:
+    started = time.perf_counter()
+    try:
+        trial.compiled = _compile_one(trial, sources[trial.engine.name], stages)
+        trial.compilation = time.perf_counter() - started
+    except EngineError as error:
+        trial.note = str(error)
 
 
 def _compile_one(trial: Trial, source: bytes | Path, stages: Stages) -> Compiled:

@@ -19,7 +19,7 @@ from ..lowering.lowered_model import Lowered
 from ..passes.eight_bit import in_float32, quantizes_activations
 from ..passes.nonfinite import find
 from .budget import Budget
-from .candidates import Choice, Trial, candidates, choose
+from .candidates import LATER, Choice, Trial, candidates, choose
 from .concurrency import ConcurrencyChoice, choose_concurrency
 from .degenerate import degenerate_inputs, difference
 from .exactness import compile_exact, guarded_model
@@ -93,14 +93,15 @@ def choose_candidate(
     strategy = configuration.hints.specialization_strategy
     wanted, _ = sixteen_bit(configuration, lowered)
     whole = segment.nodes is None
-    if strategy == "fast_load" or not whole:  # a segment cannot be judged on its own
+    if strategy in ("fast_load", "progressive") or not whole:  # a segment cannot be judged on its own
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
     threads = configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
     trials = candidates(
         list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction", unbounded
     )
-    if wanted not in ("", "auto") and strategy == "fast_load":
-        trials.sort(key=lambda trial: trial.settings.precision != wanted)
+    if strategy in ("fast_load", "progressive"):
+        soonest = strategy == "progressive"
+        trials.sort(key=lambda t: (wanted not in ("", t.settings.precision), soonest and t.engine.load_rank))
     names = [port.tensor for port in lowered.outputs]
 
     def inputs() -> list[dict[str, np.ndarray]]:
@@ -113,7 +114,7 @@ def choose_candidate(
             else None
         )
 
-    return choose(
+    choice = choose(
         trials,
         readable_by,
         inputs,
@@ -127,6 +128,16 @@ def choose_candidate(
         budget,
         known,
     )
+    if strategy != "progressive" or not whole:
+        return choice
+    return replace(choice, untried=_untried(choice, sixteen_bit(configuration, lowered)[0], segment.device))
+
+
+def _untried(choice: Choice, sixteen_bit: str, device: str) -> tuple[str, ...]:
+    """What the second stage tries. Engines that have not been imported are not asked for their precisions."""
+    engines = [f"{trial.engine.name} {trial.settings.precision}" for trial in choice.trials if trial.note == LATER]
+    more = sixteen_bit == "auto" and (engines or choice.best.engine.precisions(device))
+    return (*engines, *(["16-bit precisions that keep 40 dB"] if more else []))
 
 
 def _verification(

@@ -68,6 +68,8 @@ class Specialized:
     compiled: Compiled
     plan: ComputePlan
     artifacts: SegmentArtifacts
+    untried: tuple[str, ...] = ()
+    """What a progressive specialization has still to try; nothing was stored if there is something."""
     unsaved: str = ""
     """Why the artifacts could not be written; "" if they were, or need not be."""
 
@@ -146,7 +148,7 @@ def _specialize(
             )
             best = concurrency.best
             discard_losers(choice, best, strategy)
-            if folder is not None and not unsaved:
+            if folder is not None and not unsaved and not choice.untried:
                 with stages.stage("store"):
                     unsaved = _save(best, found.readable_by[best.engine.name], artifact_folder(folder, number))
         models.append(found.models[best.engine.name])
@@ -168,7 +170,8 @@ def _specialize(
         stages=dict(stages.seconds),
         declined={name: next(iter(why.values())) for name, why in declined.items() if why},
     )
-    return Specialized(lowered, compiled_segments, compiled, plan, artifacts, unsaved)
+    untried = tuple(dict.fromkeys(each for _, choice, _ in results for each in choice.untried))
+    return Specialized(lowered, compiled_segments, compiled, plan, artifacts, untried, unsaved)
 
 
 def _save(best: Trial, source: bytes | Path, folder: Path) -> str:
