@@ -9,6 +9,7 @@
     locks/                     256 lock files, one for all keys with the same first two digits
     index/                     digests of model files, with their timestamps
     calibration.json           measured speed of the devices
+    rates.json                 measured rates of the engines on the CPU, by kind of operation
 
 Any number of threads and processes may share a cache. An entry is written to a temporary folder and then renamed. To
 delete an entry, it is first renamed to a temporary folder. Readers verify every byte, so a damaged or partly removed

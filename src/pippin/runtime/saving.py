@@ -36,4 +36,5 @@ def save_compiled(source: Source, path: Path, configurations: Iterable[Configura
             shutil.rmtree(entry.folder / "sources", ignore_errors=True)
         for name in ("aside", "index", "locks"):
             shutil.rmtree(cache.folder / name, ignore_errors=True)
-        cache.calibration.unlink(missing_ok=True)
+        for measured in (cache.calibration, cache.calibration.with_name("rates.json")):
+            measured.unlink(missing_ok=True)

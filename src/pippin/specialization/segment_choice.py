@@ -26,6 +26,7 @@ from .exactness import compile_exact, guarded_model
 from .nonfinite import EXACT, Guard
 from .prepared_models import sources
 from .progress import Stages
+from .prospects import Prospects
 from .reference import Reference, reference
 from .requested_precision import sixteen_bit
 from .sample_inputs import example_inputs, image_tensors
@@ -69,7 +70,7 @@ def chosen(segment: UncompiledSegment, pixels: set[str], choose_for: Choose) -> 
 @contextmanager
 def _sources(
     segment: UncompiledSegment, pixels: set[str]
-) -> Iterator[tuple[dict[str, onnx.ModelProto], dict[str, Guard], dict[str, bytes | Path]]]:
+) -> Iterator[tuple[dict[str, onnx.ModelProto], dict[str, Guard], Mapping[str, bytes | Path]]]:
     guarded = _guarded_models(segment, pixels)
     models = {name: model for name, (model, _) in guarded.items()}
     with sources(segment.model, segment.engines, models) as readable_by:
@@ -89,6 +90,7 @@ def choose_candidate(
     trusted: Sequence[Engine],
     unbounded: bool,
     budget: Budget,
+    prospects: Callable[[], Prospects | None],
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = sixteen_bit(configuration, lowered)
@@ -127,6 +129,7 @@ def choose_candidate(
         _verification(segment, function, lowered, guards, budget) if whole and not unbounded else None,
         budget,
         known,
+        prospects if whole and not unbounded and segment.device == "cpu" else lambda: None,
     )
     if strategy != "progressive" or not whole:
         return choice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from .nonfinite import Exact, Guard
 from .planned_operations import planned_operations
 from .prepared_models import prepared
 from .progress import Stages
+from .prospects import prospects
 from .reference import trusted_engines
 from .requested_precision import check_float16, on_cpu, sixteen_bit
 from .sample_inputs import image_tensors
@@ -129,6 +130,7 @@ def _specialize(
             engines = [*engines, python_engine()]
             declined[python_engine().name] = dict(python_engine().declined(lowered))
         planned = planned_segments(lowered, engines, devices, declined, calibration)
+    rates = calibration.with_name("rates.json") if calibration is not None else None
     results: list[tuple[CompiledSegment, Choice, ConcurrencyChoice]] = []
     unsaved = ""
     models = []
@@ -140,6 +142,7 @@ def _specialize(
         choose_for = partial(
             choose_candidate, function=function, configuration=configuration, lowered=lowered, stages=stages,
             folder=folder, trusted=trusted_engines(declined), unbounded=unbounded, budget=budget,
+            prospects=lru_cache(1)(partial(prospects, segment.model, segment.engines, devices, rates)),
         )  # fmt: skip
         with chosen(segment, pixels, choose_for) as found:
             planned[number], choice = found.segment, found.choice
