@@ -33,7 +33,7 @@ AnyComputeUnits: TypeAlias = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_
 """`ComputeUnits`, the name of one, or coremltools' `ComputeUnit`."""
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
-SpecializationStrategy = Literal["default", "fast_prediction", "fast_load"]
+SpecializationStrategy = Literal["default", "fast_prediction", "fast_load", "progressive"]
 ReshapeFrequency = Literal["frequent", "infrequent"]
 
 
@@ -44,7 +44,8 @@ class Hints:
     specialization_strategy: SpecializationStrategy = "default"
     """"default" tries each engine, for about as long as compilation takes and at most 2 s; "fast_prediction" searches
     all engines, precisions and thread counts; "fast_load" takes the first engine that can run the model, in float32,
-    and measures nothing."""
+    and measures nothing; "progressive" loads with the engine that compiles soonest, and goes over to what "default"
+    chooses when that is ready (`Model.specialized`)."""
     reshape_frequency: ReshapeFrequency = "frequent"
     """"infrequent": the shapes of a flexible model rarely change. Accepted and part of the cache key, but single shapes
     are not specialized yet."""

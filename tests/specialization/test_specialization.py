@@ -48,7 +48,13 @@ def half(tmp_path_factory):
     return saved_program(tmp_path_factory.mktemp("f16"), program, dtype=np.float16, x=(8, 64))
 
 
-def test_every_engine_is_tried_and_the_plan_says_so(package):
+@pytest.fixture
+def unforeseen(monkeypatch):
+    """Nothing is known of the engines before they are compiled."""
+    monkeypatch.setattr("pippin.specialization.specializer.prospects", lambda *given: None)
+
+
+def test_every_engine_is_tried_and_the_plan_says_so(package, unforeseen):
     plan = pippin.load(package).compute_plan
     assert {c.engine for c in plan.candidates} == {"openvino", "onnxruntime"}
     chosen = [c for c in plan.candidates if not c.note]
@@ -132,7 +138,7 @@ def test_what_is_declared_float16_may_be_computed_in_16_bits(half):
     plan = pippin.load(half).compute_plan
     tried = [c for c in plan.candidates if c.precision != "float32"]
     assert bool(tried) == bool(sixteen_bits())
-    assert all(c.signal_to_noise["y"] >= 40 or "dB" in c.note for c in tried)
+    assert all(c.signal_to_noise.get("y", 0) >= 40 or "dB" in c.note for c in tried)
 
 
 def test_a_result_with_too_much_noise_is_refused(tmp_path):
@@ -219,7 +225,7 @@ def test_no_engine_for_an_operation(package, monkeypatch):
         pippin.load(package)
 
 
-def test_what_cannot_be_measured_is_still_loaded(package, monkeypatch):
+def test_what_cannot_be_measured_is_still_loaded(package, monkeypatch, unforeseen):
     monkeypatch.setattr(
         "pippin.specialization.segment_choice.example_inputs",
         lambda *_: (_ for _ in ()).throw(pippin.errors.FeatureError()),
@@ -232,7 +238,7 @@ def test_what_cannot_be_measured_is_still_loaded(package, monkeypatch):
 # Progress, cancellation, lazy and asynchronous loads
 
 
-def test_progress(package, tmp_path):
+def test_progress(package, tmp_path, unforeseen):
     reports = []
     pippin.load(package, cache=tmp_path, progress=reports.append)
     stages = list(dict.fromkeys(report.stage for report in reports))
@@ -247,7 +253,7 @@ def test_progress(package, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["read", "lower", "compile", "measure", "store"])
-def test_a_cancelled_specialization_leaves_nothing_behind(package, tmp_path, stage):
+def test_a_cancelled_specialization_leaves_nothing_behind(package, tmp_path, stage, unforeseen):
     cancellation, cache = Cancellation(), Cache(tmp_path)
 
     def progress(report):
@@ -377,7 +383,7 @@ def test_a_measured_plan(package, engine):
     assert plan.measured.keys() <= {op.name for op in plan.operations} | {""}
 
 
-def test_load_events_of_the_trace(package, tmp_path):
+def test_load_events_of_the_trace(package, tmp_path, unforeseen):
     with pippin.trace.record() as recorded:
         for _ in range(2):
             pippin.load(package, cache=tmp_path)

@@ -40,6 +40,8 @@ def ingredients(digest: str, configuration: Configuration, devices: tuple[Comput
     options = asdict(configuration)
     options["compute_units"] = configuration.compute_units.value
     hints = options.pop("hints")
+    if hints["specialization_strategy"] == "progressive":  # its second stage is what "default" stores
+        hints["specialization_strategy"] = "default"
     del options["function_name"]
     values |= {f"configuration.{name}": value for name, value in (options | hints).items()}
     for device in devices:

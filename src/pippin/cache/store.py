@@ -9,6 +9,7 @@
     locks/                     256 lock files, one for all keys with the same first two digits
     index/                     digests of model files, with their timestamps
     calibration.json           measured speed of the devices
+    rates.json                 measured rates of the engines on the CPU, by kind of operation
 
 Any number of threads and processes may share a cache. An entry is written to a temporary folder and then renamed. To
 delete an entry, it is first renamed to a temporary folder. Readers verify every byte, so a damaged or partly removed
@@ -207,8 +208,9 @@ class Cache:
         return sorted(entries, key=lambda entry: entry.used, reverse=True)
 
     @contextmanager
-    def lock(self, key: str, waiting: Callable[[], object] = lambda: None) -> Iterator[bool]:
-        """Hold the lock of a key. Yields False if another process holds it until the timeout, or locking fails.
+    def lock(self, key: str, waiting: Callable[[], object] = lambda: None, wait: float | None = None) -> Iterator[bool]:
+        """Hold the lock of a key. Yields False if another process holds it for `wait` seconds, by default those of the
+        cache, or if locking fails.
 
         Deletes what a previous holder left unfinished. Calls `waiting` at each retry.
         """
@@ -217,7 +219,7 @@ class Cache:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / "locks" / f"{key[:2]}.lock", mode=0o600, thread_local=False)
-        deadline = time.monotonic() + self.wait
+        deadline = time.monotonic() + (self.wait if wait is None else wait)
         while True:
             try:
                 lock.acquire(timeout=0)

@@ -38,11 +38,13 @@ class ChildEnded(EngineError):
 class Child:
     """A process that does one task after another. Used by one thread at a time; any thread may `kill` it."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: str = _START) -> None:
+        """`start` is the program, which takes `sys.path` and the number of its end of the pipe as arguments."""
+        self._owner = os.getpid()
         self._connection, theirs = Pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path), str(theirs.fileno())],
+                [sys.executable, "-c", start, json.dumps(sys.path), str(theirs.fileno())],
                 # Standard input is not read: it closes when this process ends, however that happens.
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
             )  # fmt: skip
@@ -51,11 +53,11 @@ class Child:
         finally:
             theirs.close()
 
-    def do(self, stop: Stop | None, task: str, *given: Any) -> Any:
+    def do(self, stop: Stop | None, *task: Any) -> Any:
         """The result of a task. Raises what it raises, ChildEnded, and PredictionCancelled once `stop` is asked."""
         with nullcontext() if stop is None else stop.by(self.kill):
             try:
-                self._connection.send((task, *given))
+                self._connection.send(task)
                 error, result = self._connection.recv()
             except (EOFError, OSError):
                 self.close()
@@ -71,12 +73,16 @@ class Child:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End the process, and those that it started."""
+        """End the process, and those that it started. A forked process leaves its parent's children alone."""
+        if os.getpid() != self._owner:
+            return
         with suppress(ProcessLookupError, PermissionError):
             if self._process.returncode is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
+        if os.getpid() != self._owner:
+            return
         self.kill()
         self._process.wait()
         self._connection.close()

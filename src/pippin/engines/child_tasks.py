@@ -20,7 +20,7 @@ from .registry import engine_named
 def serve() -> None:
     """Do the tasks that arrive, until the other end is closed."""
     connection = Connection(int(sys.argv[2]))
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=end_with_parent, daemon=True).start()
     compiled: Any = None
     while True:
         try:
@@ -58,7 +58,8 @@ def _load(engine: Engine, files: Mapping[str, bytes], settings: Settings) -> Any
         return engine.load(Path(folder), settings)  # what it maps outlives the folder
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when its standard input closes, as it does when the parent ends."""
     while os.read(0, 1):
         pass
     os._exit(1)

@@ -26,6 +26,13 @@ def log_decision(model: str, label: str, plan: Callable[[], ComputePlan]) -> Non
     log.info("%s (%s): %s", visible(model), label, visible(reasons))
 
 
+def log_line(line: str, *words: str) -> None:
+    """Log a line at INFO, its words made visible."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger("pippin").info(line, *map(visible, words))
+
+
 def decision(plan: ComputePlan) -> str:
     """The chosen engines with the measured time, and each other candidate with the reason why not."""
     times = [candidate.seconds for candidate in plan.chosen() if candidate.seconds is not None]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from ..engines import Compiled, all_engines
 from ..errors import (
     CacheError,
     CompilationError,
-    ConfigurationError,
     DeadlineExceeded,
     EngineError,
     PackageError,
@@ -34,7 +33,6 @@ from ..specialization.artifacts import CompiledSegment, load_artifacts
 from ..specialization.nonfinite import Exact
 from ..specialization.progress import Progress, Stages
 from ..specialization.serialization import from_json, to_json
-from ..support.atomic_write import atomic_write
 from ..support.boundary import boundary
 from ..support.cancellation import Cancellation
 from ..support.daemon_threads import asked_at_exit, in_thread
@@ -62,6 +60,12 @@ class Loaded:
     """ "cached" or "prepare and cache"."""
     plan: ComputePlan | None
     entry: Entry | None
+    untried: tuple[str, ...] = ()
+    """What a progressive specialization has still to try."""
+    key: str = ""
+    """The key in the cache; "" without one."""
+    kept: Any = None
+    """What the artifacts need as long as they are in use."""
 
     @property
     def engines(self) -> str:
@@ -101,6 +105,11 @@ class Source:
         return path if isinstance(path, Path) and self.weights is None else None
 
     @property
+    def sendable(self) -> bool:
+        """Whether another process can open it."""
+        return self.path is not None or (isinstance(self.given, bytes) and not isinstance(self.weights, os.PathLike))
+
+    @property
     def name(self) -> str:
         return self.path.name if self.path is not None else "model in memory"
 
@@ -125,14 +134,33 @@ class Source:
 
 def load_model(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
     """Load a model and record it as a trace span. Raises what `pippin.load` raises."""
+    configuration = configuration if source.sendable else whole(configuration)
     with trace.span("load", model=source.name, file=source.name) as span:
-        loaded = _load(source, configuration, cache, stages)
-        if loaded.session.states:
-            loaded.session.content = _content(source, cache.index if cache else None)
+        loaded = _with_content(_load(source, configuration, cache, stages), source, cache)
         span.label, span.model = loaded.label, loaded.session.subject[0]
         stages.report("done")
     log_decision(source.name, loaded.label, loaded.compute_plan)
     return loaded
+
+
+def _with_content(loaded: Loaded, source: Source, cache: Cache | None) -> Loaded:
+    if loaded.session.states:
+        loaded.session.content = _content(source, cache.index if cache else None)
+    return loaded
+
+
+def whole(configuration: Configuration) -> Configuration:
+    """The configuration without a second stage."""
+    if configuration.hints.specialization_strategy != "progressive":
+        return configuration
+    return replace(configuration, hints=replace(configuration.hints, specialization_strategy="default"))
+
+
+def stored(source: Source, configuration: Configuration, cache: Cache, key: str, stages: Stages) -> Loaded | None:
+    """Load an entry of the cache, without a key the only one."""
+    key = key or next((entry.key for entry in cache.entries()), "")
+    loaded = _cached(cache, key, source, stages, _exact(source, configuration), note=False) if key else None
+    return _with_content(loaded, source, cache) if loaded is not None else None
 
 
 def _content(source: Source, index: Path | None) -> Callable[[], str]:
@@ -191,32 +219,6 @@ def key_of(source: Source, configuration: Configuration, index: Path | None) -> 
     return ingredients(content.digest, configuration, devices_of(configuration.compute_units)), content
 
 
-def save_compiled(source: Source, path: Path, configurations: Iterable[Configuration], stages: Stages) -> None:
-    """Write a model as the folder `path` (X.mlmodelc), including its specializations for this machine.
-
-    Raises what a load raises, and ConfigurationError for a path that exists or has another suffix.
-    """
-    import shutil
-
-    from ..program.save import save_compiled as save
-
-    if path.suffix != ".mlmodelc":
-        raise ConfigurationError(f"{path}: the name of a compiled model must end in .mlmodelc")
-    if path.exists() or path.is_symlink():
-        raise ConfigurationError(f"{path} already exists")
-    with atomic_write(path) as temporary:
-        with stages.stage("read"):
-            save(source.open(), temporary)
-        cache = Cache(temporary / SPECIALIZATIONS)
-        for configuration in configurations:
-            _load(Source(temporary), configuration, cache, stages)
-        for entry in cache.entries():
-            shutil.rmtree(entry.folder / "sources", ignore_errors=True)
-        for name in ("aside", "index", "locks"):
-            shutil.rmtree(cache.folder / name, ignore_errors=True)
-        cache.calibration.unlink(missing_ok=True)
-
-
 def prune(cache: Cache) -> dict[str, str]:
     """Remove unusable cache entries. Returns {key: reason}."""
     cache.prepare()
@@ -258,7 +260,8 @@ def _prepared(
     source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages
 ) -> Loaded | None:
     """Specialize and store; None if the source changed while it was loaded."""
-    with cache.lock(wanted.key, waiting=lambda: stages.report("wait")) as held:
+    wait = None if configuration == whole(configuration) else 0.0  # the first stage is not stored
+    with cache.lock(wanted.key, lambda: stages.report("wait"), wait) as held:
         if held:
             loaded = _cached(
                 cache, wanted.key, source, stages, _exact(source, configuration)
@@ -275,7 +278,8 @@ def _prepared(
             made = _specialized(source, configuration, stages, folder, cache)
             if not content.unchanged():
                 return None
-            if folder is not None and not made.specialized.unsaved and content.covers(made.weights):
+            storing = folder is not None and not (made.specialized.unsaved or made.specialized.untried)
+            if storing and content.covers(made.weights):
                 try:
                     with stages.stage("store"):
                         plan = to_json(made.specialized.plan)
@@ -285,7 +289,7 @@ def _prepared(
                     warn_unusable(cache.folder, "cannot be used as a cache: %s", error.strerror)
                 except CacheError as error:
                     warn("%s: not cached: %s", cache.folder, error)
-            return _fresh(made, source.name)
+            return replace(_fresh(made, source.name), key=wanted.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +322,8 @@ def _fresh(made: _Made, name: str) -> Loaded:
     kinds = {source.name: source.kind for source in lowered.sources}
     with boundary(SpecificationError, f"{name}: its description does not fit what it computes"):
         session = Session(made.description.function(lowered.name), lowered, compiled, name, segments, lambda: kinds)
-    return Loaded(made.description, session, segments, "prepare and cache", made.specialized.plan, None)
+    plan, untried = made.specialized.plan, made.specialized.untried
+    return Loaded(made.description, session, segments, "prepare and cache", plan, None, untried)
 
 
 def _exact(source: Source, configuration: Configuration) -> Compiled | None:

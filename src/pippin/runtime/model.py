@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import finalize, ref
 
 from ..configuration import Configuration
 from ..errors import ConfigurationError, FeatureTypeError, StateError
@@ -24,7 +25,19 @@ if TYPE_CHECKING:  # deferred: needed only once a model is loaded
     from .flow.flow_control import FlowControl, Statistics
     from .flow.predict_batch import Job
     from .loading import Loaded, Source
+    from .progressive import SecondStage, Switch
     from .session import Session
+
+
+def _switch_of(model: Model) -> Switch:
+    """A model's `_switch` that does not keep it alive."""
+    known = ref(model)
+
+    def switch(first: Loaded, second: Loaded) -> bool:
+        model = known()
+        return model is not None and model._switch(first, second)
+
+    return switch
 
 
 def load(
@@ -62,8 +75,14 @@ def load(
             return load_model(model_source, chosen, opened, Stages(progress, cancellation))
         return load_within(timeout, model_source, chosen, opened, progress, cancellation)
 
+    def go_on(first: Loaded, switch: Switch) -> SecondStage:
+        from ..cache.store import cache_of
+        from .progressive import begin_second_stage
+
+        return begin_second_stage(first, model_source, chosen, cache_of(cache), cancellation, switch)
+
     model_source, chosen = Source(source, weights), configuration or Configuration()
-    model = Model(model_source, chosen, load_now, flow)
+    model = Model(model_source, chosen, load_now, flow, go_on)
     if not lazy:
         model.load()
     return model
@@ -103,8 +122,10 @@ def specialize(
     progress: Callable[[Progress], object] | None = None,
 ) -> None:
     """Specialize a model into the cache for each configuration. Raises what `load` raises."""
+    from .loading import whole
+
     for configuration in configurations:
-        load(source, configuration, cache=cache, progress=progress).close()
+        load(source, whole(configuration), cache=cache, progress=progress).close()
 
 
 def save_compiled(
@@ -120,7 +141,7 @@ def save_compiled(
 
     from ..specialization.progress import Stages
     from .loading import Source
-    from .loading import save_compiled as save
+    from .saving import save_compiled as save
 
     save(Source(source), Path(path), configurations, Stages(progress))
 
@@ -134,6 +155,7 @@ class Model(ModelFacts):
         configuration: Configuration,
         load_now: Callable[[], Loaded],
         flow: FlowControl | None = None,
+        go_on: Callable[[Loaded, Switch], SecondStage] | None = None,
     ) -> None:
         from threading import Lock
 
@@ -143,6 +165,7 @@ class Model(ModelFacts):
 
         super().__init__(source, configuration)
         self._load_now: Callable[[], Loaded] | None = load_now
+        self._go_on = go_on
         self._session: Session | None = None
         self._loading = Lock()
         self._limited = flow is not None
@@ -166,11 +189,27 @@ class Model(ModelFacts):
                 self._queues = self._limited or self._loaded.unbounded
                 self._executor.inline = not self._loaded.unbounded
                 self._session = self._loaded.session
+                if self._loaded.untried and self._go_on is not None:
+                    self._second_stage = self._go_on(self._loaded, _switch_of(self))
+                    finalize(self, self._second_stage.cancel)
+
+    def _switch(self, first: Loaded, second: Loaded) -> bool:
+        """Go over to the second stage of a progressive specialization. Predictions that run end on the first."""
+        with self._loading:
+            if self._loaded is not first:
+                return False
+            self._loaded, self._session = second, second.session
+            return True
 
     def unload(self) -> None:
         """Free the engine's memory; the next prediction loads the model again."""
         with self._loading:
             self._loaded = self._session = None
+            self._end_second_stage()
+
+    def _end_second_stage(self) -> None:
+        if self._second_stage is not None:
+            self._second_stage.cancel()
 
     def predict(
         self,
@@ -325,20 +364,17 @@ class Model(ModelFacts):
         def predict(features: Mapping[str, Any], stop: Stop | None = None) -> dict[str, Any]:
             return self._predict(features, None, None, stop)
 
-        size = self._dynamic_batcher().batch_size(batch, predict, many) if batch else 1
-        return (
-            [self._job(features) for features in batch]
-            if size == 1
-            else self._dynamic_batcher().jobs(batch, size, predict, Job)
-        )
+        batcher = self._dynamic_batcher()  # one for both: the session may change in between
+        size = batcher.batch_size(batch, predict, many) if batch else 1
+        return [self._job(features) for features in batch] if size == 1 else batcher.jobs(batch, size, predict, Job)
 
     def _dynamic_batcher(self) -> DynamicBatcher:
-        session = self._open()
-        if self._batcher is None or self._batcher[0] is not session:
+        session, known = self._open(), self._batcher
+        if known is None or known[0] is not session:
             from .flow.dynamic_batching import DynamicBatcher
 
-            self._batcher = session, DynamicBatcher(session.function, bool(session.states))
-        return self._batcher[1]
+            self._batcher = known = session, DynamicBatcher(session.function, bool(session.states))
+        return known[1]
 
     def _size(self, features: Any) -> int:
         """Bytes of inputs and outputs that a prediction holds while in flight."""
@@ -392,6 +428,7 @@ class Model(ModelFacts):
         with self._loading:
             self._load_now = self._loaded = self._session = None
             self._closed = True
+            self._end_second_stage()
         self._executor.close()
 
     def __enter__(self) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # deferred: needed only once a model is loaded
@@ -10,6 +11,7 @@ if TYPE_CHECKING:  # deferred: needed only once a model is loaded
     from ..format.description import FeatureDescription, ModelDescription
     from ..specialization.compute_plan import ComputePlan
     from .loading import Loaded, Source
+    from .progressive import SecondStage
 
 _FEATURES = 3  # inputs or outputs that are shown on a line
 
@@ -22,6 +24,7 @@ class ModelFacts:
         self.configuration = configuration
         self._loaded: Loaded | None = None
         self._closed = False
+        self._second_stage: SecondStage | None = None
 
     def _opened(self) -> Loaded:
         raise NotImplementedError
@@ -63,7 +66,18 @@ class ModelFacts:
     @property
     def compute_plan(self) -> ComputePlan:
         """What runs where, and why. Raises CacheError if its cache entry was removed."""
-        return self._opened().compute_plan()
+        plan = self._opened().compute_plan()
+        stage = self._second_stage.stage if self._second_stage is not None else ""
+        return replace(plan, stage=stage) if stage else plan
+
+    @property
+    def specialized(self) -> SecondStage:
+        """The second stage of a progressive specialization, which is complete for other strategies: `wait()`, `done`,
+        `complete`, and `stage` in words."""
+        from .progressive import SecondStage
+
+        self._opened()
+        return self._second_stage or SecondStage()
 
     def measured_plan(self, features: Mapping[str, Any] | None = None) -> ComputePlan:
         """The compute plan with the measured time of each operation, if the engine can profile; with random features

@@ -122,6 +122,12 @@ class Session:
         except Exception as error:
             raise PredictionError(f"the prediction failed: {described(error)}") from error
 
+    def warm_up(self, stop: Stop) -> None:
+        """Run once with random features and new states. Raises PippinError."""
+        from ..specialization.sample_inputs import example_features
+
+        self._compiled.run(self.tensors(example_features(self.function)), stop)
+
     def tensors(self, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What the engine is given for these features, with new states. Raises FeatureError."""
         return self._encode(features) | {port.name: port.zeros() for port in self.states}

@@ -15,4 +15,5 @@ from .partition import Problem as Problem
 from .partition import Transfer as Transfer
 from .partition import partition as partition
 from .relative_costs import VIEWS as VIEWS
+from .relative_costs import estimates as estimates
 from .relative_costs import relative_costs as relative_costs

@@ -1,8 +1,8 @@
 """Relative costs: the share of each operation in the time of a prediction, estimated from shapes alone.
 
 A roofline for each node: it takes the longer of its arithmetic and its memory traffic, and a constant to start it. The
-rates are those of two cores of a server in float32; only their proportions matter. `bench/cost_correlation.py` compares
-the estimate with measurements (docs/notes/costs.md).
+rates (`rates.py`) are those of two cores of a server in float32; only their proportions matter.
+`bench/cost_correlation.py` compares the estimate with measurements (docs/notes/costs.md).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..lowering.lowered_model import source_of
 from ..lowering.onnx_nodes import bodies
 from ..passes.accurate_tails import LARGE, tails_of
 from .cost_model import UNKNOWN_SIZE, Values, values_of, work_of
+from .rates import TYPICAL, Rates
 
 # Nodes that change no value: engines make them views or drop them.
 VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -33,18 +34,12 @@ _READS_WHAT_IT_RETURNS = frozenset({"Gather", "GatherElements", "GatherND", "Sli
 _NEUTRAL = {"Add": 0, "Div": 1, "Mul": 1, "Sub": 0}
 _TAILS = frozenset({"Sigmoid"})
 
-# Multiply-adds per second.
-_DENSE = 8e10
-_DEPTHWISE = 2.5e10
-_TRANSPOSED = 2.5e10
-_RECURRENT = 8e9  # each step waits for the one before
+_LARGE = 1e-4  # seconds of arithmetic, beside which what an engine does around a product is little
 _VIEW = 1e-7  # seconds; next to nothing
 # Channels that a convolution computes at a time; with fewer, lanes stay idle.
 _LANES = 16
-# Elements per second that one vector instruction each computes.
-_SIMPLE = 2e10
-# Bytes per second, in the cache of a core and beyond it.
-_NEAR, _FAR = 4e10, 2e10
+# Bytes per second in the cache of a core.
+_NEAR = 4e10
 _CACHE = 2e6
 # How many simple instructions an element takes; of the output, or of the input for what makes fewer.
 _PER_OUTPUT = {
@@ -105,9 +100,38 @@ def relative_costs(
     places = _Places(model)
     for node, source, runs in _walk(model.graph, costs):
         if source:
-            costs[source] += runs * _seconds(node, values, places, _HABITS.get((engines or {}).get(source, ""), _OTHER))
+            costs[source] += runs * _seconds(
+                node, values, places, _HABITS.get((engines or {}).get(source, ""), _OTHER), TYPICAL
+            )
     total = sum(costs.values())
     return {source: cost / total if total else 0.0 for source, cost in costs.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds of a prediction, and how many of them are in large products and convolutions, which are the surest."""
+
+    seconds: float
+    products: float
+
+
+def estimates(model: onnx.ModelProto, rates: Mapping[str, Rates]) -> dict[str, Estimate]:
+    """The time of a prediction in float32 on each engine, estimated from shapes and the engine's rates."""
+    values, places = values_of(model), _Places(model)
+    found = {}
+    for engine, own in rates.items():
+        habits, total, products = _HABITS.get(engine, _OTHER), own.start, 0.0
+        for node, _, runs in _walk(model.graph, ()):
+            seconds = runs * _seconds(node, values, places, habits, own)
+            total += seconds
+            if node.op_type in _PRODUCTS and seconds > _LARGE and not _is_depthwise(node, values):
+                products += seconds
+        found[engine] = Estimate(total, products)
+    return found
+
+
+def _is_depthwise(node: Any, values: Values) -> bool:
+    return node.op_type == "Conv" and math.prod(values.get(node.input[1], (0, (0,)))[1][1:2]) == 1
 
 
 def _walk(graph: Any, sources: Container[str], around: str = "", runs: int = 1) -> Iterator[tuple[Any, str, int]]:
@@ -163,19 +187,19 @@ class _Places:
         return False
 
 
-def _seconds(node: Any, values: Values, places: _Places, habits: Habits) -> float:
+def _seconds(node: Any, values: Values, places: _Places, habits: Habits, rates: Rates) -> float:
     if places.dropped(node):
         return 0.0
-    launch = habits.launch + len(node.input) * habits.per_input
+    launch = rates.launch or habits.launch + len(node.input) * habits.per_input
     if node.op_type in VIEWS:
         return launch if habits.runs_views else _VIEW
-    arithmetic = _arithmetic(node, values)
+    arithmetic = _arithmetic(node, values, rates)
     sizes = [_bytes(name, values) for name in node.input]
     made = sum(_bytes(name, values) for name in node.output)
     if places.fused(node, habits):  # what it is fused with is in a register
         return max(arithmetic, (sum(sizes) - max(sizes, default=0)) / _NEAR)
     moved = 2 * made if node.op_type in _READS_WHAT_IT_RETURNS else sum(sizes) + made
-    traffic = moved / _NEAR + max(moved - _CACHE, 0.0) / _FAR
+    traffic = moved / _NEAR + max(moved - _CACHE, 0.0) / rates.memory
     seconds = launch + max(arithmetic, traffic)
     if node.op_type == "Conv" and len(values.get(node.output[0], (0, ()))[1]) == 4:
         seconds += habits.reorders * (launch + traffic / 2)
@@ -188,25 +212,25 @@ def _bytes(name: str, values: Values) -> int:
     return width * math.prod(shape)
 
 
-def _arithmetic(node: Any, values: Values) -> float:
+def _arithmetic(node: Any, values: Values, rates: Rates) -> float:
     multiply_adds = work_of(node, values).multiply_adds
     shapes = [values[name][1] if name in values else () for name in node.input]
     match node.op_type:
         case "Conv" if len(shapes) > 1 and math.prod(shapes[1][1:2]) == 1:
-            return multiply_adds / _DEPTHWISE
+            return multiply_adds / rates.depthwise
         case "Conv" if len(shapes) > 1:
-            return multiply_adds / _DENSE * max(_LANES / max(shapes[1][0], 1), 1.0)
+            return multiply_adds / rates.dense * max(_LANES / max(shapes[1][0], 1), 1.0)
         case "ConvTranspose":
-            return multiply_adds / _TRANSPOSED
+            return multiply_adds / rates.transposed
         case "MatMul" | "Gemm":
-            return multiply_adds / _DENSE
+            return multiply_adds / rates.product
         case "LSTM" | "GRU" | "RNN":
-            return multiply_adds / _RECURRENT
+            return multiply_adds / rates.recurrent
     made = sum(math.prod(values[name][1]) for name in node.output if name in values)
     given = max((math.prod(shape) for shape in shapes), default=0)
     if node.op_type in ("MaxPool", "AveragePool", "LpPool"):
         window = next((math.prod(a.ints) for a in node.attribute if a.name == "kernel_shape"), 1)
-        return made * window * _PER_WINDOW / _SIMPLE
+        return made * window * _PER_WINDOW / rates.simple
     if node.op_type in _PER_INPUT or node.op_type.startswith("Reduce"):
-        return given * _PER_INPUT.get(node.op_type, 2) / _SIMPLE
-    return made * _PER_OUTPUT.get(node.op_type, 1) / _SIMPLE
+        return given * _PER_INPUT.get(node.op_type, 2) / rates.simple
+    return made * _PER_OUTPUT.get(node.op_type, 1) / rates.simple

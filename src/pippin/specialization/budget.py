@@ -12,7 +12,7 @@ from ..engines import Compiled
 from ..errors import PredictionCancelled
 from .progress import Stages
 
-_SECONDS = {"default": 30.0, "fast_prediction": 300.0}
+_SECONDS = {"default": 30.0, "fast_prediction": 300.0, "progressive": 30.0}
 _SECONDS_UNBOUNDED = 2.0
 """For a graph with a loop without a bound, which probably never ends on sample inputs if it takes longer."""
 _SECONDS_COMPARISON = 10.0

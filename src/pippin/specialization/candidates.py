@@ -27,12 +27,14 @@ from . import contention, spinning_threads
 from .budget import FOREVER, Budget
 from .precision import MIN_DB_16_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .progress import Stages
+from .prospects import AT_STAKE, Prospects, estimated, has_room, left_out, waves
 from .reference import Reference, agreeing
 from .trial import Trial as Trial
 
 # Candidates within this fraction of the fastest are tied; of those, the one that loads faster wins.
-_TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10}
-_TIME_LIMIT = 2.0  # seconds of measuring with the default strategy; the compilation time if that is shorter
+_TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10, "progressive": 0.10}
+_TIME_LIMIT = 2.0  # seconds of measuring with the default strategy; a share of the compilation time if that is shorter
+_TIME_SHARE = 0.4
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _RUNS_PER_ROUND = 5
 SHORT = 0.02  # seconds; longer predictions are timed once per round
@@ -40,6 +42,7 @@ SHORT = 0.02  # seconds; longer predictions are timed once per round
 _UNBOUNDED_COMPILATION = 60.0
 
 NO_ENGINE = "no engine can run this model"
+LATER = "not tried yet"
 
 Inputs = list[dict[str, np.ndarray]]
 
@@ -54,6 +57,8 @@ class Choice:
     usable: tuple[Trial, ...]
     """Candidates that are accurate enough, including `best`."""
     trials: tuple[Trial, ...]
+    untried: tuple[str, ...] = ()
+    """What a progressive specialization has still to try."""
 
 
 def candidates(
@@ -78,42 +83,88 @@ def choose(
     trials: list[Trial], sources: Mapping[str, bytes | Path], inputs: Callable[[], Inputs], strategy: str, wanted: str,
     stages: Stages, outputs: list[str], folder: Path | None = None, verify: Verify | None = None,
     budget: Budget | None = None, reference: Callable[[], Reference | None] = lambda: None,
+    prospects: Callable[[], Prospects | None] = lambda: None,
 ) -> Choice:  # fmt: skip
     """Compile and time the candidates, and choose the best. `sources` maps engine names to the model they read.
     `wanted` is the requested precision; "auto" allows any that keeps 40 dB. `verify` says why one must not be chosen;
-    `reference` is what they must agree with.
+    `reference` is what they must agree with, `prospects` what is expected of them.
 
     Artifacts are written below `folder`, one folder per candidate. Raises UnsupportedOperationError with every
     engine's reason if no candidate compiles and agrees.
     """
     for number, trial in enumerate(trials):
         trial.artifact = folder / f"candidate{number}" if folder else None
-    _compile_all(trials, sources, strategy, stages)
+    if strategy == "progressive":
+        return _first_to_pass(trials, sources, outputs, stages, budget or Budget(math.inf, stages), reference, verify)
     budget = budget or Budget(math.inf, stages)
-    usable = agreeing(
-        [trial for trial in trials if trial.compiled is not None], reference, outputs, stages, budget.comparison()
-    )
+    usable: list[Trial] = []
+    # All at once, but the likely ones first if somebody waits for the load.
+    staged = strategy == "default" and not stages.patient
+    for wave in waves(trials, prospects()) if staged else [trials]:
+        best = _best(usable, _TOLERANCE[strategy]) if usable else None
+        room = has_room(wave, usable, best, prospects() if best else None)
+        for trial in wave:
+            trial.note = "" if trial in room else left_out(trial, best, prospects())
+        if not room:
+            continue
+        _compile_all(room, sources, strategy, stages)
+        compiled = [trial for trial in room if trial.compiled is not None]
+        usable += agreeing(compiled, reference, outputs, stages, budget.comparison())
+        if len(usable) > 1 and strategy != "fast_load":
+            usable = _timed(usable, inputs, strategy, wanted, outputs, stages, budget, prospects)
+        if verify is not None and strategy != "fast_load":
+            usable = _verified(usable, trials, verify, strategy)
     if not usable:
         raise cannot_run({trial.engine.name: trial.note for trial in trials})
-    if len(usable) > 1 and strategy != "fast_load":
-        compilation = stages.seconds["compile"]
-        time_limit = np.inf if strategy == "fast_prediction" else min(compilation, _TIME_LIMIT)
-        with stages.stage("measure"):
-            try:
-                usable = _measure(usable, inputs(), wanted, outputs, _ROUNDS[strategy], time_limit, stages, budget)
-            except SpecializationCancelled:
-                raise
-            except PippinError as error:  # no sample inputs
-                for trial in usable:
-                    trial.note = f"not measured: {error}"
-                usable = [trial for trial in usable if not _needs_check(trial) or trial.settings.precision == wanted]
-    if verify is not None and strategy != "fast_load":
-        usable = _verified(usable, trials, verify, strategy)
     return Choice(_best(usable, _TOLERANCE[strategy]), tuple(usable), tuple(trials))
 
 
+def _timed(
+    usable: list[Trial], inputs: Callable[[], Inputs], strategy: str, wanted: str, outputs: list[str], stages: Stages,
+    budget: Budget, prospects: Callable[[], Prospects | None],
+) -> list[Trial]:  # fmt: skip
+    """Time the candidates. Returns those that are accurate."""
+    time_limit = np.inf if strategy == "fast_prediction" else _TIME_LIMIT
+    if strategy == "default" and not stages.patient:
+        time_limit = min(_TIME_SHARE * stages.seconds["compile"], _TIME_LIMIT)
+    with stages.stage("measure"):
+        try:
+            usable = _measure(usable, inputs(), wanted, outputs, _ROUNDS[strategy], time_limit, stages, budget)
+        except SpecializationCancelled:
+            raise
+        except PippinError as error:  # no sample inputs
+            for trial in usable:
+                trial.note = f"not measured: {error}"
+            return [trial for trial in usable if not _needs_check(trial) or trial.settings.precision == wanted]
+    measured = [trial for trial in usable if trial.seconds is not None]
+    for trial in usable:
+        if trial.unmeasured and measured:
+            trial.estimated = estimated(trial, min(measured, key=lambda other: other.seconds or 0.0), prospects())
+    return usable
+
+
+def _first_to_pass(
+    trials: list[Trial], sources: Mapping[str, bytes | Path], outputs: list[str], stages: Stages, budget: Budget,
+    reference: Callable[[], Reference | None], verify: Verify | None,
+) -> Choice:  # fmt: skip
+    """The first candidate that compiles and agrees; those behind it are left for later."""
+    for number, trial in enumerate(trials):
+        with stages.stage("compile"):
+            stages.report("compile", detail=trial.engine.name)
+            _compile_trial(trial, sources, stages)
+        if trial.compiled is None or not agreeing([trial], reference, outputs, stages, budget.comparison()):
+            continue
+        trial.note = verify(trial, trials) if verify is not None else ""
+        if not trial.note:
+            for other in trials[number + 1 :]:
+                other.note = LATER
+            return Choice(trial, (trial,), tuple(trials))
+    raise cannot_run({trial.engine.name: trial.note for trial in trials})
+
+
 def _verified(usable: list[Trial], trials: list[Trial], verify: Verify, strategy: str) -> list[Trial]:
-    """Drop the best while it does not pass; with "fast_prediction" all, since another may be chosen for throughput."""
+    """Drop the best while it does not pass; with "fast_prediction" all, since another may be chosen for throughput.
+    Empty if none passes."""
     usable = list(usable)
     passed: list[Trial] = []
     while usable:
@@ -124,8 +175,6 @@ def _verified(usable: list[Trial], trials: list[Trial], verify: Verify, strategy
             passed.append(best)
             if strategy != "fast_prediction":
                 return passed + usable
-    if not passed:
-        raise cannot_run({trial.engine.name: trial.note for trial in trials})
     return passed
 
 
@@ -147,12 +196,7 @@ def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strat
     """Compile all candidates concurrently; with "fast_load", one after another until one succeeds."""
 
     def compile_trial(trial: Trial) -> None:
-        started = time.perf_counter()
-        try:
-            trial.compiled = _compile_one(trial, sources[trial.engine.name], stages)
-            trial.compilation = time.perf_counter() - started
-        except EngineError as error:
-            trial.note = str(error)
+        _compile_trial(trial, sources, stages)
 
     with stages.stage("compile"):
         stages.report("compile", detail=", ".join(dict.fromkeys(trial.engine.name for trial in trials)))
@@ -171,6 +215,15 @@ def _compile_all(trials: list[Trial], sources: Mapping[str, bytes | Path], strat
                 for other in trials[number + 1 :]:
                     other.note = "not tried: the strategy is fast_load"
                 return
+
+
+def _compile_trial(trial: Trial, sources: Mapping[str, bytes | Path], stages: Stages) -> None:
+    started = time.perf_counter()
+    try:
+        trial.compiled = _compile_one(trial, sources[trial.engine.name], stages)
+        trial.compilation = time.perf_counter() - started
+    except EngineError as error:
+        trial.note = str(error)
 
 
 def _compile_one(trial: Trial, source: bytes | Path, stages: Stages) -> Compiled:
@@ -220,6 +273,8 @@ def _measure(
     """
     started = time.perf_counter()
     budget = budget or Budget(math.inf, stages)
+    for trial in trials:
+        trial.unmeasured, trial.estimated = False, None
     ran: list[tuple[Trial, dict[str, np.ndarray]]] = []
     stopped: list[Trial] = []
     for number, trial in enumerate(sorted(trials, key=lambda trial: trial.engine.spins)):
@@ -359,18 +414,27 @@ def _timed_run(trial: Trial, arrays: Mapping[str, np.ndarray], budget: Budget) -
 
 
 def _best(trials: list[Trial], tolerance: float) -> Trial:
-    measured = [trial for trial in trials if trial.seconds is not None]
-    if not measured:
+    timed = {id(trial): trial.seconds or trial.estimated for trial in trials}
+    known = [trial for trial in trials if timed[id(trial)] is not None]
+    if not known:
         return trials[0]
-    fastest = min(trial.seconds or 0.0 for trial in measured)
-    near = [trial for trial in measured if (trial.seconds or 0.0) <= fastest * (1 + tolerance)]
-    # A candidate that was not run for lack of time counts as tied if it computes in the same precision.
+    first = min(known, key=lambda trial: timed[id(trial)] or 0.0)
+
+    def allowed(trial: Trial) -> float:  # an estimate is too coarse for a narrow tie
+        estimate = any(t.seconds is None for t in (trial, first))
+        return (timed[id(first)] or 0.0) * (AT_STAKE if estimate else 1 + tolerance)
+
+    near = [trial for trial in known if (timed[id(trial)] or 0.0) <= allowed(trial)]
+    # A candidate of which nothing is known counts as tied if it computes in the same precision.
     same = {trial.settings.precision for trial in near}
-    near += [trial for trial in trials if trial.unmeasured and {trial.settings.precision} == same]
+    near += [t for t in trials if t.unmeasured and t.estimated is None and {t.settings.precision} == same]
     return min(near, key=lambda trial: (trial.engine.load_rank, trial.compilation or 0.0))
 
 
 def _reason(trial: Trial, best: Trial, tolerance: float) -> str:
+    if trial.estimated or best.estimated:
+        times = (trial.seconds or trial.estimated or 0.0) / (best.seconds or best.estimated or 1.0)
+        return f"no time to run every engine; estimated at {times:.2f} times {best.engine.name}'s time"
     if trial.unmeasured or best.unmeasured:
         return f"no time to measure every engine; {best.engine.name} loads faster or was faster"
     if trial.seconds is None or best.seconds is None:

@@ -93,6 +93,8 @@ class ComputePlan:
     """{operation: the operation whose entry in `measured` includes it}."""
     declined: Mapping[str, str] = field(default_factory=dict)
     """Why an engine was not given the whole model, by engine: the first reason."""
+    stage: str = ""
+    """What a progressive specialization has still to do, or why it ended early; "" for one that is complete."""
 
     def chosen(self) -> tuple[Candidate, ...]:
         """The candidates that were chosen."""
@@ -110,7 +112,8 @@ class ComputePlan:
         beside = f"; {others} other candidates" if others > 1 else "; 1 other candidate" if others else ""
         count = sum(1 for operation in self.operations if operation.device)
         run = f"{count} operations" if count != 1 else "1 operation"
-        return f"<ComputePlan {quoted(self.function)}: {run}, {self.engines}{took}{beside}>"
+        stage = f"; {self.stage}" if self.stage else ""
+        return f"<ComputePlan {quoted(self.function)}: {run}, {self.engines}{took}{beside}{stage}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: the candidates, and the costliest operations."""
@@ -122,7 +125,7 @@ class ComputePlan:
         costliest = sorted((op for op in self.operations if op.device), key=lambda op: -op.cost)[:_SHOWN]
         operations = ((op.name, op.kind, op.device, op.engine, f"{op.cost:.1%}") for op in costliest)
         return html_table(
-            f"Compute plan of {self.function}; precision: {self.precision}",
+            f"Compute plan of {self.function}; precision: {self.precision}" + (f"; {self.stage}" if self.stage else ""),
             ("candidate", "prediction", "compilation", ""),
             candidates,
         ) + html_table("Costliest operations", ("operation", "kind", "device", "engine", "estimated share"), operations)

@@ -1,7 +1,8 @@
 """Concurrency: chooses the settings used under load: threads per prediction and number of streams.
 
 The strategy "fast_prediction" measures them; the results also decide between engines with nearly the same latency. The
-default strategy uses a rule: predictions long enough to gain from several threads use the engine's concurrent settings.
+default strategy uses a rule: predictions long enough to gain from several threads use the engine's concurrent settings,
+which are compiled when predictions are first in flight together (`concurrency_variants.py`).
 `bench/in_flight.py` measures the gain.
 """
 
@@ -61,7 +62,7 @@ def choose_concurrency(
     """
     shortest = 0.0 if multithreaded else SHORT_PREDICTION
     best, cores = choice.best, cpu.cores()
-    if cores < 2 or strategy == "fast_load":
+    if cores < 2 or strategy in ("fast_load", "progressive"):
         return ConcurrencyChoice(best)
     budget = budget or Budget(math.inf, stages)
     try:
@@ -84,15 +85,18 @@ def _seconds(best: Trial, inputs: Callable[[], list[Arrays]], budget: Budget) ->
     if best.seconds is not None:
         return best.seconds
     assert best.compiled is not None
-    arrays = inputs()[0]
+    arrays, took = inputs()[0], 0.0
     try:
-        budget.run(best.compiled, arrays)  # warm-up
-        started = time.perf_counter()
-        budget.run(best.compiled, arrays)
+        while not took or took < SHORT:  # a first short run says little
+            repeated, started = bool(took), time.perf_counter()
+            budget.run(best.compiled, arrays)
+            took = time.perf_counter() - started
+            if repeated:
+                break
     except PredictionCancelled:
         best.unmeasured = True
         return math.inf
-    return time.perf_counter() - started
+    return took
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import onnx
 from ..devices import cpu
 from ..engines import Engine
 from ..lowering.external_data import readable
-from .weight_storage import LARGE, main_type, weight_bytes
+from .weight_storage import LARGE, main_type
 
 
 def prepared(engine: Engine, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -21,18 +21,15 @@ def prepared(engine: Engine, model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class Sources(Mapping[str, "bytes | Path"]):
-    """The model as each engine reads it, by engine name. That of a large model is made when it is first asked for, and
-    nothing but a file is kept of it."""
+    """The model as each engine reads it, by engine name, made when an engine asks: one that is never compiled costs
+    nothing. Of a large model nothing but a file is kept. Thread-safe."""
 
     def __init__(
         self, model: onnx.ModelProto, engines: Sequence[Engine], models: Mapping[str, onnx.ModelProto], stack: ExitStack
     ) -> None:
         self._engines = {engine.name: engine for engine in engines}
-        self._models, self._stack, self._lock = (
-            {name: models.get(name, model) for name in self._engines},
-            stack,
-            RLock(),
-        )
+        self._models = {name: models.get(name, model) for name in self._engines}
+        self._stack, self._lock = stack, RLock()
         self._made: dict[str, bytes | Path] = {}
         self._known: list[tuple[onnx.ModelProto, bytes | Path]] = []
         self.types: dict[str, str] = {}
@@ -67,8 +64,4 @@ def sources(
     """The model as each engine reads it, by engine name, after the passes the engine needs. `models` has those of
     engines that read another one."""
     with ExitStack() as stack:
-        made = Sources(model, engines, models or {}, stack)
-        if weight_bytes(model) < LARGE:
-            for name in made:
-                made[name]
-        yield made
+        yield Sources(model, engines, models or {}, stack)

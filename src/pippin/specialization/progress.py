@@ -38,9 +38,12 @@ class Stages:
         report: Callable[[Progress], object] | None = None,
         cancellation: Cancellation | None = None,
         compile_in_child: bool = False,
+        patient: bool = False,
     ) -> None:
         self.compile_in_child = compile_in_child
         """Whether engines compile in a child process, since nothing else ends a compilation early."""
+        self.patient = patient
+        """Whether nobody waits: every candidate is compiled and measured, in an idle moment if one comes."""
         self.seconds: dict[str, float] = {}
         self._report = report
         self._cancellation = cancellation

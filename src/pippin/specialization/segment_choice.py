@@ -19,13 +19,14 @@ from ..lowering.lowered_model import Lowered
 from ..passes.eight_bit import in_float32, quantizes_activations
 from ..passes.nonfinite import find
 from .budget import Budget
-from .candidates import Choice, candidates, choose
+from .candidates import LATER, Choice, Trial, candidates, choose
 from .concurrency import ConcurrencyChoice, choose_concurrency
 from .exactness import guarded_model
 from .in_turn import choose_in_turn
 from .nonfinite import Guard
 from .prepared_models import Sources, sources
 from .progress import Stages
+from .prospects import Prospects
 from .reference import Reference, reference
 from .requested_precision import sixteen_bit
 from .sample_inputs import example_inputs
@@ -91,11 +92,12 @@ def choose_candidate(
     trusted: Sequence[Engine],
     unbounded: bool,
     budget: Budget,
+    prospects: Callable[[], Prospects | None],
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = sixteen_bit(configuration, lowered)
     whole = segment.nodes is None
-    if strategy == "fast_load" or not whole:  # a segment cannot be judged on its own
+    if strategy in ("fast_load", "progressive") or not whole:  # a segment cannot be judged on its own
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
     threads = configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
     trials = candidates(
@@ -104,8 +106,9 @@ def choose_candidate(
     storage = Storage(segment.model)
     for trial in trials:
         trial.settings = storage.fitted(trial.engine, trial.settings, growing=bool(lowered.states))
-    if wanted not in ("", "auto") and strategy == "fast_load":
-        trials.sort(key=lambda trial: trial.settings.precision != wanted)
+    if strategy in ("fast_load", "progressive"):
+        soonest = strategy == "progressive"
+        trials.sort(key=lambda t: (wanted not in ("", t.settings.precision), soonest and t.engine.load_rank))
     names = [port.tensor for port in lowered.outputs]
 
     def inputs() -> list[dict[str, np.ndarray]]:
@@ -140,9 +143,19 @@ def choose_candidate(
         verify,
         budget,
         known,
+        prospects if whole and not unbounded and segment.device == "cpu" else lambda: None,
     )
     storage.note(choice.trials, readable_by.types)
-    return choice
+    if strategy != "progressive" or not whole:
+        return choice
+    return replace(choice, untried=_untried(choice, sixteen_bit(configuration, lowered)[0], segment.device))
+
+
+def _untried(choice: Choice, sixteen_bit: str, device: str) -> tuple[str, ...]:
+    """What the second stage tries. Engines that have not been imported are not asked for their precisions."""
+    engines = [f"{trial.engine.name} {trial.settings.precision}" for trial in choice.trials if trial.note == LATER]
+    more = sixteen_bit == "auto" and (engines or choice.best.engine.precisions(device))
+    return (*engines, *(["16-bit precisions that keep 40 dB"] if more else []))
 
 
 def _samples(inputs: Callable[[], list[dict[str, np.ndarray]]]) -> list[dict[str, np.ndarray]] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from .nonfinite import Exact, Guard
 from .planned_operations import planned_operations
 from .prepared_models import prepared
 from .progress import Stages
+from .prospects import prospects
 from .reference import trusted_engines
 from .requested_precision import check_float16, on_cpu, sixteen_bit
 from .sample_inputs import image_tensors
@@ -70,6 +71,8 @@ class Specialized:
     compiled: Compiled
     plan: ComputePlan
     artifacts: SegmentArtifacts
+    untried: tuple[str, ...] = ()
+    """What a progressive specialization has still to try; nothing was stored if there is something."""
     unsaved: str = ""
     """Why the artifacts could not be written; "" if they were, or need not be."""
 
@@ -129,6 +132,7 @@ def _specialize(
             engines = [*engines, python_engine()]
             declined[python_engine().name] = dict(python_engine().declined(lowered))
         planned = planned_segments(lowered, engines, devices, declined, calibration)
+    rates = calibration.with_name("rates.json") if calibration is not None else None
     results: list[tuple[CompiledSegment, Choice, ConcurrencyChoice]] = []
     unsaved = ""
     models = []
@@ -140,6 +144,7 @@ def _specialize(
         choose_for = partial(
             choose_candidate, function=function, configuration=configuration, lowered=lowered, stages=stages,
             folder=folder, trusted=trusted_engines(declined), unbounded=unbounded, budget=budget,
+            prospects=lru_cache(1)(partial(prospects, segment.model, segment.engines, devices, rates)),
         )  # fmt: skip
         with chosen(segment, pixels, choose_for) as found:
             planned[number], choice = found.segment, found.choice
@@ -148,7 +153,7 @@ def _specialize(
             )
             best = concurrency.best
             discard_losers(choice, best, strategy)
-            if folder is not None and not unsaved:
+            if folder is not None and not unsaved and not choice.untried:
                 with stages.stage("store"):
                     unsaved = _save(best, found.readable_by[best.engine.name], artifact_folder(folder, number))
         models.append(found.models[best.engine.name])
@@ -170,7 +175,8 @@ def _specialize(
         stages=dict(stages.seconds),
         declined={name: next(iter(why.values())) for name, why in declined.items() if why},
     )
-    return Specialized(lowered, compiled_segments, compiled, plan, artifacts, unsaved)
+    untried = tuple(dict.fromkeys(each for _, choice, _ in results for each in choice.untried))
+    return Specialized(lowered, compiled_segments, compiled, plan, artifacts, untried, unsaved)
 
 
 def _save(best: Trial, source: bytes | Path, folder: Path) -> str:

@@ -24,6 +24,8 @@ class Trial:
     """The folder its engine may write to."""
     noise: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    estimated: float | None = None
+    """Seconds of a prediction, from those of another engine, if there was no time to run it."""
     unmeasured: bool = False
     """Not run for lack of time, or stopped."""
     short: bool = False

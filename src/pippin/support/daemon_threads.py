@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -109,6 +110,10 @@ def asked_at_exit(stop: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         del _busy[key]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_busy.clear)  # the threads exist only in the parent
 
 
 @atexit.register

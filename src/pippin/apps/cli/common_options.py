@@ -45,8 +45,8 @@ Threads = Annotated[int | None, typer.Option(help="Maximum threads per predictio
 Strategy = Annotated[
     str,
     typer.Option(
-        help="Specialization strategy: default, fast_prediction or fast_load.",
-        autocompletion=_one_of("default", "fast_prediction", "fast_load"),
+        help="Specialization strategy: default, fast_prediction, fast_load or progressive.",
+        autocompletion=_one_of("default", "fast_prediction", "fast_load", "progressive"),
     ),
 ]
 CacheFolder = Annotated[Path | None, typer.Option("--cache", help="Cache folder; the user's cache by default.")]

@@ -108,6 +108,8 @@ def _print(plan: ComputePlan, every: bool) -> None:
 
     out = console()
     out.print(f"function {plan.function}; precision: {plan.precision}")
+    if plan.stage:
+        out.print(f"stage: {plan.stage}")
     rows = table("segment", "device", "engine", "precision", "operations")
     for number, s in enumerate(plan.segments):
         rows.add_row(str(number), s.device, f"{s.engine} {s.engine_version}", s.precision, str(s.operations))
