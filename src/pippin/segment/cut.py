@@ -45,7 +45,16 @@ def run_numbers(model: onnx.ModelProto, units: Sequence[int]) -> list[tuple[int,
 def cut(model: onnx.ModelProto, units: Sequence[int]) -> list[Segment]:
     """The segments for an assignment of nodes to units, in execution order. Raises UnsupportedOperationError if ONNX
     cannot infer the type of a value that crosses segments."""
-    runs = run_numbers(model, units)
+    return _segments(model, run_numbers(model, units))
+
+
+def cut_in_two(model: onnx.ModelProto, later: Sequence[int]) -> list[Segment]:
+    """Two segments, 0 and 1, for nodes of which those of the second are 1, with all that depends on them. Raises what
+    `cut` raises."""
+    return _segments(model, [(place, place) for place in later])
+
+
+def _segments(model: onnx.ModelProto, runs: Sequence[tuple[int, int]]) -> list[Segment]:
     groups: dict[tuple[int, int], list[int]] = {}
     for number, key in enumerate(runs):
         groups.setdefault(key, []).append(number)

@@ -92,19 +92,19 @@ def choose_candidate(
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = sixteen_bit(configuration, lowered)
-    whole = segment.nodes is None
-    if strategy == "fast_load" or not whole:  # a segment cannot be judged on its own
+    whole = segment.judged
+    if strategy == "fast_load" or not whole:  # such a segment cannot be judged on its own
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
-    threads = configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
+    threads = segment.threads or configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
     trials = candidates(
         list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction", unbounded
     )
     if wanted not in ("", "auto") and strategy == "fast_load":
         trials.sort(key=lambda trial: trial.settings.precision != wanted)
-    names = [port.tensor for port in lowered.outputs]
+    names = _outputs(segment, lowered)
 
     def inputs() -> list[dict[str, np.ndarray]]:
-        return [example_inputs(function, lowered, seed) for seed in _SEEDS]
+        return [_read_by(segment, example_inputs(function, lowered, seed)) for seed in _SEEDS]
 
     def known() -> Reference | None:
         return (
@@ -129,13 +129,23 @@ def choose_candidate(
     )
 
 
+def _outputs(segment: UncompiledSegment, lowered: Lowered) -> list[str]:
+    """What a segment is judged by."""
+    return [port.tensor for port in lowered.outputs] if segment.nodes is None else list(segment.outputs)
+
+
+def _read_by(segment: UncompiledSegment, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs of the model that a segment reads."""
+    return arrays if segment.nodes is None else {name: arrays[name] for name in segment.inputs}
+
+
 def _verification(
     segment: UncompiledSegment, function: FunctionDescription, lowered: Lowered, guards: Mapping[str, Guard],
     budget: Budget,
 ) -> Callable[[Trial, Sequence[Trial]], str]:  # fmt: skip
     """Compares a candidate with ONNX Runtime on degenerate inputs; returns how they differ."""
     pixels = image_tensors(function, lowered)
-    names = [port.tensor for port in lowered.outputs]
+    names = _outputs(segment, lowered)
     known: list[tuple[Compiled, Guard]] = []
 
     def exact_run(trials: Sequence[Trial]) -> tuple[Compiled, Guard] | None:
@@ -154,7 +164,7 @@ def _verification(
         if trial.engine.name == EXACT or trial.compiled is None or segment.device != "cpu":
             return ""
         try:
-            inputs = degenerate_inputs(example_inputs(function, lowered), pixels)
+            inputs = degenerate_inputs(_read_by(segment, example_inputs(function, lowered)), pixels)
         except PippinError:  # no sample inputs
             return ""
         right = exact_run(trials)
@@ -168,13 +178,14 @@ def choose_settings_under_load(
     segment: UncompiledSegment, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
     lowered: Lowered, configuration: Configuration, stages: Stages, budget: Budget,
 ) -> ConcurrencyChoice:  # fmt: skip
-    if segment.nodes is not None:  # a segment cannot be judged on its own
+    if not segment.judged:  # a segment cannot be judged on its own
         return ConcurrencyChoice(choice.best)
     strategy = configuration.hints.specialization_strategy
     multithreaded = lowered.threads is not None and lowered.threads > 1
     return choose_concurrency(
-        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, multithreaded, budget
-    )
+        choice, readable_by, lambda: [_read_by(segment, example_inputs(function, lowered))], strategy, stages,
+        multithreaded, budget,
+    )  # fmt: skip
 
 
 def _guarded_models(segment: UncompiledSegment, pixels: set[str]) -> dict[str, tuple[onnx.ModelProto, Guard]]:
