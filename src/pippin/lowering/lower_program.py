@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def _computes(function: Function) -> frozenset[DataType]:
         names = [output.name for output in operation.outputs]
         if operation.constant:
             constants.update(names)
-        elif operation.kind in _SCALES and _operands(operation) - constants <= prepared:
+        elif operation.kind in _SCALES and _scales(operation, constants, prepared):
             prepared.update(names)
         elif operation.kind != "cast":
             types = [output.type for output in operation.outputs if isinstance(output.type, TensorType)]
@@ -102,8 +103,11 @@ def _computes(function: Function) -> frozenset[DataType]:
     return frozenset(found)
 
 
-def _operands(operation: Operation) -> set[str]:
-    return {value.name for given in operation.inputs.values() for value in given if isinstance(value, Value)}
+def _scales(operation: Operation, constants: Container[str], inputs: Container[str]) -> bool:
+    """Whether an operation computes with one of these inputs and constants alone."""
+    operands = [value.name for given in operation.inputs.values() for value in given if isinstance(value, Value)]
+    computed = [name for name in operands if name not in constants]
+    return len(computed) == 1 and computed[0] in inputs
 
 
 def _port(value: Value, dtype: np.dtype[Any]) -> Port:
