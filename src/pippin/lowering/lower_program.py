@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigurationError, PippinError, ProgramError, UnsupportedOperationError
-from ..program.ir import Function, Program, Value
+from ..program.ir import Function, Operation, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
 from .held_states import Held, writes_of
@@ -84,15 +85,32 @@ def _sources(function: Function) -> tuple[Source, ...]:
     return tuple(Source(op.name, op.kind, op.constant) for op in function.block.walk() if op.kind != "const")
 
 
+# What coremltools writes for the scale and bias of an image, in float32 also in a float16 program.
+_SCALES = frozenset({"add", "mul", "real_div", "sub"})
+
+
 def _computes(function: Function) -> frozenset[DataType]:
-    """Float types of all results except casts, which only convert between types."""
-    return frozenset(
-        output.type.dtype
-        for operation in function.block.walk()
-        if operation.kind not in ("const", "cast") and not operation.kind.startswith("constexpr_")
-        for output in operation.outputs
-        if isinstance(output.type, TensorType) and output.type.dtype.is_float
-    )
+    """Float types of all results except casts, which only convert between types, and inputs that are scaled, which
+    prepares them."""
+    prepared, constants = {value.name for value in function.inputs}, set[str]()
+    found: set[DataType] = set()
+    for operation in function.block.walk():
+        names = [output.name for output in operation.outputs]
+        if operation.constant:
+            constants.update(names)
+        elif operation.kind in _SCALES and _scales(operation, constants, prepared):
+            prepared.update(names)
+        elif operation.kind != "cast":
+            types = [output.type for output in operation.outputs if isinstance(output.type, TensorType)]
+            found.update(kind.dtype for kind in types if kind.dtype.is_float)
+    return frozenset(found)
+
+
+def _scales(operation: Operation, constants: Container[str], inputs: Container[str]) -> bool:
+    """Whether an operation computes with one of these inputs and constants alone."""
+    operands = [value.name for given in operation.inputs.values() for value in given if isinstance(value, Value)]
+    computed = [name for name in operands if name not in constants]
+    return len(computed) == 1 and computed[0] in inputs
 
 
 def _port(value: Value, dtype: np.dtype[Any]) -> Port:

@@ -7,8 +7,12 @@ from .calibrate import Machine as Machine
 from .calibrate import machine as machine
 from .cost_model import Unit as Unit
 from .cost_model import estimate as estimate
+from .cost_model import values_of as values_of
+from .cost_model import work_of as work_of
 from .cut import Segment as Segment
+from .cut import between as between
 from .cut import cut as cut
+from .cut import cut_in_two as cut_in_two
 from .cut import run_numbers as run_numbers
 from .partition import Partition as Partition
 from .partition import Problem as Problem

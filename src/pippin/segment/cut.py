@@ -45,7 +45,27 @@ def run_numbers(model: onnx.ModelProto, units: Sequence[int]) -> list[tuple[int,
 def cut(model: onnx.ModelProto, units: Sequence[int]) -> list[Segment]:
     """The segments for an assignment of nodes to units, in execution order. Raises UnsupportedOperationError if ONNX
     cannot infer the type of a value that crosses segments."""
-    runs = run_numbers(model, units)
+    return _segments(model, run_numbers(model, units))
+
+
+def cut_in_two(model: onnx.ModelProto, later: Sequence[int]) -> list[Segment]:
+    """Two segments, 0 and 1, for nodes of which those of the second are 1, with all that depends on them. Raises what
+    `cut` raises."""
+    return _segments(model, [(place, place) for place in later])
+
+
+def between(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
+    """The segment that `cut` made, found again by the names of its inputs and outputs."""
+    needed = set(outputs)
+    inside: list[int] = []
+    for node in reversed(model.graph.node):
+        inside.append(int(bool(needed.intersection(node.output))))
+        needed.update(set(values_read(node)) - set(inputs) if inside[-1] else ())
+    parts = _segments(model, [(place, place) for place in reversed(inside)])
+    return next(part.model for part in parts if part.unit)
+
+
+def _segments(model: onnx.ModelProto, runs: Sequence[tuple[int, int]]) -> list[Segment]:
     groups: dict[tuple[int, int], list[int]] = {}
     for number, key in enumerate(runs):
         groups.setdefault(key, []).append(number)

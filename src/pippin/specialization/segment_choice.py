@@ -19,7 +19,7 @@ from ..lowering.lowered_model import Lowered
 from ..passes.eight_bit import in_float32, quantizes_activations
 from ..passes.nonfinite import find
 from .budget import Budget
-from .candidates import LATER, Choice, Trial, candidates, choose
+from .candidates import LATER, Choice, candidates, choose
 from .concurrency import ConcurrencyChoice, choose_concurrency
 from .exactness import guarded_model
 from .in_turn import choose_in_turn
@@ -96,10 +96,10 @@ def choose_candidate(
 ) -> Choice:
     strategy = configuration.hints.specialization_strategy
     wanted, _ = sixteen_bit(configuration, lowered)
-    whole = segment.nodes is None
-    if strategy in ("fast_load", "progressive") or not whole:  # a segment cannot be judged on its own
+    whole = segment.judged
+    if strategy in ("fast_load", "progressive") or not whole:  # such a segment cannot be judged on its own
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
-    threads = configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
+    threads = segment.threads or configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
     trials = candidates(
         list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction", unbounded
     )
@@ -109,10 +109,10 @@ def choose_candidate(
     if strategy in ("fast_load", "progressive"):
         soonest = strategy == "progressive"
         trials.sort(key=lambda t: (wanted not in ("", t.settings.precision), soonest and t.engine.load_rank))
-    names = [port.tensor for port in lowered.outputs]
+    names = segment.results(lowered)
 
     def inputs() -> list[dict[str, np.ndarray]]:
-        return [example_inputs(function, lowered, seed) for seed in _SEEDS]
+        return [segment.read(example_inputs(function, lowered, seed)) for seed in _SEEDS]
 
     def known() -> Reference | None:
         return (
@@ -121,6 +121,7 @@ def choose_candidate(
             else None
         )
 
+    # A loop without a bound may never end on degenerate inputs.
     verify = Verification(segment, function, lowered, guards, budget) if whole and not unbounded else None
     samples = _samples(inputs) if strategy == "default" and verify is not None and storage.large else None
     if samples is not None:
@@ -139,7 +140,6 @@ def choose_candidate(
         stages,
         names,
         folder,
-        # A loop without a bound may never end on degenerate inputs.
         verify,
         budget,
         known,
@@ -169,13 +169,14 @@ def choose_settings_under_load(
     segment: UncompiledSegment, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
     lowered: Lowered, configuration: Configuration, stages: Stages, budget: Budget,
 ) -> ConcurrencyChoice:  # fmt: skip
-    if segment.nodes is not None:  # a segment cannot be judged on its own
+    if not segment.judged:  # a segment cannot be judged on its own
         return ConcurrencyChoice(choice.best)
     strategy = configuration.hints.specialization_strategy
     multithreaded = lowered.threads is not None and lowered.threads > 1
     return choose_concurrency(
-        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, multithreaded, budget
-    )
+        choice, readable_by, lambda: [segment.read(example_inputs(function, lowered))], strategy, stages,
+        multithreaded, budget,
+    )  # fmt: skip
 
 
 def _guarded_models(segment: UncompiledSegment, pixels: set[str]) -> dict[str, tuple[onnx.ModelProto, Guard]]:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 
 from ..devices import ComputeDevice
@@ -17,6 +19,7 @@ from ..passes.nonfinite import exposure, find
 from ..segment import Unit, cut, estimate, machine, partition
 from .candidates import cannot_run
 from .exactness import refusals
+from .leading_part import Split, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,23 @@ class UncompiledSegment:
     """The names of its nodes; None for the whole model."""
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    leading: bool = False
+    """Whether it is the network in front of what another engine runs: it reads the model's own inputs."""
+    threads: int | None = None
+    """How many threads it gets; None leaves that to the configuration."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether its candidates can be measured and compared: its inputs have samples."""
+        return self.nodes is None or self.leading
+
+    def results(self, lowered: Lowered) -> list[str]:
+        """The outputs that it is judged by."""
+        return [port.tensor for port in lowered.outputs] if self.nodes is None else list(self.outputs)
+
+    def read(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The inputs of the model that it reads."""
+        return arrays if self.nodes is None else {name: arrays[name] for name in self.inputs}
 
 
 def planned_segments(
@@ -39,7 +59,8 @@ def planned_segments(
     declined: Mapping[str, Mapping[str, str]],
     calibration: Path | None,
 ) -> list[UncompiledSegment]:
-    """One segment if there is one device and an engine runs the whole model; otherwise the cheapest partition."""
+    """One segment if there is one device and an engine runs the whole model, or two if another engine runs nearly all
+    of it; otherwise the cheapest partition."""
     unsupported = set.intersection(*(set(why) for why in declined.values())) if declined else set()
     if unsupported:
         raise cannot_run({name: next(iter(why.values())) for name, why in declined.items()})
@@ -47,6 +68,8 @@ def planned_segments(
     whole = [engine for engine in engines if not declined[engine.name]]
     if kinds == ["cpu"] and not whole and (pieces := _cut_at_python(lowered, engines, declined)):
         return pieces
+    if kinds == ["cpu"] and whole and len(whole) < len(engines) and (found := split(lowered, engines, declined)):
+        return _leading_and_rest(found, lowered.model.graph.node, whole)
     if kinds == ["cpu"] and whole:
         return [UncompiledSegment("cpu", tuple(whole), lowered.model, None)]
     reachable: dict[str, dict[str, str]] = {
@@ -71,6 +94,17 @@ def planned_segments(
         engine = engine_named(unit.engine)
         planned.append(UncompiledSegment(unit.device, (engine,), segment.model, names, segment.inputs, segment.outputs))
     return planned
+
+
+def _leading_and_rest(found: Split, nodes: Sequence[Any], whole: Sequence[Engine]) -> list[UncompiledSegment]:
+    """The network with all engines that can run it, and the rest on one thread of an engine that runs the whole."""
+    parts = (found.leading, found.rest)
+    names = [frozenset(nodes[i].name for i in part.nodes) for part in parts]
+    first, second = parts
+    return [
+        UncompiledSegment("cpu", found.engines, first.model, names[0], first.inputs, first.outputs, leading=True),
+        UncompiledSegment("cpu", tuple(whole), second.model, names[1], second.inputs, second.outputs, threads=1),
+    ]
 
 
 def _cut_at_python(

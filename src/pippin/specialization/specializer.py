@@ -228,7 +228,7 @@ def _deviations(
     """How the chosen engines depart from the model as it is declared."""
     quantized = quantizes_activations(lowered.model)
     for segment, best in zip(planned, (concurrency.best for concurrency in concurrencies), strict=True):
-        if quantized and segment.nodes is None and not quantizes_activations(prepared(best.engine, segment.model)):
+        if quantized and segment.judged and not quantizes_activations(prepared(best.engine, segment.model)):
             yield f"8-bit activations computed in float32: {best.engine.name} has no exact 8-bit form on this processor"
         if best.unchecked:
             yield f"not compared with a float32 run: {best.unchecked}"

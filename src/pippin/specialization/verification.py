@@ -42,8 +42,7 @@ class Verification:
         if right is None:
             return ""
         own = trial.compiled, self.guards[trial.engine.name]
-        names = [port.tensor for port in self.lowered.outputs]
-        return difference(own, right, inputs, names, self.budget.comparison().run)
+        return difference(own, right, inputs, self.segment.results(self.lowered), self.budget.comparison().run)
 
     def prepare(self, trial: Trial) -> None:
         """Compute what a candidate is compared with, before it is loaded."""
@@ -60,7 +59,7 @@ class Verification:
     def _inputs(self) -> list[dict[str, np.ndarray]]:
         try:
             pixels = image_tensors(self.function, self.lowered)
-            return degenerate_inputs(example_inputs(self.function, self.lowered), pixels)
+            return degenerate_inputs(self.segment.read(example_inputs(self.function, self.lowered)), pixels)
         except PippinError:  # no sample inputs
             return []
 

@@ -5,6 +5,7 @@ Source: `NonMaximumSuppression.proto`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ def lower_non_maximum_suppression(asset: Asset, function: FunctionDescription) -
     ):
         if name in outputs:
             g.give(outputs[name], _padded(g, g.Gather(values, order, axis=0), least, most))
-    return g.finished()
+    # It computes nothing that a network before it could be slower or less exact for.
+    return replace(g.finished(), computes=frozenset())
 
 
 def _matrix(g: Classical, name: str) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine_forms import hard_swish, instance_norm, rms_norm, unrepeated
 from ..integer_division import floored, integer_power, truncated_quotient
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -28,11 +29,9 @@ _BINARY = {
     "sub": "Sub",
 }
 
-_SIXTHS = (np.float32(1 / 6), np.float32(np.float16(1 / 6)))
-
 
 def _binary(onnx_kind: str) -> Lowering:
-    return lambda g, x, y: g.emit(onnx_kind, x, y)
+    return lambda g, x, y: g.emit(onnx_kind, *unrepeated(g, x, y))
 
 
 lowers_table(_BINARY, _binary)
@@ -40,28 +39,8 @@ lowers_table(_BINARY, _binary)
 
 @lowers("mul")
 def mul(g: Builder, x: Tensor, y: Tensor) -> Tensor:
-    swished = next(filter(None, (_swished(g, *factors) for factors in ((x, y), (y, x)))), None)
-    return g.Mul(x, y) if swished is None else g.HardSwish(swished)
-
-
-def _swished(g: Builder, thresholded: Any, gate: Any) -> Tensor | None:
-    """x of a hard swish as coremltools writes it, thresholded_relu(x, -3) * sigmoid_hard(x, 1/6, 1/2): engines have a
-    kernel for it, which they fuse with the convolution before it."""
-    chosen, hard = _made_by(g, thresholded, "Where"), _made_by(g, gate, "HardSigmoid")
-    compared = _made_by(g, chosen[0], "GreaterOrEqual") if chosen else None
-    if not hard or not chosen or not compared:
-        return None
-    names = {x.name for x in (hard[0], chosen[1], compared[0])}
-    numbers = [g.initializers.get(t.name) for t in (compared[1], chosen[2])]
-    same = len(names) == 1 and all(n is not None and n == value for n, value in zip(numbers, (-3, 0), strict=True))
-    slope = {a.name: np.float32(a.f) for a in g.makers[gate.name].node.attribute}
-    return hard[0] if same and slope["alpha"] in _SIXTHS and slope["beta"] == 0.5 else None
-
-
-def _made_by(g: Builder, x: Any, kind: str) -> list[Any]:
-    """The operands of the node that computes x if it is of this kind."""
-    made = g.makers.get(x.name) if isinstance(x, Tensor) else None
-    return made.operands if made is not None and made.node.op_type == kind else []
+    form = hard_swish(g, x, y) or rms_norm(g, x, y)
+    return g.Mul(*unrepeated(g, x, y)) if form is None else form
 
 
 @lowers("not_equal")
@@ -92,7 +71,10 @@ def real_div(g: Builder, x: Tensor, y: Tensor) -> Any:
     """True division. The quotient of integers is truncated."""
     if x.dtype.kind in "iu" and isinstance(y, Tensor) and (known := known_quotient(g, x, y)) is not None:
         return known
-    return truncated_quotient(g, x, y) if x.dtype.kind in "iu" else g.Div(x, y)
+    if x.dtype.kind in "iu":
+        return truncated_quotient(g, x, y)
+    normal = instance_norm(g, x, y)
+    return g.Div(*unrepeated(g, x, y)) if normal is None else normal
 
 
 @lowers("floor_div")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...types import DataType
+from ..engine_forms import shifted
 from ..integer_division import integer_power
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -118,4 +119,4 @@ def _shifted(g: Builder, x: Tensor, epsilon: float) -> Tensor:
     """x + epsilon; x if epsilon is denormal, which the processor treats as zero."""
     if abs(float(epsilon)) < np.finfo(np.float32).tiny:
         return x
-    return g.Add(x, g.cast(epsilon, x.dtype))
+    return shifted(g, x, float(epsilon))

@@ -15,6 +15,8 @@ from ..op_registry import Variadic, lowers
 def linear(g: Builder, x: Tensor, weight: Any, bias: Any = None) -> Tensor:
     """x @ weight.T + bias"""
     x = _with_size(g, g.tensor(x), -1, _size(weight, -1))
+    if isinstance(bias, np.ndarray) and not bias.any():  # coremltools writes one for each product
+        bias = None
     if x.shape is not None and x.rank == 2 and x.dtype.kind == "f":
         return g.Gemm(x, weight, bias, transB=1)
     product = g.MatMul(x, _transposed(g, weight, True))

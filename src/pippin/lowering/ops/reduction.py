@@ -49,9 +49,18 @@ def _reduction(row: tuple[str, bool]) -> Lowering:
             x = g.cast(x, np.float32)
         if onnx_kind in _EXTREMA:
             x = g.with_sizes(x)
+        if onnx_kind == "ReduceMean" and which is not None and _over_positions(g.tensor(x), which):
+            # Unlike a mean, it stays in the layout of the convolutions around it.
+            mean = g.GlobalAveragePool(x)
+            return mean if keep_dims else g.Squeeze(mean, [2, 3])
         return g.emit(onnx_kind, x, which, keepdims=bool(keep_dims))
 
     return lower
+
+
+def _over_positions(x: Tensor, axes: np.ndarray) -> bool:
+    """Whether these are the axes of the positions of an image."""
+    return bool(x.shape) and x.rank == 4 and x.dtype.kind == "f" and sorted(axes.reshape(-1) % 4) == [2, 3]
 
 
 def _integer_mean(g: Builder, x: Tensor, axes: np.ndarray | None, keep_dims: bool) -> Any:
