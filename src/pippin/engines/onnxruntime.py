@@ -87,10 +87,11 @@ class OnnxRuntime:
         from ..passes.eight_bit import unsigned
         from ..passes.exact_integers import exact_integers
         from ..passes.integer_forms import SATURATING
+        from ..passes.matmul_nbits import packed_products
         from ..passes.widen import widened
 
-        model = decompressed(widened(accurate_tails(model, _CUT_TO_ZERO)), _has_kernel)
-        model = exact_integers(model, SATURATING)
+        model = widened(packed_products(accurate_tails(model, _CUT_TO_ZERO)))
+        model = exact_integers(decompressed(model, _has_kernel), SATURATING)
         return unsigned(model) if saturates else model
 
     def compile_plainly(self, source: bytes | Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:

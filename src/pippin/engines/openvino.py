@@ -98,9 +98,10 @@ class OpenVINO:
         from ..passes.float16_rounding import rounded_in_float32
         from ..passes.integer_forms import IN_FLOAT32
         from ..passes.overlap_threshold import exclusive_overlap
+        from ..passes.scaled_weights import scaled_weights
         from ..passes.stable_sorts import stable_sorts
 
-        model = rounded_in_float32(in_float32(model) if saturates else model)
+        model = scaled_weights(rounded_in_float32(in_float32(model) if saturates else model))
         model = stable_sorts(exclusive_overlap(model))
         return exact_integers(accurate_tails(model, _CUT_TO_ZERO), IN_FLOAT32)
 

