@@ -104,12 +104,22 @@ class _Slices:
         self.steps = [self._step() for _ in range(6)]
 
     def _step(self):
-        kind = self.random.choice(
-            ["read", "update", "update", "view", "plain", "cond"], p=[0.3, 0.25, 0.2, 0.1, 0.1, 0.05]
-        )
-        axes = [self._axis(size, kind == "update") for size in SHAPE]
+        kinds = {"read": 0.2, "update": 0.35, "view": 0.05, "plain": 0.05, "cond": 0.03, "sized": 0.07, "split": 0.1,
+                 "scatter": 0.1, "scatter_nd": 0.05}  # fmt: skip
+        kind = self.random.choice(list(kinds), p=list(kinds.values()))
+        axes = [self._axis(size, kind in ("update", "sized")) for size in SHAPE]
+        if kind.startswith("scatter"):
+            axes = self._indexed(kind)
         counts = [axis[2] for axis in axes]
         return kind, axes, None if None in counts else self.random.integers(-9, 9, counts).astype(np.float16)
+
+    def _indexed(self, kind):
+        """The axes of which a scatter takes one index; those of the others are whole."""
+        at = ("at", 2, -int(self.random.integers(0, 9))) if self.random.random() < 0.6 else -2
+        if kind == "scatter_nd":
+            layer = int(self.random.integers(0, SHAPE[0]))
+            return [(layer, layer + 1, 1), (at, None, 1), (None, None, SHAPE[2])]
+        return [(None, None, SHAPE[0]), (at, None, 1), (None, None, SHAPE[2])]
 
     def _axis(self, size, fixed):
         """(begin, end, count); a begin or end is a number, None for a masked one, or ("at", place, added)."""
@@ -151,6 +161,21 @@ class _Slices:
                 mb.coreml_update_state(state=state, value=mb.slice_update(x=value, update=rows, **how))
             elif kind == "read":
                 outputs.append(mb.slice_by_index(x=value, **how))
+            elif kind == "sized":
+                sizes = [-1 if axis[1] is None else axis[2] for axis in axes]
+                begin = [0 if b is None or (not isinstance(b, tuple) and b < 0) else b for b in begin]
+                outputs.append(mb.slice_by_size(x=value, begin=self._numbers(begin, at), size=np.int32(sizes)))
+            elif kind == "split":
+                outputs += mb.split(x=value, axis=1, split_sizes=[2, 4])
+            elif kind == "scatter":
+                indices, how = self._numbers(begin[1:2], at), {"axis": 1, "mode": "update", "validate_indices": False}
+                new = mb.scatter(data=value, indices=indices, updates=rows, **how)
+                mb.coreml_update_state(state=state, value=new)
+            elif kind == "scatter_nd":
+                indices = mb.expand_dims(x=self._numbers(begin[:2], at), axes=[0])
+                how = {"mode": "update", "validate_indices": False}
+                new = mb.scatter_nd(data=value, indices=indices, updates=rows[0], **how)
+                mb.coreml_update_state(state=state, value=new)
             elif kind == "view":
                 layer = mb.slice_by_index(x=value, begin=[1, 0, 0], end=[2, 0, 0], end_mask=[False, True, True],
                                           squeeze_mask=[True, False, False])  # fmt: skip
@@ -177,15 +202,25 @@ class _Slices:
             begin, end = ([at[b[1]] + b[2] if isinstance(b, tuple) else b for b in bounds]
                           for bounds in ([axis[0] for axis in axes], [axis[1] for axis in axes]))  # fmt: skip
             begin = [b + size if b is not None and b < 0 else b for b, size in zip(begin, SHAPE, strict=True)]
+            if kind.startswith("scatter"):
+                end[1] = begin[1] + 1
+            if kind == "sized":
+                raw = [axis[0] for axis in axes]
+                begin = [0 if r is None or (not isinstance(r, tuple) and r < 0) else b
+                         for r, b in zip(raw, begin, strict=True)]  # fmt: skip
+                end = [size if axis[1] is None else b + axis[2]
+                       for axis, b, size in zip(axes, begin, SHAPE, strict=True)]  # fmt: skip
             place = tuple(map(slice, begin, end))
-            if kind == "update":
+            if kind == "update" or kind.startswith("scatter"):
                 state[place] = rows
+            elif kind == "split":
+                outputs += [state[:, :2].copy(), state[:, 2:].copy()]
             elif kind == "plain":
                 state += 1
             elif kind == "cond":
                 state *= 2
             else:
-                outputs.append(state[place].copy() if kind == "read" else state[1][place[1:]].copy())
+                outputs.append(state[place].copy() if kind in ("read", "sized") else state[1][place[1:]].copy())
         return [*outputs, at.sum(keepdims=True)]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _LAST = 1 << 30
 MOST_UPDATES = 512
 """Updates that are followed; a program with more gets a tensor."""
+_MOST_PIECES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +99,7 @@ def materialized(g: Builder, value: Held) -> Tensor:
     return g.Squeeze(found, list(value.dropped)) if value.dropped else found
 
 
-def _read(g: Builder, value: Held) -> Tensor:
+def _read(g: Builder, value: Held, divide: bool = True) -> Tensor:
     taken = value.taken
     updates = [update for update in value.updates if not update.region.apart(taken)]
     if not updates:
@@ -106,7 +108,28 @@ def _read(g: Builder, value: Held) -> Tensor:
     open_axes = [axis for axis in range(len(taken.shape)) if not update.region.covers(taken, axis)]
     if len(updates) == 1 and len(open_axes) <= 1 and (rows := _rows(g, update, taken, open_axes)) is not None:
         return rows if not open_axes else _between(g, value.input, taken, update.region, open_axes[0], rows)
+    if divide and len(updates) > 1 and (division := _division(updates, taken)):
+        axis, pieces = division
+        return g.Concat(*(_read(g, replace(value, taken=piece), False) for piece in pieces), axis=axis)
     return _slice(g, _after(g, value), taken)
+
+
+def _division(updates: Sequence[Update], taken: Region) -> tuple[int, list[Region]] | None:
+    """An axis on which several updates lie apart, and the pieces of a read in each of which fewer of them fall.
+
+    Joined one after the other, each update of one of `n` layers would copy all of them.
+    """
+    for axis in range(len(taken.shape)):
+        bounds = [(region.starts[axis], region.ends[axis]) for region in (taken, *(u.region for u in updates))]
+        if any(isinstance(bound, Tensor) for pair in bounds for bound in pair):
+            continue
+        numbers = np.array(bounds, np.int64)
+        cuts = np.unique(np.clip(numbers, *numbers[0])).tolist()
+        pieces = [_with(taken, axis, *pair) for pair in pairwise(cuts)]
+        most = max((sum(not u.region.apart(piece) for u in updates) for piece in pieces), default=len(updates))
+        if len(pieces) <= _MOST_PIECES and most < len(updates):
+            return axis, pieces
+    return None
 
 
 def _after(g: Builder, value: Held) -> Tensor:

@@ -47,8 +47,12 @@ _EXACT = frozenset({
     "relu", "relu6", "reshape", "reshape_like", "reverse", "reverse_sequence", "round", "select", "sign",
     "slice_by_index", "slice_by_size", "split", "squeeze", "stack", "tile", "transpose", "while_loop",
 })  # fmt: skip
-# Operations whose lowerings take a held state; all others get a tensor.
-_HOLD = frozenset({"read_state", "slice_by_index", "slice_update", "write_state"})
+# Operations whose lowerings take a held state, and the arguments that may be one; all others get a tensor.
+_HOLD = frozenset({
+    "cast", "identity", "read_state", "scatter", "scatter_nd", "slice_by_index", "slice_by_size", "slice_update",
+    "split", "write_state",
+})  # fmt: skip
+_HELD = frozenset({"data", "input", "x"})
 
 
 class Builder(CheckedGraph):
@@ -59,7 +63,7 @@ class Builder(CheckedGraph):
 
     def __init__(self, function: Function, float16: np.dtype[Any] | type = np.float32, rounds: bool = False) -> None:
         super().__init__(float16)
-        self._rounds = rounds
+        self.rounds = rounds
         self.function = function
         self.op: Operation = Operation("", {}, ())
         self.states: dict[str, Tensor | Held] = {}
@@ -195,9 +199,10 @@ class Builder(CheckedGraph):
         attributes = {name: (value,) for name, value in operation.attributes.items() if name in entry.parameters}
         given: dict[str, tuple[Argument, ...]] = {**attributes, **operation.inputs}
         arguments: dict[str, Any] = {}
-        value_of = self._value_of if operation.kind in _HOLD and not self.nested else self.value_of
+        holds = operation.kind in _HOLD and not self.nested
         for name, parameter in entry.parameters.items():
             bound = given.pop(name, None)
+            value_of = self._value_of if holds and name in _HELD else self.value_of
             if entry.is_variadic(name):
                 arguments[name] = tuple(value_of(argument) for argument in bound or ())
             elif bound:
@@ -248,7 +253,7 @@ class Builder(CheckedGraph):
 
     def _rounded(self, value: Any, dtype: DataType) -> Any:
         """The value rounded to float16 if that is its declared type, and a float32 that should have been float16."""
-        if not self._rounds or dtype is not DataType.FLOAT16:
+        if not self.rounds or dtype is not DataType.FLOAT16:
             return value
         return self.cast(self.cast(value, np.float16), value.dtype)
 

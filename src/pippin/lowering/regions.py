@@ -86,25 +86,35 @@ class Bounds:
     def region(
         self, shape: tuple[int, ...], begin: Any, end: Any, begin_mask: Any, end_mask: Any, squeeze_mask: Any
     ) -> Region:
-        """The region of a MIL slice with steps of 1. Negative indices count from the end; those outside are clipped."""
+        """The region of a MIL slice with steps of 1. Negative indices count from the end. Those outside are clipped,
+        except of the axes in the squeeze mask: they are indices of elements, which must exist."""
         starts: list[Bound] = []
         ends: list[Bound] = []
         for axis, size in enumerate(shape):
             single = _set(squeeze_mask, axis)
             open_start, open_end = _set(begin_mask, axis) and not single, _set(end_mask, axis) and not single
-            starts.append(0 if open_start else self._index(self.element(begin, axis), size))
+            start = 0 if open_start else self.element(begin, axis)
             if single:
-                ends.append(self._after(starts[-1]))
+                starts.append(self.index(self._inside(start, size), size))
+                ends.append(self.after(starts[-1], 1))
             else:
-                ends.append(size if open_end else self._index(self.element(end, axis), size))
+                starts.append(self.index(start, size))
+                ends.append(size if open_end else self.index(self.element(end, axis), size))
         return Region(shape, tuple(starts), tuple(ends))
 
-    def _after(self, start: Bound) -> Bound:
-        return (
-            self._once(("after", start.name), lambda: self._g.Add(start, 1)) if isinstance(start, Tensor) else start + 1
-        )
+    def _inside(self, index: Bound, size: int) -> Bound:
+        """The index of an element, which must lie on its axis."""
+        given = index if isinstance(index, Tensor) else np.array([index], np.int64)
+        found = self._g.inside(given, np.array([size], np.int64))
+        return found if isinstance(found, Tensor) else int(found[0])
 
-    def _index(self, index: Bound, size: int) -> Bound:
+    def after(self, start: Bound, count: int) -> Bound:
+        """The end of `count` elements."""
+        if not isinstance(start, Tensor):
+            return start + count
+        return self._once(("after", start.name, count), lambda: self._g.Add(start, count))
+
+    def index(self, index: Bound, size: int) -> Bound:
         """An index counted from 0, for one that may count from the end."""
         if not isinstance(index, Tensor):
             return min(max(index + size if index < 0 else index, 0), size)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...types import DataType
 from ..engine_forms import shifted
+from ..held_states import Held
 from ..integer_division import integer_power
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -55,10 +56,12 @@ lowers_table(_UNARY, _unary)
 
 
 @lowers("cast")
-def cast(g: Builder, x: Tensor, dtype: str) -> Any:
+def cast(g: Builder, x: Tensor | Held, dtype: str) -> Any:
     """A number outside int32 becomes its nearest end and NaN becomes 0, as Apple's processors convert; MIL leaves them
     undefined. Smaller integers keep the lowest bits of that."""
     target = g.dtype(DataType(dtype))
+    if isinstance(x, Held):
+        return x if x.input.dtype == target and not g.rounds else cast(g, g.whole(x), dtype)
     if x.dtype.kind == "f" and target.kind in "iu" and target.itemsize <= 4:
         whole = _integer(g, x)
         if isinstance(whole, Tensor):

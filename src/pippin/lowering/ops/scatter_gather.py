@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProgramError, UnsupportedOperationError
-from .. import limits
+from .. import held_rows, limits
+from ..held_states import Held
 from ..integer_division import truncated_quotient
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -61,14 +62,18 @@ def gather_nd(g: Builder, x: Tensor, indices: Any, batch_dims: int = 0, validate
 @lowers("scatter")
 def scatter(
     g: Builder,
-    data: Tensor,
+    data: Tensor | Held,
     indices: Any,
     updates: Tensor,
     axis: int = 0,
     mode: str = "add",
     validate_indices: bool = False,
-) -> Tensor:
-    data = g.tensor(data)
+) -> Tensor | Held:
+    if isinstance(data, Held) and mode == "update":
+        found = held_rows.with_element(g, data, axis, indices, updates, not validate_indices)
+        if found is not None:
+            return found
+    data = g.tensor(g.whole(data))
     axis = limits.axis(axis, data.rank)
     spots = g.inside(indices, _sizes(g, data, [axis]), not validate_indices)
     updates = _shaped(g, updates, data, (axis, axis + 1), g.shape_of(spots))
@@ -95,9 +100,14 @@ def scatter_along_axis(
 
 @lowers("scatter_nd")
 def scatter_nd(
-    g: Builder, data: Tensor, indices: Any, updates: Tensor, mode: str = "add", validate_indices: bool = False
-) -> Tensor:
-    data, updates = g.tensor(data), g.tensor(updates)
+    g: Builder, data: Tensor | Held, indices: Any, updates: Tensor, mode: str = "add", validate_indices: bool = False
+) -> Tensor | Held:
+    updates = g.tensor(updates)
+    if isinstance(data, Held) and mode == "update":
+        rows = held_rows.with_elements(g, data, indices, updates, not validate_indices)
+        if rows is not None:
+            return rows
+    data = g.tensor(g.whole(data))
     depth = _depth(g, indices)
     sizes = _sizes(g, data, _addressed(data, depth))
     found = g.inside(indices, sizes, not validate_indices)

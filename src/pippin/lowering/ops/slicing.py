@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProgramError
-from .. import limits
+from .. import held_rows, limits
 from ..held_states import MOST_UPDATES, Held, joined, part, updated, vector
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
@@ -129,9 +129,11 @@ def _check_squeezed(g: Builder, x: Any, begin: Any, squeeze: np.ndarray) -> None
 
 
 @lowers("slice_by_size")
-def slice_by_size(g: Builder, x: Tensor, begin: Any, size: Any) -> Tensor:
+def slice_by_size(g: Builder, x: Tensor | Held, begin: Any, size: Any) -> Tensor | Held:
     """`size` -1 takes the rest of the axis. If `begin` is negative, it counts from the end of the axis, and so does
     `begin + size`: 0 is that end."""
+    if isinstance(x, Held):
+        return held_rows.sized(g, x, begin, size) or slice_by_size(g, g.whole(x), begin, size)
     starts, sizes = g.cast(begin, np.int64), g.cast(size, np.int64)
     if not isinstance(x, Tensor):
         x = g.tensor(x)
@@ -170,7 +172,7 @@ def _end(g: Builder, start: Bound, size: Bound) -> Bound:
 def slice_update(
     g: Builder,
     x: Tensor | Held,
-    update: Tensor | Held,
+    update: Tensor,
     begin: Any,
     end: Any,
     stride: Any = None,
@@ -178,7 +180,7 @@ def slice_update(
     end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> Tensor | Held:
-    rows = _tensor(g, update)
+    rows = g.tensor(update)
     x = x if isinstance(x, Held) and x.is_whole else _tensor(g, x)
     shape = x.taken.shape if isinstance(x, Held) else x.static_shape
     if shape is not None and _in_steps_of_1(stride):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProgramError, UnsupportedOperationError
-from .. import limits
+from .. import held_rows, limits
+from ..held_states import Held
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
@@ -181,17 +182,28 @@ def shape(g: Builder, x: Tensor) -> Any:
 
 
 @lowers("split")
-def split(g: Builder, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Any = None) -> Any:
+def split(g: Builder, x: Tensor | Held, axis: int, num_splits: int | None = None, split_sizes: Any = None) -> Any:
     count = len(g.op.outputs)
     if num_splits is not None and int(num_splits) != count:
         raise ProgramError(f"it splits into {int(num_splits)} parts, but names {count} outputs")
     sizes = split_sizes
+    if isinstance(x, Held):
+        return _split_held(g, x, int(axis), count, sizes)
     if sizes is None:
         known = (x.shape or ())[int(axis)]
         sizes = None if known is None else [known // count] * count
     if count == 1:
         return (x,)
     return g.Split(x, sizes, axis=axis, outputs=count, num_outputs=count if sizes is None else None)
+
+
+def _split_held(g: Builder, x: Held, axis: int, count: int, sizes: Any) -> Any:
+    shape = x.known_shape
+    if sizes is None and shape is not None and -len(shape) <= axis < len(shape) and shape[axis] % count == 0:
+        sizes = [shape[axis] // count] * count
+    known = None if sizes is None or isinstance(sizes, Tensor) else np.asarray(sizes).reshape(-1).tolist()
+    found = held_rows.parts(x, axis, known) if known is not None and len(known) == count else None
+    return found or split(g, g.whole(x), axis, None, None if sizes is None else sizes)
 
 
 @lowers("stack")
