@@ -107,13 +107,13 @@ OPERANDS: Mapping[str, tuple[str, ...]] = {
 
 PROPERTIES: Mapping[str, tuple[str, ...]] = {
     "constant": ("value",),
-    "gelu": ("approximate?",),
+    "gelu": ("approximate",),
     "interpolate": ("interpolation_mode",),
     "interpolate_coordinates": ("interpolation_mode",),
     "invoke": ("arg_attrs", "callee", "res_attrs"),
     "pad": ("padding_mode",),
     "scan": ("scan_op",),
-    "scatter_along_axis": ("scatter_mode?",),
+    "scatter_along_axis": ("scatter_mode",),
 }
 WITH_REGIONS = frozenset({"if", "while", "reduce", "reduce_index", "scatter_nd", "isolated_group"})
 """Operations whose regions say what they compute; the others' only describe it."""

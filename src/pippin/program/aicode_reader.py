@@ -314,7 +314,9 @@ def _numbers(value: Numbers, kind: Tensor, count: int) -> np.ndarray:
     data = value.data.data[value.data.at : value.data.end]
     shape = tuple(size or 0 for size in kind.shape)
     if value.splat:
-        return np.broadcast_to(_elements(data, kind.element, 1)[0], shape)
+        # One element, but of booleans all of them are there, each in a byte.
+        first = data[:1] if kind.element == "bool" else data
+        return np.broadcast_to(_elements(first, kind.element, 1)[0], shape)
     return _elements(data, kind.element, count).reshape(shape)
 
 
