@@ -15,9 +15,10 @@ from ...errors import UnsupportedOperationError
 from .cursor import DEEPEST, Cursor, damaged
 from .sections import Entry, Sections
 
+_BITMASK = 21  # the attribute of a sparse tensor
 DYNAMIC = -(1 << 63)
 """The size of an axis that only a prediction knows."""
-_TENSOR, _SPARSE, _FUNCTION, _HANDLE, _TOKEN, _SYMBOL = 2, 3000, 30, 31, 32, 33
+_TENSOR, _ENCODED, _FUNCTION, _HANDLE, _TOKEN, _SYMBOL = 2, 3, 30, 31, 32, 33
 # Element types by their number; the names are those of the dialect.
 ELEMENTS = {
     4: "bool", 5: "float64", 6: "float32", 7: "float16", 8: "bfloat16", 9: "float8E5M2", 10: "float8E4M3FN",
@@ -115,12 +116,12 @@ class Attributes:
         kind = cursor.number()
         if kind in ELEMENTS:
             return Tensor(ELEMENTS[kind], ())
-        if kind in (_TENSOR, _SPARSE):
+        if kind in (_TENSOR, _ENCODED):
             shape = tuple(_size(cursor.signed()) for _ in range(cursor.count("axes")))
             element = self.type(cursor.number())
             if not isinstance(element, Tensor) or element.shape:
                 raise damaged("the elements of a tensor have no element type")
-            return Tensor(element.element, shape, kind == _SPARSE)
+            return Tensor(element.element, shape, kind == _ENCODED and self._is_sparse(cursor.number()))
         if kind == _HANDLE:
             inner = self.type(cursor.number())
             if not isinstance(inner, Tensor):
@@ -130,6 +131,10 @@ class Attributes:
             outputs = tuple(self.type(cursor.number()) for _ in range(cursor.count("types")))
             return Function(tuple(self.type(cursor.number()) for _ in range(cursor.count("types"))), outputs)
         return TOKEN if kind == _TOKEN else Other(_OTHER_TYPES.get(kind, f"type {kind}"))
+
+    def _is_sparse(self, number: int) -> bool:
+        """Whether the encoding of a tensor leaves elements out; others say where hardware keeps it."""
+        return self.sections.cursor(self._entry(self.sections.attributes, number, "attribute")).number() == _BITMASK
 
     def _attribute(self, entry: Entry) -> Any:
         if not entry.custom:

@@ -1,7 +1,8 @@
-"""Record: builds the rows of `operation_cases` with Apple's package and runs them in Apple's runtime.
+"""Record: builds the rows of `operation_cases` and `program_cases` with Apple's package and runs them in its runtime.
 
 Runs in a process and an environment of its own: `python record.py FOLDER [NAME ...]`. Writes a model and an .npz of
-inputs and outputs for each row; a row that Apple's package refuses becomes a line in `refused.txt`.
+outputs (and of states afterwards) for each row, named as the row; a row that the package refuses becomes a line in
+`refused.txt`.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from operation_cases import CASES, Case
+from core_ai.operation_cases import CASES, Case
+from core_ai.program_cases import PROGRAMS, Program
 
 sys.setrecursionlimit(10_000)
 
@@ -47,30 +49,46 @@ def _graph(c, traced, parameters):
     graph.outputs_spec = [(f"y{n}", v._to_mlir()) for n, v in enumerate(results)]
 
 
-async def run(asset, case: Case):
+def build_program(program: Program, path: Path):
+    import coreai.authoring as c
+    from coreai._compiler import ir
+
+    context = c.Context()._mlir_context
+    with context, ir.Location.unknown(context):
+        return c.AIProgram._from_mlir_module(ir.Module.parse(program.text, context)).save_asset(path)
+
+
+async def run(asset, inputs, states=None, calls=1):
     from coreai.runtime import NDArray
 
     async with asset.executable() as model:
         function = model.load_function("main")
-        given = {f"x{n}": NDArray(np.ascontiguousarray(x)) for n, x in enumerate(case.inputs)}
-        return {name: value.numpy() for name, value in (await function(inputs=given)).items()}
+        given = {name: NDArray(np.ascontiguousarray(x).reshape(x.shape)) for name, x in inputs.items()}
+        kept = {name: NDArray(np.ascontiguousarray(x)) for name, x in (states or {}).items()}
+        for _ in range(calls):
+            found = await function(inputs=given, state=kept)
+        outputs = {name: value.numpy() for name, value in found.items()}
+        return outputs | {f"{name}/after": value.numpy() for name, value in kept.items()}
 
 
 def main(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     refused = []
-    for number, case in enumerate(CASES):
-        if names and case.operation not in names:
+    for row in [*CASES, *PROGRAMS]:
+        if names and row.name not in names:
             continue
-        path = folder / f"{number:03}.aimodel"
+        path = folder / f"{row.name}.aimodel"
+        print(row.name, flush=True)  # Apple's package may end the process
         try:
-            asset = build(case, path)
-            outputs = asyncio.run(run(asset, case))
+            if isinstance(row, Case):
+                given = {f"x{n}": x for n, x in enumerate(row.inputs)}
+                found = asyncio.run(run(build(row, path), given))
+            else:
+                found = asyncio.run(run(build_program(row, path), row.inputs, row.states, row.calls))
         except Exception as error:
-            refused.append(f"{case.name}\t{type(error).__name__}: {str(error)[:300]!r}")
+            refused.append(f"{row.name}\t{type(error).__name__}: {str(error)[-300:]!r}")
             continue
-        given = {f"x{n}": x for n, x in enumerate(case.inputs)}
-        np.savez(folder / f"{number:03}.npz", **given, **outputs)
+        np.savez(folder / f"{row.name}.npz", **found)
     (folder / "refused.txt").write_text("\n".join(refused))
 
 
