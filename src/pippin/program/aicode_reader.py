@@ -30,6 +30,7 @@ _MOST_OPERATIONS = 1 << 20
 """Operations of a program whose private graphs stand where they are invoked."""
 _MOST_REPEATED = 1 << 28
 _TERMINATORS = frozenset({"dataflow.output_v1", "dataflow.yield_v1", "controlflow.condition_v1"})
+_STORED = {"sint2": DataType.UINT2, "float4E2M1FN": DataType.UINT4, "float8E8M0FN": DataType.UINT8}
 _SMALL = {"float4E2M1FN": "float4_e2m1fn", "float8E8M0FN": "float8_e8m0fnu"}
 
 
@@ -323,12 +324,17 @@ def _numbers(value: Numbers, kind: Tensor, count: int) -> np.ndarray:
 def _elements(data: memoryview, element: str, count: int) -> np.ndarray:
     if element == "bool":
         return unpack_elements(data, DataType.UINT8 if len(data) == count else DataType.UINT1, count).astype(bool)
+    dtype = _STORED.get(element, DTYPES[element])
+    if dtype.bits < 8 and len(data) == count > 0:  # not packed: MLIR gives each a byte
+        found = np.frombuffer(data, np.uint8) & (1 << dtype.bits) - 1
+        found = (found.astype(np.int8) ^ 8) - 8 if dtype is DataType.INT4 else found
+    else:
+        found = unpack_elements(data, dtype, count)
     if element == "sint2":
-        return (unpack_elements(data, DataType.UINT2, count).astype(np.int8) ^ 2) - 2
+        return (found.astype(np.int8) ^ 2) - 2
     if element in _SMALL:
         import ml_dtypes
 
-        stored = DataType.UINT4 if element.startswith("float4") else DataType.UINT8
         small: Any = getattr(ml_dtypes, _SMALL[element])
-        return unpack_elements(data, stored, count).astype(np.uint8).view(small).astype(np.float32)
-    return unpack_elements(data, DTYPES[element], count)
+        return found.astype(np.uint8).view(small).astype(np.float32)
+    return found
