@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from core_ai import apple
 from filelock import FileLock
+
+from core_ai import apple
 
 
 @pytest.fixture(scope="session")

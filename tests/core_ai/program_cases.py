@@ -4,6 +4,7 @@ the authoring interface."""
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from core_ai.operation_cases import floats
 
 

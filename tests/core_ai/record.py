@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+
 from core_ai.operation_cases import CASES, Case
 from core_ai.program_cases import PROGRAMS, Program
 
@@ -31,7 +32,9 @@ def build(case: Case, path: Path):
             return tuple(found) if isinstance(found, list | tuple) else found
 
         parameters = [
-            inspect.Parameter(f"x{number}", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[c.Value, kind])
+            inspect.Parameter(
+                f"x{number}", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[c.Value, kind]
+            )
             for number, kind in enumerate(kinds)
         ]
         _graph(c, traced, parameters)

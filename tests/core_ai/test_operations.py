@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core_ai.operation_cases import CASES, Case
-from core_ai.program_cases import PROGRAMS, Program
 
 import pippin
+from core_ai.operation_cases import CASES, Case
+from core_ai.program_cases import PROGRAMS, Program
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError, UnsupportedOperationError
 from pippin.lowering.lower_model import lower_model
@@ -99,5 +99,9 @@ def test_apples_package_takes_every_row(recorded: Path):
 def _equal(found: np.ndarray, expected: np.ndarray, what: str) -> None:
     exact = expected.dtype.kind in "iub"
     np.testing.assert_allclose(
-        found.astype(np.float64), expected.astype(np.float64), rtol=0 if exact else 1e-4, atol=0 if exact else 1e-5, err_msg=what
+        found.astype(np.float64),
+        expected.astype(np.float64),
+        rtol=0 if exact else 1e-4,
+        atol=0 if exact else 1e-5,
+        err_msg=what,
     )

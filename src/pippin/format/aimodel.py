@@ -35,7 +35,7 @@ from .description import (
     SizeRange,
     State,
 )
-from .mlir.aicode import TOKEN, Attributes, Function, Handle, Named, Tensor, Type
+from .mlir.aicode import TOKEN, Attributes, Function, Handle, Named, Other, Tensor, Type
 from .mlir.operations import RawOperation, read_operations
 from .mlir.sections import Sections, read_sections
 
@@ -81,7 +81,7 @@ class AIModelFile:
     name: str
     data: memoryview = field(repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    specificationVersion = 0  # noqa: N815  (what specifications are asked for)
+    specificationVersion = 0
 
     @cached_property
     def sections(self) -> Sections:
@@ -105,10 +105,10 @@ class AIModelFile:
                 found[graph.name] = graph
         return found
 
-    def WhichOneof(self, _name: str) -> str:  # noqa: N802  (what specifications are asked for)
+    def WhichOneof(self, _name: str) -> str:
         return KIND
 
-    def ByteSize(self) -> int:  # noqa: N802
+    def ByteSize(self) -> int:
         return len(self.data)
 
     def _check_version(self, asset: RawOperation) -> None:
@@ -265,7 +265,7 @@ def described(kind: Type) -> str:
     if isinstance(kind, Tensor):
         sizes = "x".join("?" if size is None else str(size) for size in kind.shape)
         return f"a {'sparse ' if kind.sparse else ''}tensor<{sizes}{'x' if sizes else ''}{kind.element}>"
-    return f"a {kind.name}" if hasattr(kind, "name") else type(kind).__name__.lower()
+    return f"a {kind.name}" if isinstance(kind, Other) else f"a {type(kind).__name__.lower()}"
 
 
 def _about(metadata: Mapping[str, Any]) -> Metadata:

@@ -12,6 +12,6 @@ from .ir import Value as Value
 from .mil_writer import mil_text as mil_text
 from .opening import open_model as open_model
 from .parser import parse_program as parse_program
-from .read import PROGRAMS as PROGRAMS
-from .read import read_program as read_program
+from .any_program import PROGRAMS as PROGRAMS
+from .any_program import read_program as read_program
 from .save import save_compiled as save_compiled

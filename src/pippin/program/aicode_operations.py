@@ -1,4 +1,4 @@
-"""Operations of Core AI: the names of their operands and properties, as Apple's documentation of `coreai-core` has them.
+"""Operations of Core AI: the names of operands and properties, as Apple's documentation of `coreai-core` has them.
 
 Files hold them in a versioned dialect (`aicode.primitive.reshape_v2`); here they have the documentation's names
 (`coreai.reshape`). The body that describes an operation in simpler ones is only read for an operation that is not here.
@@ -17,9 +17,7 @@ _RENAMED = {
     "broadcasting_logical_or": "broadcasting_or", "broadcasting_logical_xor": "broadcasting_xor",
 }  # fmt: skip
 
-_UNARY = (
-    "abs acos acosh asin asinh atan atanh cos cosh erf exp log not round rsqrt sin sinh sqrt tan tanh"
-)
+_UNARY = "abs acos acosh asin asinh atan atanh cos cosh erf exp log not round rsqrt sin sinh sqrt tan tanh"
 _BINARY = "add and bitwise_and bitwise_or bitwise_xor divide floor_divide maximum minimum modulo mul or pow sub xor"
 _REDUCED = "all any reduce_max reduce_mean reduce_min reduce_product reduce_sum"
 

@@ -76,7 +76,9 @@ class _Reader:
     def function(self, graph: Graph) -> Function:
         entry = _only(graph.operation, 1)[0]
         if len(entry.arguments) != len(graph.inputs):
-            raise ProgramError(f"graph '{graph.name}' has {len(graph.inputs)} inputs, but its body {len(entry.arguments)}")
+            raise ProgramError(
+                f"graph '{graph.name}' has {len(graph.inputs)} inputs, but its body {len(entry.arguments)}"
+            )
         try:
             names = _Names({*graph.inputs, *graph.outputs})
             scope: Scope = {}
@@ -317,7 +319,7 @@ def _numbers(value: Numbers, kind: Tensor, count: int) -> np.ndarray:
     if value.splat:
         # One element, but of booleans all of them are there, each in a byte.
         first = data[:1] if kind.element == "bool" else data
-        return np.broadcast_to(_elements(first, kind.element, 1)[0], shape)
+        return np.broadcast_to(_elements(first, kind.element, 1).reshape(()), shape)
     return _elements(data, kind.element, count).reshape(shape)
 
 
@@ -327,14 +329,14 @@ def _elements(data: memoryview, element: str, count: int) -> np.ndarray:
     dtype = _STORED.get(element, DTYPES[element])
     if dtype.bits < 8 and len(data) == count > 0:  # not packed: MLIR gives each a byte
         found = np.frombuffer(data, np.uint8) & (1 << dtype.bits) - 1
-        found = (found.astype(np.int8) ^ 8) - 8 if dtype is DataType.INT4 else found
+        found = np.subtract(found.view(np.int8) ^ 8, 8) if dtype is DataType.INT4 else found
     else:
         found = unpack_elements(data, dtype, count)
     if element == "sint2":
-        return (found.astype(np.int8) ^ 2) - 2
+        return np.subtract(found.view(np.int8) ^ 2, 2)
     if element in _SMALL:
         import ml_dtypes
 
         small: Any = getattr(ml_dtypes, _SMALL[element])
-        return found.astype(np.uint8).view(small).astype(np.float32)
+        return np.asarray(found.view(small).astype(np.float32))
     return found

@@ -18,7 +18,7 @@ from ..onnx_builder import Tensor, opset_imports
 from ..op_registry import Entry
 from .registry import PREFIX, all_lowerings
 
-# What is computed in another type. Smaller floats are held exactly by float32; unsigned 64-bit integers keep their bits.
+# What is computed in another type. float32 holds smaller floats exactly; unsigned 64-bit integers keep their bits.
 _COMPUTED: Mapping[DataType, np.dtype[Any]] = {
     **dict.fromkeys((DataType.UINT32, DataType.UINT64), np.dtype(np.int64)),
     **dict.fromkeys(
@@ -33,14 +33,12 @@ _COMPUTED: Mapping[DataType, np.dtype[Any]] = {
 _SMALL = 1 << 12
 """Elements; a larger constant stays as it is stored."""
 _HOLD = frozenset({"read_state", "write_state", f"{PREFIX}slice", f"{PREFIX}slice_update"})
-_EXACT = frozenset(
-    PREFIX + name
-    for name in (
-        "abs broadcast_in_dims broadcast_to concat expand_dims gather_along_axis gather_nd if invoke isolated_group"
-        " max_pool_2d max_pool_3d maximum minimum broadcasting_maximum broadcasting_minimum reduce_max reduce_min relu"
-        " reshape reverse round shrink_dims slice slice_update sort split tile transpose where broadcasting_where while"
-    ).split()
-) | {"identity", "read_state"}
+_MOVED = """
+abs broadcast_in_dims broadcast_to broadcasting_maximum broadcasting_minimum broadcasting_where concat expand_dims
+gather_along_axis gather_nd if invoke isolated_group max_pool_2d max_pool_3d maximum minimum reduce_max reduce_min relu
+reshape reverse round shrink_dims slice slice_update sort split tile transpose where while
+"""
+_EXACT = frozenset({"identity", "read_state", *(PREFIX + name for name in _MOVED.split())})
 
 
 class CoreAIBuilder(Builder):
@@ -94,7 +92,7 @@ class CoreAIBuilder(Builder):
         """A value that follows from constants alone."""
         from onnx.reference import ReferenceEvaluator
 
-        nodes: dict[str, onnx.NodeProto] = {}
+        nodes: dict[str, Any] = {}
         used: dict[str, np.ndarray] = {}
         todo = [value.name]
         while todo:
@@ -109,8 +107,8 @@ class CoreAIBuilder(Builder):
         output = helper.make_tensor_value_info(value.name, helper.np_dtype_to_tensor_dtype(value.dtype), None)
         graph = helper.make_graph(ordered, "constants", [], [output], kept)
         model = helper.make_model(graph, opset_imports=opset_imports({}))
-        found: np.ndarray = ReferenceEvaluator(model).run(None, {})[0]
-        return found
+        found: Any = ReferenceEvaluator(model).run(None, {})
+        return np.asarray(found[0])
 
     def wrapped(self, value: Any, dtype: DataType) -> Any:
         """Integers as their declared type holds them, which keeps the lowest bits."""

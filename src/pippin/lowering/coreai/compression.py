@@ -60,7 +60,11 @@ def dequantize(g: CoreAIBuilder, input: Any, scale: Any, offset1: Any, offset2: 
         found = g.Mul(shifted, g.cast(_aligned(g, scale, place, x), x.dtype))
     if isinstance(offset2, Tensor) or np.any(offset2):
         rank = found.rank if isinstance(found, Tensor) else np.ndim(found)
-        return g.Add(found, _aligned(g, offset2, place, found if isinstance(found, Tensor) else g.tensor(found))) if rank else found
+        return (
+            g.Add(found, _aligned(g, offset2, place, found if isinstance(found, Tensor) else g.tensor(found)))
+            if rank
+            else found
+        )
     return found
 
 

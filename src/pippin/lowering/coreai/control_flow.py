@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...program.ir import Block, Value
+from ...program.ir import Value
 from ...types import TensorType
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic
@@ -56,9 +56,7 @@ def while_(g: CoreAIBuilder, inits: Variadic) -> Any:
     count = (np.dtype(np.int64), ())
     body = g.subgraph(turn, [count, (np.dtype(np.bool_), ()), *carried])
     g.states = outer
-    results = g.Loop(
-        None, control_flow._flag(g, goes_on), *started, body=body, outputs=len(carried), types=carried
-    )
+    results = g.Loop(None, control_flow._flag(g, goes_on), *started, body=body, outputs=len(carried), types=carried)
     return control_flow._without_states(g, states, results if isinstance(results, tuple) else (results,))
 
 

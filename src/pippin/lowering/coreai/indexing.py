@@ -25,14 +25,14 @@ def slice_(g: CoreAIBuilder, input: Any, start_indices: Any, end_indices: Any, s
         input = np.asarray(input)
     if isinstance(input, np.ndarray) and not isinstance(start_indices, Tensor) and not isinstance(ends, Tensor):
         places = zip(start_indices.tolist(), ends.tolist(), steps.tolist(), strict=True)
-        return input[tuple(slice(first, None if step < 0 and last == _FIRST else last, step) for first, last, step in places)]
+        return input[
+            tuple(slice(first, None if step < 0 and last == _FIRST else last, step) for first, last, step in places)
+        ]
     return slicing.slice_by_index(g, input, start_indices, ends, steps)
 
 
 @lowers("slice_update")
-def slice_update(
-    g: CoreAIBuilder, input: Any, start_indices: Any, end_indices: Any, strides: Any, update: Any
-) -> Any:
+def slice_update(g: CoreAIBuilder, input: Any, start_indices: Any, end_indices: Any, strides: Any, update: Any) -> Any:
     steps = g.known(strides, "strides").astype(np.int64)
     if not isinstance(input, Tensor | Held):
         input = g.tensor(input)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -21,10 +22,12 @@ def interpolate(
     """Element i of an axis is the input's at (i + 0.5 - offset) / scale - 0.5."""
     x = g.tensor(input)
     numbers = (output_shape, scale, offset)
+    linear = interpolation_mode == "linear"
     if not any(isinstance(n, Tensor) for n in numbers) and x.static_shape is not None:
-        return _known(g, x, x.static_shape, *(np.asarray(n) for n in numbers), interpolation_mode == "linear")
+        return _known(g, x, x.static_shape, np.asarray(output_shape), np.asarray(scale), np.asarray(offset), linear)
     for axis in range(x.rank):
-        x = _computed(g, x, axis, *(_element(g, n, axis) for n in numbers), interpolation_mode == "linear")
+        wanted, factor, shift = (_element(g, n, axis) for n in numbers)
+        x = _computed(g, x, axis, wanted, factor, shift, linear)
     return x
 
 
@@ -37,7 +40,9 @@ def _known(
         np.clip((np.arange(m) + 0.5 - o) / s - 0.5, 0, n - 1)
         for m, n, s, o in zip(wanted.tolist(), sizes, scale.astype(float), offset.astype(float), strict=True)
     ]
-    changed = [axis for axis, at in enumerate(points) if len(at) != sizes[axis] or not np.array_equal(at, np.arange(len(at)))]
+    changed = [
+        axis for axis, at in enumerate(points) if len(at) != sizes[axis] or not np.array_equal(at, np.arange(len(at)))
+    ]
     if linear and changed == [x.rank - 2, x.rank - 1]:
         mode = _sampling(points[-2:], sizes[-2:])
         if mode is not None:
@@ -45,13 +50,17 @@ def _known(
     if not linear and changed == [x.rank - 2, x.rank - 1] and _repeats(points[-2:], sizes[-2:]):
         return image_resizing._nearest(g, x, [int(m) for m in wanted[-2:]], "DEFAULT")
     for axis in changed:
-        x = _blended(g, x, axis, points[axis], sizes[axis]) if linear else g.Gather(x, np.rint(points[axis]).astype(np.int64), axis=axis)
+        x = (
+            _blended(g, x, axis, points[axis], sizes[axis])
+            if linear
+            else g.Gather(x, np.rint(points[axis]).astype(np.int64), axis=axis)
+        )
     return x
 
 
 def _sampling(points: list[np.ndarray], sizes: tuple[int, ...]) -> str | None:
     """MIL's name for these points on the last two axes."""
-    grids = {
+    grids: dict[str, Callable[[int, int], np.ndarray]] = {
         "UNALIGN_CORNERS": lambda m, n: np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1),
         "STRICT_ALIGN_CORNERS": lambda m, n: np.arange(m) * (n - 1) / max(m - 1, 1),
     }

@@ -42,9 +42,7 @@ def conv_transpose(
     fits = [extra < step or extra < gap for extra, step, gap in zip(more, steps, gaps, strict=True)]
     if not all(fits):
         raise UnsupportedOperationError(f"output_pad {more} must be smaller than stride {steps} or dilation {gaps}")
-    return g.ConvTranspose(
-        input, weight, strides=steps, dilations=gaps, group=count, pads=pads, output_padding=more
-    )
+    return g.ConvTranspose(input, weight, strides=steps, dilations=gaps, group=count, pads=pads, output_padding=more)
 
 
 @lowers("max_pool_2d", "max_pool_3d")

@@ -107,7 +107,7 @@ def tile(g: CoreAIBuilder, input: Any, dims: Any) -> Any:
 
 @lowers("reverse")
 def reverse(g: CoreAIBuilder, input: Tensor, dims: Any) -> Tensor:
-    return tensor_transformation.reverse(g, input, g.known(dims, "dims"))
+    return tensor_transformation.reverse(g, input, g.known(dims, "dims").tolist())
 
 
 @lowers("concat")

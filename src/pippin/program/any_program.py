@@ -1,4 +1,4 @@
-"""Read: the program of an asset of any kind that has one."""
+"""Any program: reads the program of an asset of any kind that has one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ PROGRAMS = ("mlProgram", KIND)
 
 
 def read_program(asset: Asset) -> Program:
-    """The program of an ML Program or of a Core AI model. Raises ProgramError, and for a Core AI model the errors of its
-    reader."""
+    """The program of an ML Program or of a Core AI model. Raises ProgramError, and the errors of the model's reader."""
     if isinstance(asset.specification, AIModelFile):
         return read_aimodel(asset.specification)
     return protobuf_reader.read_program(asset)
