@@ -328,7 +328,7 @@ def _elements(data: memoryview, element: str, count: int) -> np.ndarray:
         return unpack_elements(data, DataType.UINT8 if len(data) == count else DataType.UINT1, count).astype(bool)
     dtype = _STORED.get(element, DTYPES[element])
     if dtype.bits < 8 and len(data) == count > 0:  # not packed: MLIR gives each a byte
-        found = np.frombuffer(data, np.uint8) & (1 << dtype.bits) - 1
+        found: np.ndarray = np.frombuffer(data, np.uint8) & (1 << dtype.bits) - 1
         found = np.subtract(found.view(np.int8) ^ 8, 8) if dtype is DataType.INT4 else found
     else:
         found = unpack_elements(data, dtype, count)
