@@ -339,4 +339,4 @@ def _elements(data: memoryview, element: str, count: int) -> np.ndarray:
 
         small: Any = getattr(ml_dtypes, _SMALL[element])
         return np.asarray(found.view(small).astype(np.float32))
-    return found
+    return np.asarray(found)
