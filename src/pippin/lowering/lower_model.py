@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import PippinError, SpecificationError, UnsupportedModelError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
-from ..program import read_program
+from ..program import PROGRAMS, read_program
 from ..support.boundary import boundary
 from . import limits
 from .apple_feature_models import REPLACEABLE, lower_feature_model, lower_sound_preprocessing
@@ -61,7 +61,7 @@ def _lower(
     """`trees` is the number of tree ensembles in the whole model; `joined` is set for a part of a pipeline."""
     kind = asset.description.kind
     limits.described(function)
-    if kind == "mlProgram":
+    if kind in PROGRAMS:
         return lower(read_program(asset), function.name, float16, rounds, joined)
     if kind.startswith("neuralNetwork"):
         return lower_network(asset, function, joined)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, PippinError, ProgramError, UnsupportedOperationError
+from ..program.aicode_reader import OPSET
 from ..program.ir import Function, Operation, Program, Value
 from ..types import DataType, StateType, TensorType
 from . import ops as ops  # registers every lowering
+from .coreai import CoreAIBuilder
 from .held_states import Held, writes_of
 from .lower_blocks import Builder
 from .lowered_model import Labels, Lowered, Port, Source, StateWrite, written_name
@@ -36,7 +38,7 @@ def lower(
     if function_name not in program.functions:
         raise ConfigurationError(f"no function '{function_name}' (it has: {', '.join(program.functions)})")
     function = program.functions[function_name]
-    builder = Builder(function, float16, rounds)
+    builder = (CoreAIBuilder if function.opset == OPSET else Builder)(function, float16, rounds)
     try:
         _check_names(function)
         inputs = [builder.input(value) for value in function.inputs]

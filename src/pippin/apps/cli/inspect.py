@@ -18,13 +18,13 @@ def inspect(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Describe a model: features, operations, weights and size."""
-    from ...program import read_program
+    from ...program import PROGRAMS, read_program
     from ...program.pretty_print import program_text
     from ...program.summary import summary
     from .open_argument import open_argument
 
     asset = open_argument(model)
-    program = read_program(asset) if asset.description.kind == "mlProgram" else None
+    program = read_program(asset) if asset.description.kind in PROGRAMS else None
     if text:
         from ...errors import UnsupportedModelError
 

@@ -43,10 +43,10 @@ class Opened:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The data shown by `pippin inspect`."""
-        from ...program import read_program
+        from ...program import PROGRAMS, read_program
         from ...program.summary import summary
 
-        program = read_program(self.asset) if self.asset.description.kind == "mlProgram" else None
+        program = read_program(self.asset) if self.asset.description.kind in PROGRAMS else None
         return summary(self.asset, program, None)
 
     @property

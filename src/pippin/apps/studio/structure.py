@@ -52,10 +52,10 @@ def rows_of(plan: ComputePlan, shapes: Mapping[str, str]) -> list[dict[str, Any]
 
 def shapes_of(opened: Opened) -> dict[str, str]:
     """Output element types and shapes by operation name; empty for neural networks, which do not declare them."""
-    if opened.asset.description.kind != "mlProgram":
-        return {}
-    from ...program import read_program
+    from ...program import PROGRAMS, read_program
 
+    if opened.asset.description.kind not in PROGRAMS:
+        return {}
     function = read_program(opened.asset).functions[opened.function.name]
     return {op.name: ", ".join(_type(value.type) for value in op.outputs) for op in function.block.walk()}
 
