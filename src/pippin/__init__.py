@@ -18,6 +18,7 @@ from .devices.device import ComputeDevice as ComputeDevice
 from .errors import CacheError as CacheError
 from .errors import CompilationError as CompilationError
 from .errors import ConfigurationError as ConfigurationError
+from .errors import ConversionError as ConversionError
 from .errors import DeadlineExceeded as DeadlineExceeded
 from .errors import EngineError as EngineError
 from .errors import FeatureError as FeatureError
@@ -71,13 +72,19 @@ from .version import __version__ as __version__
 
 if _TYPE_CHECKING:
     from .cache.store import Cache as Cache
+    from .develop.from_estimator import from_estimator as from_estimator
     from .specialization.compute_plan import ComputePlan as ComputePlan
     from .specialization.progress import Progress as Progress
 
 _moved_modules.install()
 
 # Imported when they are asked for: `import pippin` needs none of them.
-_LATER = {"Cache": "cache.store", "ComputePlan": "specialization.compute_plan", "Progress": "specialization.progress"}
+_LATER = {
+    "Cache": "cache.store",
+    "ComputePlan": "specialization.compute_plan",
+    "Progress": "specialization.progress",
+    "from_estimator": "develop.from_estimator",
+}
 
 
 def __getattr__(name: str) -> _Any:
