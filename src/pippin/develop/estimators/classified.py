@@ -12,7 +12,7 @@ from ...errors import UnsupportedModelError
 from ..parts.forest import Forest
 from ..parts.graph import LOGISTIC, SOFTMAX, Graph
 from ..parts.program import ProgramBuilder, Tensor
-from ..parts.values import Part, Step, Value
+from ..parts.values import HASHES, Part, Step, Value
 
 _UNSATURATED = 2.0**-20
 """Scores without probabilities are scaled by this before a logistic function, which is flat far from 0."""
@@ -102,6 +102,9 @@ class OfScores(Classified):
         self.has_probabilities = bool(self.link)
 
     def end(self) -> Part | Step:
+        return self.graph.classifier(self._part(), self.classes)
+
+    def _part(self) -> Part:
         weights, offset, each = self.weights, self.offset, self.link == "logistic" and len(self.weights) > 1
         if self.link == "softmax" and len(weights) > 1:
             # Classes are compared with the first, whose score is 0: the same softmax.
@@ -115,7 +118,7 @@ class OfScores(Classified):
                 message.offset.append(number)
             message.classEncoding = int(each)
 
-        return self.graph.classifier(Part([self.x], type="glmClassifier", fill=fill), self.classes)
+        return Part([self.x], type="glmClassifier", fill=fill)
 
     def decision(self) -> Value:
         return self.graph.row(self.graph.linear(self.x, self.weights, self.offset))
@@ -123,7 +126,7 @@ class OfScores(Classified):
     def probabilities(self) -> Value:
         if not self.link:
             raise UnsupportedModelError("a classifier without `predict_proba` cannot give probabilities to another")
-        return linked(self.graph, self.decision(), self.link, len(self.classes))
+        return as_row(self.graph, self._part(), len(self.classes))
 
     def winner(self) -> Value:
         scores = self.decision()
@@ -132,7 +135,10 @@ class OfScores(Classified):
 
 @dataclass
 class OfForest(Classified):
-    """The sums of trees: probabilities, or scores with a link as in `OfScores`."""
+    """The sums of trees: probabilities, or scores with a link as in `OfScores`.
+
+    "logistic" is for one score, "separate" for one logistic function for each class.
+    """
 
     graph: Graph
     classes: list[Any]
@@ -141,30 +147,32 @@ class OfForest(Classified):
     link: str = ""
 
     def end(self) -> Part | Step:
-        transform = {"": 0, "softmax": SOFTMAX, "logistic": LOGISTIC}[self.link]
-        if self.link == "logistic" and self.forest.dimensions > 1:
+        if self.link == "separate":
             return ended(self.graph, self.probabilities(), self.classes)
+        return self.graph.classifier(self._part(), self.classes)
+
+    def _part(self) -> Part:
+        transform = {"": 0, "softmax": SOFTMAX, "logistic": LOGISTIC}[self.link]
         self.graph.known(self.x, self.forest)
-        part = Part([self.x], type="treeEnsembleClassifier", fill=lambda m: self.forest.fill(m, transform))
-        return self.graph.classifier(part, self.classes)
+        return Part([self.x], type="treeEnsembleClassifier", fill=lambda m: self.forest.fill(m, transform))
 
     def decision(self) -> Value:
         return self.graph.row(self.graph.trees(self.x, self.forest))
 
     def probabilities(self) -> Value:
-        scores = self.decision()
-        return linked(self.graph, scores, self.link, len(self.classes)) if self.link else scores
+        if self.link == "separate":
+            return separate(self.graph, self.decision())
+        return as_row(self.graph, self._part(), len(self.classes)) if self.link else self.decision()
 
 
-def linked(graph: Graph, scores: Value, link: str, count: int) -> Value:
-    """Probabilities of a row of scores."""
+def as_row(graph: Graph, node: Part | Step, count: int) -> Value:
+    """The probabilities of a classical classifier as a row, in float64: its labels are the places."""
+    graph.classifier(node, list(range(count)))
+    probabilities = node.outputs[1]
+    probabilities.kind, probabilities.width = HASHES, count
+    return graph.concat([probabilities])
 
-    def step(g: ProgramBuilder, x: Tensor) -> Tensor:
-        if link == "softmax":
-            return g.softmax(x)
-        if x.shape == (1,):
-            return g.concat([g.sigmoid(g.mul(x, -1.0)), g.sigmoid(x)])
-        each = g.sigmoid(x)
-        return g.div(each, g.sum(each))
 
-    return graph.step(step, scores, width=count)
+def separate(graph: Graph, scores: Value) -> Value:
+    """Each score through a logistic function, not divided by their sum."""
+    return graph.step(lambda g, x: g.sigmoid(x), scores, width=scores.width)

@@ -18,6 +18,7 @@ from .table import MISSING, Table
 _IDENTITY = {
     "regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "custom",
 }  # fmt: skip
+_ZERO = float(np.float32(1e-35))
 _EXPONENTIAL = {"poisson", "gamma", "tweedie"}
 
 
@@ -109,12 +110,19 @@ def _grow(node: Any, tree: Tree, target: int, scale: float, sets: Memberships, w
     return place
 
 
+def _bound(threshold: float) -> float:
+    """LightGBM takes numbers from -1e-35 to 1e-35 (as a float32) for 0."""
+    if not -_ZERO <= threshold <= _ZERO:
+        return threshold
+    return _ZERO if threshold >= 0 else float(np.nextafter(-_ZERO, -np.inf))
+
+
 def _branch(node: Any, true: int, false: int, sets: Memberships, width: int) -> Branch:
     feature, kind = int(node["split_feature"]), node["missing_type"]
     if node["decision_type"] == "==":
         members = frozenset(int(c) for c in str(node["threshold"]).split("||"))
         return Branch(width + sets.place(feature, members, missing=False), 0.5, false, true)
-    threshold, to_left = float(node["threshold"]), bool(node["default_left"])
+    threshold, to_left = _bound(float(node["threshold"])), bool(node["default_left"])
     if kind == "None":  # NaN counts as 0
         return Branch(feature, threshold, true, false, threshold >= 0)
     if kind == "Zero" and to_left != (threshold >= 0):
@@ -152,7 +160,8 @@ def _classified(booster: Booster, table: Table, classes: list[Any]) -> Classifie
         raise UnsupportedModelError(f"a classifier of LightGBM has the objective {booster.objective!r}; converted are"
                                     " binary, multiclass and multiclassova")
     x, forest = booster.forest(table)
-    return OfForest(table.graph, classes, x, forest, "softmax" if booster.objective == "multiclass" else "logistic")
+    link = {"binary": "logistic", "multiclass": "softmax", "multiclassova": "separate"}[booster.objective]
+    return OfForest(table.graph, classes, x, forest, link)
 
 
 def _of(estimator: Any) -> Booster:

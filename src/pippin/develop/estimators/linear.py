@@ -19,6 +19,7 @@ _IDENTITY = (
     "PassiveAggressiveRegressor", "QuantileRegressor", "MultiTaskLasso", "MultiTaskLassoCV", "MultiTaskElasticNet",
     "MultiTaskElasticNetCV",
 )  # fmt: skip
+_MORE = 3e-7
 _LABELS_ONLY = ("RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron", "PassiveAggressiveClassifier")
 
 
@@ -74,7 +75,11 @@ def _scores(estimator: Any, table: Table, link: str) -> OfScores:
 
 
 def _modified_huber(estimator: Any, table: Table) -> Classified:
-    """Scores from -1 to 1 as 0 to 1, over their sum; equal shares if all are 0."""
+    """Scores from -1 to 1 as 0 to 1, over their sum; equal shares if all are 0.
+
+    The label is that of the highest score, which other classes may share the highest probability with: it gets a little
+    more.
+    """
     scores, count = _scores(estimator, table, "").decision(), len(estimator.classes_)
 
     def step(g: ProgramBuilder, x: Tensor) -> Tensor:
@@ -84,7 +89,8 @@ def _modified_huber(estimator: Any, table: Table) -> Classified:
         total = g.sum(each)
         none = g.equal(total, 0.0)
         shares = g.div(each, g.select(none, np.ones(1), total))
-        return g.select(none, np.full(count, 1 / count), shares)
+        best = g.equal(g.tensor(np.arange(count)), g.argmax(x))
+        return g.add(g.select(none, np.full(count, 1 / count), shares), g.select(best, np.full(count, _MORE), np.zeros(count)))
 
     labels = labels_of(estimator.classes_, name_of(estimator))
     return OfProbabilities(table.graph, labels, table.graph.step(step, scores, width=count))

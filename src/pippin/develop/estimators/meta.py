@@ -144,11 +144,9 @@ def _calibrated(one: Any, table: Table, count: int) -> Value:
     if one.method not in ("sigmoid", "isotonic"):
         raise UnsupportedModelError(f"CalibratedClassifierCV with method={one.method!r} is not converted")
 
-    def step(g: ProgramBuilder, x: Tensor) -> Tensor:
-        parts = []
-        for place, calibrator in enumerate(one.calibrators):
-            parts.append(_calibrator(g, g.gather(x, np.array([place])), calibrator, one.method))
-        each = g.concat(parts)
+    each = table.graph.concat([_through(table.graph, scores, k, one) for k in range(len(one.calibrators))])
+
+    def step(g: ProgramBuilder, each: Tensor) -> Tensor:
         if count == 2:
             return g.concat([g.sub(1.0, each), each])
         total = g.sum(each)
@@ -156,24 +154,24 @@ def _calibrated(one: Any, table: Table, count: int) -> Value:
         shares = g.div(each, g.select(none, np.ones(1), total))
         return g.select(none, np.full(count, 1 / count), shares)
 
-    return table.graph.step(step, scores, width=count)
+    return table.graph.step(step, each, width=count)
 
 
-def _calibrator(g: ProgramBuilder, x: Tensor, calibrator: Any, method: str) -> Tensor:
-    if method == "sigmoid":
-        return g.sigmoid(g.add(g.mul(x, -float(calibrator.a_)), -float(calibrator.b_)))
-    points, heights = (np.asarray(v, np.float64)[:, None] for v in (calibrator.X_thresholds_, calibrator.y_thresholds_))
-    return interpolated(g, x, points, heights)
+def _through(graph: Graph, scores: Value, place: int, one: Any) -> Value:
+    """A score through its calibrator."""
+    calibrator, score = one.calibrators[place], graph.select(scores, [place])
+    if one.method == "sigmoid":
+        return graph.row(graph.linear(score, [[-float(calibrator.a_)]], -float(calibrator.b_), logistic=True))
+    return interpolated(graph, score, [calibrator.X_thresholds_], [calibrator.y_thresholds_])
 
 
 @converts("sklearn", "IsotonicRegression")
 def isotonic(estimator: Any, table: Table) -> Value:
-    points = np.asarray(estimator.X_thresholds_, np.float64)[:, None]
-    heights = np.asarray(estimator.y_thresholds_, np.float64)[:, None]
+    points, heights = estimator.X_thresholds_, estimator.y_thresholds_
     if estimator.out_of_bounds != "clip":
         raise UnsupportedModelError("IsotonicRegression is converted with out_of_bounds='clip': a model cannot raise")
     table.seen(points[0], points[-1])
-    return table.graph.step(lambda g, x: interpolated(g, x, points, heights), table.numbers(), width=1)
+    return interpolated(table.graph, table.numbers(), [points], [heights])
 
 
 @converts("sklearn", "OneVsRestClassifier")

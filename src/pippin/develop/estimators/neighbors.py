@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import UnsupportedModelError
 from ..parts.program import ProgramBuilder, Tensor
 from ..parts.values import Value
-from .classified import Classified, OfProbabilities, labels_of, winner
+from .classified import Classified, OfProbabilities, OfScores, labels_of, winner
 from .registry import converts, name_of, refuses
 from .table import Table
 
@@ -41,7 +41,7 @@ def _distances(g: ProgramBuilder, x: Tensor, rows: np.ndarray, estimator: Any) -
             return g.sum(g.abs(apart), axis=1)
         case "chebyshev":
             return g.max(g.abs(apart), axis=1)
-        case "minkowski" if "w" not in estimator.effective_metric_params_:
+        case "minkowski" if estimator.effective_metric_params_.get("w") is None:
             return g.pow(g.sum(g.pow(g.abs(apart), float(power)), axis=1), 1 / float(power))
     raise UnsupportedModelError(
         f"{name_of(estimator)} measures with {metric!r}; converted are euclidean, manhattan, chebyshev and minkowski"
@@ -63,12 +63,12 @@ def _weights(g: ProgramBuilder, distances: Tensor, estimator: Any) -> Tensor | N
     return g.select(g.greater(g.sum(here), 0.0), here, near)
 
 
-def _averaged(estimator: Any, table: Table, targets: np.ndarray) -> Value:
+def _averaged(estimator: Any, table: Table, targets: np.ndarray, centred: bool = True) -> Value:
     """The weighted mean of the targets (rows, outputs) of the nearest rows."""
     x, rows = _rows(estimator, table)
     targets = np.asarray(targets, np.float64).reshape(len(rows), -1)
     count = int(estimator.n_neighbors)
-    origin = targets.mean(axis=0)
+    origin = targets.mean(axis=0) * centred  # the same shares must stay the same
 
     def step(g: ProgramBuilder, x: Tensor) -> Tensor:
         distances, places = g.nearest(_distances(g, x, rows, estimator), count)
@@ -90,7 +90,7 @@ def classifier(estimator: Any, table: Table) -> Classified:
         raise UnsupportedModelError(f"{name_of(estimator)} predicts several labels; a Core ML classifier has one")
     chosen = np.eye(len(estimator.classes_))[np.asarray(estimator._y).reshape(-1)]
     return OfProbabilities(
-        table.graph, labels_of(estimator.classes_, name_of(estimator)), _averaged(estimator, table, chosen)
+        table.graph, labels_of(estimator.classes_, name_of(estimator)), _averaged(estimator, table, chosen, centred=False)
     )
 
 
@@ -101,20 +101,19 @@ def regressor(estimator: Any, table: Table) -> Value:
 
 @converts("sklearn", "NearestCentroid")
 def centroid(estimator: Any, table: Table) -> Classified:
-    """The label of the nearest centre."""
-    if estimator.metric != "euclidean" or estimator.shrink_threshold is not None:
-        raise UnsupportedModelError("NearestCentroid is converted for euclidean distances without shrinking")
-    from .classified import OfScores
-
-    # The nearest has the highest x @ c - c @ c / 2.
-    centres, graph = np.asarray(estimator.centroids_, np.float64), table.graph
-    middle = centres.mean(axis=0)
-    x, centres = graph.scale(table.numbers(), -middle, 1.0), centres - middle
-    labels, offset = labels_of(estimator.classes_, name_of(estimator)), -0.5 * (centres**2).sum(axis=1)
-    table.seen(estimator.centroids_.min(axis=0) - 1, estimator.centroids_.max(axis=0) + 1)
-    if len(labels) == 2:
-        return OfScores(graph, labels, x, centres[1:] - centres[:1], offset[1:] - offset[:1], "")
-    return OfScores(graph, labels, x, centres, offset, "")
+    """A softmax of squared distances in units of the spread, and of the priors: both linear once x @ x is left out."""
+    if estimator.metric != "euclidean":
+        raise UnsupportedModelError(f"NearestCentroid is converted for euclidean distances, got {estimator.metric!r}")
+    centres, spread = np.asarray(estimator.centroids_, np.float64), np.asarray(estimator.within_class_std_dev_)
+    middle, scale = centres.mean(axis=0), np.where(spread == 0, 1.0, spread)
+    table.seen(centres.min(axis=0) - 1, centres.max(axis=0) + 1)
+    x, centres = table.graph.scale(table.numbers(), -middle, 1 / scale), (centres - middle) / scale
+    labels = labels_of(estimator.classes_, name_of(estimator))
+    offset = -(centres**2).sum(axis=1) + 2 * np.log(estimator.class_prior_)
+    if np.isclose(estimator.class_prior_, 1 / len(labels)).all():
+        # The label is that of the nearest centre without the spread: the probabilities would be another classifier's.
+        return OfScores(table.graph, labels, x, 2 * centres * scale**2, -(centres**2 @ scale**2), "")
+    return OfScores(table.graph, labels, x, 2 * centres, offset, "softmax")
 
 
 @converts("sklearn", "KMeans", "MiniBatchKMeans", "BisectingKMeans")
@@ -135,8 +134,6 @@ class Clusters(Classified):
         self.x = table.graph.scale(table.numbers(), -self.middle, 1.0)
 
     def end(self) -> Any:
-        from .classified import OfScores
-
         centres = self.centres - self.middle
         offset = -0.5 * (centres**2).sum(axis=1)
         if len(centres) == 2:

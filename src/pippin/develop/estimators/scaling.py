@@ -153,13 +153,10 @@ def quantiles(estimator: Any, table: Table) -> Table:
             "QuantileTransformer to a normal distribution needs the inverse error function, which Core ML has not;"
             " use output_distribution='uniform' or PowerTransformer"
         )
-    points = np.asarray(estimator.quantiles_, np.float64)
-    heights = np.repeat(np.asarray(estimator.references_, np.float64)[:, None], points.shape[1], axis=1)
-    table.seen(points[0], points[-1])
-    centre = points.mean(axis=0)
-    x = table.graph.scale(table.numbers(), -centre, 1.0)
-    made = table.graph.step(lambda g, x: interpolated(g, x, points - centre, heights), x, width=table.width)
-    return Table.of(table.graph, made)
+    points = np.asarray(estimator.quantiles_, np.float64).T
+    table.seen(points[:, 0], points[:, -1])
+    heights = [estimator.references_] * len(points)
+    return Table.of(table.graph, interpolated(table.graph, table.numbers(), list(points), heights))
 
 
 @converts("sklearn", "PCA", "IncrementalPCA")
@@ -213,7 +210,8 @@ def function_step(function: Any, owner: str) -> Callable[[ProgramBuilder, Tensor
 
 @converts("sklearn", "FunctionTransformer")
 def function(estimator: Any, table: Table) -> Table:
-    if estimator.func is None:
+    inner = getattr(estimator.func, "func", estimator.func)  # of a partial
+    if inner is None or getattr(inner, "__name__", "") == "check_array":
         return table
     if estimator.kw_args:
         raise UnsupportedModelError(f"{name_of(estimator)} calls its function with arguments, which is not converted")

@@ -147,7 +147,7 @@ def _linear(booster: Booster, table: Table) -> tuple[np.ndarray, np.ndarray]:
     """The weights (outputs, columns) and offsets of a linear booster."""
     table.graph.tolerance = FLOAT32_SUMS
     found = np.asarray(booster.model["weights"], np.float64).reshape(table.width + 1, booster.outputs)
-    return found[:-1].T, found[-1] + booster.margin()
+    return found[:-1].T, found[-1] + booster.margin()[0]  # XGBoost adds the first base score to all
 
 
 def _of(estimator: Any) -> Booster:

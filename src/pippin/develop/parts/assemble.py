@@ -113,7 +113,7 @@ class Assembly:
     def _end(self, made: Any, node: Part | Step) -> None:
         """A classifier's outputs have the names of the model's."""
         made.description.predictedFeatureName = self.names[id(node.outputs[0])][0]
-        if id(node.outputs[1]) in self.final:
+        if id(node.outputs[1]) in self.final or id(node.outputs[1]) in self.users:
             made.description.predictedProbabilitiesName = self.names[id(node.outputs[1])][0]
         else:
             del made.description.output[1]

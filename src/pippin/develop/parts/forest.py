@@ -101,7 +101,7 @@ def of_float32(thresholds: Any, strict: bool = False) -> np.ndarray:
     middle = (low.astype(np.float64) + high.astype(np.float64)) / 2
     even = low.view(np.uint32) % 2 == 0
     bound = np.where(even, middle, np.nextafter(middle, -np.inf))
-    return np.where(np.isfinite(bound), bound, exact)
+    return np.clip(np.where(np.isfinite(bound), bound, exact), -_LARGEST, _LARGEST)
 
 
 def from_arrays(

@@ -188,10 +188,8 @@ class ProgramBuilder:
         """The label with the highest probability, and all probabilities by label."""
         strings = isinstance(classes[0], str)
         key = TensorType(DataType.STRING if strings else DataType.INT64, ())
-        labels = self._value(ListType(key, len(classes)))
-        items = [str(c) if strings else np.int64(c) for c in classes]
-        attributes = {"name": Literal(STRING, labels.name), "val": Literal(labels.type, items)}
-        self.operations.append(Operation("const", {}, (labels,), (), attributes))
+        # As coremltools writes it: the labels are a value of the operation itself, not a constant of their own.
+        labels = Literal(ListType(key, len(classes)), [str(c) if strings else np.int64(c) for c in classes])
         outputs = (Value(label, key), Value(scores, DictionaryType(key, TensorType(DataType.FLOAT32, ()))))
         self._add("classify", {"probabilities": probabilities.value, "classes": labels}, outputs, label)
         self.outputs += outputs
