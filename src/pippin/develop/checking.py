@@ -137,10 +137,10 @@ def made_up(converted: Converted, estimator: Any, made: Any, graph: Graph) -> An
     if any(graph.encoders.get(i) for i in range(len(graph.columns))) and len(graph.columns) == 1:
         return _texts(graph, 0, random, mapping=_takes_mappings(estimator))
     columns = [_column(graph, place, random) for place in range(len(graph.columns))]
-    rows = _table(columns, converted, estimator)
+    rows = _table(columns, converted, estimator, graph)
     missing = [place for place, c in enumerate(graph.columns) if c.kind != STRING and not graph.encoders.get(place)]
     holed = [_holed(c, random) if place in missing else c for place, c in enumerate(columns)]
-    other = _table(holed, converted, estimator)
+    other = _table(holed, converted, estimator, graph)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -187,14 +187,24 @@ def _holed(column: list[Any], random: np.random.Generator) -> list[Any]:
     return [float("nan") if hole else value for value, hole in zip(column, random.random(_ROWS) < _MISSING_SHARE, strict=True)]
 
 
-def _table(columns: list[list[Any]], converted: Converted, estimator: Any) -> Any:
+def _table(columns: list[list[Any]], converted: Converted, estimator: Any, graph: Graph) -> Any:
     """A data frame for an estimator that was fitted with one, else an array."""
-    named = converted.array is None
-    if not named:
+    if converted.array is not None:
         return np.array(columns, np.float64).T
-    if hasattr(estimator, "feature_names_in_") or any(isinstance(v, str) for c in columns for v in c):
-        import pandas
+    if not hasattr(estimator, "feature_names_in_") and not any(isinstance(v, str) for c in columns for v in c):
+        return np.array(columns, np.float64).T
+    import pandas
 
-        names = getattr(estimator, "feature_names_in_", [each.name for each in converted.inputs])
-        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
-    return np.array(columns, np.float64).T
+    names = list(getattr(estimator, "feature_names_in_", [each.name for each in converted.inputs]))
+    found = {name: _typed(column, graph.typed.get(place)) for place, (name, column) in enumerate(zip(names, columns, strict=True))}
+    return pandas.DataFrame(found)
+
+
+def _typed(column: list[Any], categories: Any) -> Any:
+    if categories is None:
+        return column
+    import pandas
+
+    whole = not any(isinstance(c, str | float) for c in categories)
+    values = [int(v) if whole and v == v else v for v in column]
+    return pandas.Categorical([None if v != v else v for v in values], categories=list(categories))

@@ -91,7 +91,7 @@ def _rows(estimator: Any, column: int, categories: list[Any]) -> np.ndarray:
 
 def _unknown(estimator: Any, column: int, categories: list[Any]) -> np.ndarray | None:
     """What it makes of an unknown one; None if it raises."""
-    if estimator.handle_unknown == "error" and type(estimator).__name__ != "TargetEncoder":
+    if getattr(estimator, "handle_unknown", "") == "error":
         return None
     strings = any(isinstance(c, str) for c in categories)
     return _asked(estimator, column, [_NOT_A_CATEGORY if strings else _NOT_A_NUMBER])[0]
@@ -131,3 +131,18 @@ def _widths(estimator: Any) -> list[int]:
         case "TargetEncoder":
             return [len(estimator.classes_) if estimator.target_type_ == "multiclass" else 1] * count
     return [1] * count
+
+
+def coded(table: Table, categories: list[Any]) -> Table:
+    """A column of pandas categories as their numbers, NaN for an unknown or a missing one."""
+    graph, missing, column = table.graph, {0: float("nan")}, table.columns[0]
+    if isinstance(column, int):
+        graph.typed[column] = list(categories)
+    if not all(isinstance(c, str) for c in categories):
+        known = {float(c): {0: float(i)} for i, c in enumerate(categories) if not is_missing(c)}
+        if isinstance(column, int):
+            graph.categories[column] = [float(c) for c in categories]
+        return Table.of(graph, graph.trees(table.numbers(), Forest(np.zeros(1), [lookup(0, known, missing, missing)])))
+    place = graph.place(table.category(0, list(categories)), [*categories], len(categories))
+    known = {float(i): {0: float(i)} for i in range(len(categories))}
+    return Table.of(graph, graph.trees(place, Forest(np.zeros(1), [lookup(0, known, missing, missing)])))

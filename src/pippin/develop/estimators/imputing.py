@@ -49,12 +49,7 @@ def _numbers(estimator: Any, table: Table, fills: np.ndarray) -> Table:
         raise UnsupportedModelError(f"{name_of(estimator)} looks for {missing!r} among numbers; converted are numbers and NaN")
     if np.isnan(missing):
         _note_missing(table)
-
-    def fill(message: Any) -> None:
-        message.imputedDoubleArray.vector.extend(fills)
-        message.replaceDoubleValue = float(missing)
-
-    return Table.of(table.graph, table.graph.part("imputer", [table.numbers()], "array", table.width, fill))
+    return Table.of(table.graph, table.graph.filled(table.numbers(), fills, float(missing)))
 
 
 def _note_missing(table: Table) -> None:

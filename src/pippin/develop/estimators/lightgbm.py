@@ -11,9 +11,9 @@ from ..parts.forest import Branch, Forest, Leaf, Tree
 from ..parts.values import Value
 from .boosting import Memberships
 from .classified import Classified, OfForest, labels_of
-from .encoding import is_missing
+from .encoding import coded
 from .registry import converts, name_of
-from .table import MISSING, Table
+from .table import Table
 
 _IDENTITY = {
     "regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "custom",
@@ -71,22 +71,6 @@ class Booster:
                 table.graph.categories[place] = list(info["values"])
             elif "min_value" in info and info["min_value"] < info["max_value"]:
                 table.select([column]).seen(info["min_value"], info["max_value"])
-
-
-def coded(table: Table, categories: list[Any]) -> Table:
-    """A column of pandas categories as their numbers, NaN for an unknown or a missing one."""
-    from ..parts.forest import lookup
-
-    graph, missing = table.graph, {0: float("nan")}
-    if not all(isinstance(c, str) for c in categories):
-        known = {float(c): {0: float(i)} for i, c in enumerate(categories) if not is_missing(c)}
-        column = table.columns[0]
-        if isinstance(column, int):
-            graph.categories[column] = [float(c) for c in categories]
-        return Table.of(graph, graph.trees(table.numbers(), Forest(np.zeros(1), [lookup(0, known, missing, missing)])))
-    place = graph.place(table.category(0, list(categories)), [*categories], len(categories))
-    known = {float(i): {0: float(i)} for i in range(len(categories))}
-    return Table.of(graph, graph.trees(place, Forest(np.zeros(1), [lookup(0, known, missing, missing)])))
 
 
 def _categorical_columns(dump: Any) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..parts.forest import Branch, Forest, Leaf, Tree, of_float32
 from ..parts.values import Value
 from .boosting import Memberships
 from .classified import Classified, OfForest, OfScores, labels_of
+from .encoding import coded
 from .registry import converts, name_of
 from .table import Table
 
@@ -52,6 +54,7 @@ class Booster:
 
     def forest(self, table: Table) -> tuple[Value, Forest]:
         table.graph.tolerance = FLOAT32_SUMS
+        table = self._coded(table)
         forest, sets, x = Forest(self.margin()), Memberships(), table.numbers()
         trees, targets = self.model["trees"], self.model["tree_info"]
         count = len(trees) if self.rounds is None else int(self.model["iteration_indptr"][self.rounds])
@@ -63,6 +66,25 @@ class Booster:
             if kind == "c" and isinstance(place, int) and table.graph.categories[place] is None:
                 table.graph.categories[place] = sorted({int(c) for f, s, _ in sets.sets for c in s if f == column} | {0})
         return sets.joined(table, x), forest
+
+    def _coded(self, table: Table) -> Table:
+        """Columns of categories that the model keeps the names of (since XGBoost 3.1) as their codes."""
+        found = Table(table.graph, [])
+        kept = self.model.get("cats", {}).get("enc", [])
+        for column in range(table.width):
+            one = table.select([column])
+            names = _names(kept[column]) if column < len(kept) else []
+            found = found + (coded(one, names) if names else one)
+        return found
+
+
+def _names(found: Any) -> list[Any]:
+    """The categories of a column: the bytes of all strings and where each ends, or numbers."""
+    values = found["values"]
+    if "offsets" not in found:
+        return list(values)
+    text, ends = bytes(v % 256 for v in values), found["offsets"]
+    return [text[a:b].decode() for a, b in pairwise(ends)]
 
 
 def _tree(found: Any, target: int, weight: float, sets: Memberships, width: int) -> Tree:
@@ -130,7 +152,7 @@ def _classified(booster: Booster, table: Table, classes: list[Any]) -> Classifie
     link = "logistic" if booster.objective in _LOGISTIC else "softmax"
     if booster.kind == "gblinear":
         weights, offset = _linear(booster, table)
-        return OfScores(table.graph, classes, table.numbers(), weights, offset, link)
+        return OfScores(table.graph, classes, _present(table), weights, offset, link)
     x, forest = booster.forest(table)
     return OfForest(table.graph, classes, x, forest, link)
 
@@ -138,9 +160,14 @@ def _classified(booster: Booster, table: Table, classes: list[Any]) -> Classifie
 def _raw(booster: Booster, table: Table) -> Value:
     if booster.kind == "gblinear":
         weights, offset = _linear(booster, table)
-        return table.graph.linear(table.numbers(), weights, offset)
+        return table.graph.linear(_present(table), weights, offset)
     x, forest = booster.forest(table)
     return table.graph.trees(x, forest)
+
+
+def _present(table: Table) -> Value:
+    """A linear booster leaves out what is missing."""
+    return table.graph.filled(table.numbers(), np.zeros(table.width))
 
 
 def _linear(booster: Booster, table: Table) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,8 @@ class Graph:
         """Columns that may be NaN."""
         self.vocabularies: dict[int, Sequence[str]] = {}
         """The words that a column of texts is looked for."""
+        self.typed: dict[int, Sequence[Any]] = {}
+        """Columns that the estimator takes as pandas categories, with those."""
         self.encoders: dict[int, Callable[[Any], Any]] = {}
         """For columns that are not given as they are in a table: how to make the feature."""
 
@@ -175,6 +177,15 @@ class Graph:
                     nodes.add(index=int(index) + 1, value=float(row[index]))
 
         return self.part("supportVectorRegressor", [value], NUMBER, 1, fill)
+
+    def filled(self, value: Value, fills: Any, missing: float = float("nan")) -> Value:
+        """The row with other numbers in place of missing ones."""
+
+        def fill(message: Any) -> None:
+            message.imputedDoubleArray.vector.extend(np.asarray(fills, np.float64))
+            message.replaceDoubleValue = missing
+
+        return self.part("imputer", [value], ARRAY, value.width, fill)
 
     # Categories and words.
 
