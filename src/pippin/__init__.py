@@ -18,6 +18,7 @@ from .devices.device import ComputeDevice as ComputeDevice
 from .errors import CacheError as CacheError
 from .errors import CompilationError as CompilationError
 from .errors import ConfigurationError as ConfigurationError
+from .errors import ConversionError as ConversionError
 from .errors import DataError as DataError
 from .errors import DeadlineExceeded as DeadlineExceeded
 from .errors import EngineError as EngineError
@@ -77,6 +78,7 @@ if _TYPE_CHECKING:
     from .develop.compare import compare as compare
     from .develop.compress import compress as compress
     from .develop.evaluate import evaluate as evaluate
+    from .develop.from_estimator import from_estimator as from_estimator
     from .specialization.compute_plan import ComputePlan as ComputePlan
     from .specialization.progress import Progress as Progress
 
@@ -92,6 +94,7 @@ _LATER = {
     "evaluate": "develop.evaluate",
     "compare": "develop.compare",
     "compress": "develop.compress",
+    "from_estimator": "develop.from_estimator",
 }
 
 

@@ -12,6 +12,7 @@
     │   ├── UnsupportedModelError       the kind of model
     │   ├── UnsupportedVersionError     the specification version
     │   └── UnsupportedOperationError   an operation, or a combination of its arguments
+    ├── ConversionError             a converted model would not predict what its source predicts
     ├── ConfigurationError          an option that is unknown or does not fit this model
     ├── FeatureError                invalid input of a prediction
     │   ├── MissingFeatureError         a required input is missing
@@ -109,6 +110,10 @@ class UnsupportedVersionError(UnsupportedError):
 
 
 class UnsupportedOperationError(UnsupportedError):
+    pass
+
+
+class ConversionError(PippinError):
     pass
 
 

@@ -1,1 +1,1 @@
-"""Develop: the half of the work before a model is used: where its numbers go wrong, and what to do about it."""
+"""Develop: the work before a model is used: it comes to be, its numbers are compared, it is evaluated and compressed."""

@@ -300,6 +300,7 @@ class _Pipeline:
         described = {feature.name for feature in self.function.outputs}
         if named.label_output not in described and self.function.predicted_feature_name in described:
             named = replace(named, label_output=self.function.predicted_feature_name)
+            self.values.pop(named.label_output, None)  # that of an earlier classifier
         self.labels = named
 
     def _make_label(self, labels: Labels) -> None:
