@@ -320,12 +320,6 @@ def test_what_counts_to_a_known_bound_is_not_checked(name, tmp_path):
     assert bool(unbounded_loops(lowered.model.graph)) == (turns is None)
 
 
-def test_a_loop_that_never_turns_is_left_out(tmp_path):
-    """OpenVINO would lose its results."""
-    lowered = lowered_of(case("gather", x=X, build=lambda mb, x: _counted(mb, x, -9), expect=None), tmp_path)
-    assert lowered.index_checks == () and not any(node.op_type == "Loop" for node in lowered.model.graph.node)
-
-
 def test_one_check_for_the_same_indices(tmp_path):
     def build(mb, x, i, j):
         total = mb.add(x=i, y=j)
