@@ -16,7 +16,10 @@ ALPHA, BETA = np.array([0.1, -2, 3], np.float32), np.array([1, 0.5, -1], np.floa
 
 
 # Places whose largest channel is far below that of others.
-APART = [(np.random.default_rng(0).standard_normal((1, 4, 7, 9)) * s - 9 * s * np.arange(9)).astype(np.float32) for s in (3, 300)]
+APART = [
+    (np.random.default_rng(0).standard_normal((1, 4, 7, 9)) * s - 9 * s * np.arange(9)).astype(np.float32)
+    for s in (3, 300)
+]
 
 
 def per_channel(values):

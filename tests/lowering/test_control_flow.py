@@ -174,6 +174,21 @@ for limit in (0, 1, 3):
     ]
 
 
+def _never(mb, x):
+    """Constants keep the loop from its first turn, so that OpenVINO would lose its results."""
+    return mb.while_loop(
+        _cond=lambda i, y: mb.less(x=i, y=np.int32(-9)),
+        _body=lambda i, y: (mb.add(x=i, y=1), mb.add(x=y, y=y)),
+        loop_vars=(np.int32(0), x),
+    )
+
+
+CASES += [
+    case("while_loop", x=x, label="never", build=_never, expect=lambda x: (0, x))
+    for x in (f32(2, 3), dynamic(f32(2, 3)))
+]
+
+
 def _names(x):
     return "fp16" if x.dtype.__name__ == "fp16" else "fp32"
 

@@ -305,7 +305,6 @@ LOOPS = {
     "one too far": (lambda mb, x: _counted(mb, x, 5), False, 5),
     "one too far down": (lambda mb, x: _counted(mb, x, -6, -1, 3, "greater"), False, 9),
     "twice": (lambda mb, x: _counted(mb, x, index=lambda mb, n: mb.mul(x=n, y=2)), False, 4),
-    "never": (lambda mb, x: _counted(mb, x, -9), True, 0),
     "many turns": (lambda mb, x: _counted(mb, x, 2000, index=lambda mb, n: mb.mod(x=n, y=4)), True, None),
     "to the largest": (lambda mb, x: _counted(mb, x, 2**31 - 1, 3), False, None),
 }

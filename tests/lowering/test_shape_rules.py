@@ -126,7 +126,15 @@ COMPUTED = [
         r"^\[slice_by_index\]",
     ),
     (
-        case("gather", x=dynamic(f32(2, 4), 0), indices=dynamic(0 * i32(2, 3), 0), axis=1, batch_dims=1, opset=17, expect=None),
+        case(
+            "gather",
+            x=dynamic(f32(2, 4), 0),
+            indices=dynamic(0 * i32(2, 3), 0),
+            axis=1,
+            batch_dims=1,
+            opset=17,
+            expect=None,
+        ),
         {"indices": np.zeros((1, 3), np.int32)},
         "",
     ),
@@ -135,11 +143,19 @@ COMPUTED = [
         for n in (5, 24, 1)
     ),
     *(
-        (case("pad", x=f32(2, 6), pad=np.int32([0, 1, 1, 0]), mode=mode, expect=None), {"pad": np.int32(pad)}, r"^\[pad\]")
+        (
+            case("pad", x=f32(2, 6), pad=np.int32([0, 1, 1, 0]), mode=mode, expect=None),
+            {"pad": np.int32(pad)},
+            r"^\[pad\]",
+        )
         for mode in ("constant", "reflect", "replicate")
         for pad in ([0, 0, -1, 0], [2**31 - 1] * 4, [0, 0, 1, 2**31 - 1], [99, 99, 99, 10**9])
     ),
-    (case("pad", x=f32(2, 6), pad=np.int32([0, 1, 1, 0]), mode="reflect", expect=None), {"pad": np.int32([2, 0, 0, 0])}, "reflected"),
+    (
+        case("pad", x=f32(2, 6), pad=np.int32([0, 1, 1, 0]), mode="reflect", expect=None),
+        {"pad": np.int32([2, 0, 0, 0])},
+        "reflected",
+    ),
     *(
         (one, {name: np.int32(given)}, "at most 268435456 elements, got")
         for given in ([2**31 - 1, 2**31 - 1], [0, 2**31 - 1], [10**5, 10**5], [-1, 3])

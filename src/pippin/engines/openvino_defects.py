@@ -27,8 +27,10 @@ def refused(lowered: Lowered) -> dict[str, str]:
     model, graph = lowered.model, lowered.model.graph
     if any(tensor.data_type in (_DOUBLE, _STRING) for tensor in graph.initializer):
         return {"": "float64 or string constants: OpenVINO computes float64 in float32 and has no string tensors"}
-    if any(dim.HasField("dim_value") and not dim.dim_value for port in graph.input for dim in _dims(port)):
-        return {"": "an input of no elements: OpenVINO crashes in some operations, and returns other numbers in others"}
+    empty = any(dim.HasField("dim_value") and not dim.dim_value for port in graph.input for dim in _dims(port))
+    failing = _NOT_OF_NOTHING.intersection(node.op_type for node in graph.node) if empty else ()
+    if failing:
+        return {"": f"{min(failing)} beside an input of no elements: OpenVINO crashes, or returns other numbers"}
     if any(len(name) > _LONGEST for node in graph.node for name in (node.name, *node.input, *node.output)):
         return {"": f"a name of more than {_LONGEST:,} characters: OpenVINO crashes when it reads its own file"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
@@ -64,6 +66,10 @@ _EXACT_FOR_INFINITY = frozenset({
     "Clip", "Elu", "Exp", "Greater", "GreaterOrEqual", "HardSigmoid", "Max", "Min", "PRelu", "Relu",
 })  # fmt: skip
 
+_NOT_OF_NOTHING = frozenset({
+    "AveragePool", "Conv", "ConvTranspose", "GRU", "Gather", "GatherElements", "GatherND", "GridSample", "LSTM",
+    "MaxPool", "RNN", "Resize",
+})  # fmt: skip
 _LONGEST = 1 << 14  # characters of a name; 2**16 are too many
 # Of `TensorProto.DataType`.
 _FLOAT, _STRING, _DOUBLE = 1, 8, 11
