@@ -12,6 +12,7 @@ import onnx
 from ..devices import cpu
 from ..engines import Engine
 from ..lowering.external_data import readable
+from ..support.memory import give_back
 from .weight_storage import LARGE, main_type, weight_bytes
 
 
@@ -35,6 +36,7 @@ class Sources(Mapping[str, "bytes | Path"]):
         )
         self._made: dict[str, bytes | Path] = {}
         self._known: list[tuple[onnx.ModelProto, bytes | Path]] = []
+        self._large = weight_bytes(model) >= LARGE
         self.types: dict[str, str] = {}
         """The element type of most weights, by engine name, of what was made."""
 
@@ -52,6 +54,9 @@ class Sources(Mapping[str, "bytes | Path"]):
             if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < LARGE:
                 self._known.append((model, known))
         self._made[name], self.types[name] = known, main_type(model)
+        del model
+        if self._large:
+            give_back()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._engines)
