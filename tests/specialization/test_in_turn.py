@@ -233,6 +233,15 @@ def test_what_takes_four_times_its_bytes_is_tried_if_it_can_win(dtype, kind, pas
     assert (storage.needless(trial("openvino"), before) == "") == tried
 
 
+@pytest.mark.parametrize(
+    ("growing", "precision", "tried"), [(True, "bfloat16", False), (True, "float32", True), (False, "bfloat16", True)]
+)
+def test_16_bits_are_not_made_of_the_integers_of_a_decoder(growing, precision, tried, little_is_large):
+    before = [trial("onnxruntime", growing=growing)]
+    needless = Storage(graph(np.int8)).needless(trial("openvino", precision, growing=growing), before)
+    assert (needless == "") == tried
+
+
 def test_lightest_first(little_is_large):
     given = [trial("openvino"), trial("openvino", "bfloat16"), trial("onnxruntime")]
     names = [f"{t.engine.name} {t.settings.precision}" for t in Storage(graph(np.float16)).lightest_first(given)]
