@@ -121,6 +121,7 @@ bench-scene: setup .venv/.test-installed
 
 bench-memory: setup .venv/.test-installed
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/memory_in_flight.py
 
 bench-event-loop: setup .venv/.test-installed
 	$(BIN)/python bench/event_loop.py

@@ -15,7 +15,7 @@ import networks
 
 from pippin.configuration import Configuration
 from pippin.engines import all_engines
-from pippin.lowering.external_data import readable
+from pippin.lowering.external_data import readable, whole
 from pippin.runtime.loading import Source
 from pippin.specialization.specializer import lower_function
 
@@ -42,7 +42,8 @@ def main() -> None:
     for network in networks.prepared():
         if network.name not in ("mobilenet_v2", "resnet50", "unet", "encoder"):
             continue
-        model = lower_function(Source(eight_bits(network)).open(), Configuration()).model
+        lowered = lower_function(Source(eight_bits(network)).open(), Configuration())
+        model = whole(lowered.model)
         x = {network.input: network.example()}
         calls = {}
         for name, graph in (("before", model), ("after", engine.prepared(model))):

@@ -25,6 +25,7 @@ import coremltools as ct
 import pippin
 from pippin.engines import all_engines
 from pippin.format.asset import open_asset
+from pippin.lowering.external_data import whole
 from pippin.specialization.specializer import lower_function
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
@@ -67,7 +68,7 @@ def contestants(make) -> dict[str, Callable[[], object]]:
         calls[f"pippin on {engine}"] = lambda loaded=loaded, name=name: loaded.predict({name: x})
     lowered = lower_function(open_asset(spec, folder), pippin.Configuration())
     (name,) = (port.name for port in lowered.inputs)
-    source = lowered.model.SerializeToString()
+    source = whole(lowered.model).SerializeToString()
     request = openvino.Core().compile_model(openvino.Core().read_model(source), "CPU").create_infer_request()
     session = all_engines()["onnxruntime"].compile(source).session
     calls["bare openvino"] = lambda: request.infer({name: x}, share_inputs=True, share_outputs=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import mmap
 import os
@@ -21,7 +20,7 @@ from ..support.cancellation import Stop
 from .base import PLAIN, FloatPrecision, Kernel, Settings
 from .installed_version import installed_version
 from .openvino_lean_import import openvino
-from .openvino_memory import FEW_KERNELS, few_kernels, let_go
+from .openvino_memory import FEW_KERNELS, export, few_kernels, let_go
 from .openvino_narrow_weights import keep_narrow
 
 if TYPE_CHECKING:
@@ -114,9 +113,7 @@ class OpenVINO:
         """Write OpenVINO's compiled blob."""
         if (folder / _ARTIFACT).is_file():
             return  # already written by a child
-        stream = io.BytesIO()
-        compiled.compiled.export_model(stream)
-        (folder / _ARTIFACT).write_bytes(stream.getbuffer())
+        export(compiled.compiled, folder / _ARTIFACT)
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOpenVINO | CompiledInChild:
         """Load the blob. The weights stay in the memory-mapped file."""

@@ -7,10 +7,12 @@ the file that they were packed from stays mapped.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,3 +52,27 @@ def let_go(mapped: Any) -> None:
             len(entries) == count and not (present & (entries & _OF_FILE == 0)).any()
         ):  # else written to: not in the file
             mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def export(compiled: Any, path: Path) -> None:
+    """Write a compiled model to a file as it is produced. OpenVINO only takes a stream in memory, by its class."""
+    with path.open("wb") as file:
+        compiled.export_model(_InFile(file))
+
+
+class _InFile(io.BytesIO):
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        return int(self._file.write(data))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def flush(self) -> None:
+        self._file.flush()

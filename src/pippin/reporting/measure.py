@@ -117,7 +117,7 @@ def measure(
         throughput=rates,
         memory=memory,
         numerics=_numerics(plan),
-        candidates=tuple(f"{one}: {one.note or 'chosen'}" for one in plan.candidates),
+        candidates=tuple(f"{one}: {one.note or 'chosen'}{one.held and f' ({one.held})'}" for one in plan.candidates),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..support.html_table import html_table
-from ..support.units import format_duration
+from ..support.units import format_bytes, format_duration
 from ..support.visible_text import quoted
 
 _SHOWN = 10  # operations in a notebook
@@ -33,10 +33,15 @@ class Candidate:
     streams: int | None = None
     """Number of concurrent predictions it is compiled for; None for one at a time."""
     memory: int | None = None
-    """Bytes in memory after its runs, weights that it maps included; measured only for large models."""
+    """Bytes that it holds after its runs, the weights included; measured only for large models."""
     weights: str = ""
     """How the engine holds the weights in memory: in which type, and whether processes share them; "" if they are
     few."""
+
+    @property
+    def held(self) -> str:
+        """The memory that it takes and how it holds the weights, for people; "" if neither is known."""
+        return "; ".join(filter(None, (format_bytes(self.memory) if self.memory else "", self.weights)))
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} threads"
@@ -118,15 +123,22 @@ class ComputePlan:
     def _repr_html_(self) -> str:
         """For notebooks: the candidates, and the costliest operations."""
         candidates: list[tuple[object, ...]] = [
-            (c, *(format_duration(t) if t is not None else "" for t in (c.seconds, c.compilation)), c.note or "chosen")
+            (
+                c,
+                *(format_duration(t) if t is not None else "" for t in (c.seconds, c.compilation)),
+                c.held,
+                c.note or "chosen",
+            )
             for c in self.candidates
         ]
-        candidates += [(engine, "", "", f"not given the whole model: {why}") for engine, why in self.declined.items()]
+        candidates += [
+            (engine, "", "", "", f"not given the whole model: {why}") for engine, why in self.declined.items()
+        ]
         costliest = sorted((op for op in self.operations if op.device), key=lambda op: -op.cost)[:_SHOWN]
         operations = ((op.name, op.kind, op.device, op.engine, f"{op.cost:.1%}") for op in costliest)
         return html_table(
             f"Compute plan of {self.function}; precision: {self.precision}" + (f"; {self.stage}" if self.stage else ""),
-            ("candidate", "prediction", "compilation", ""),
+            ("candidate", "prediction", "compilation", "memory", ""),
             candidates,
         ) + html_table("Costliest operations", ("operation", "kind", "device", "engine", "estimated share"), operations)
 

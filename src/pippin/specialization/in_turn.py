@@ -20,7 +20,7 @@ import numpy as np
 
 from ..engines import Compiled
 from ..errors import EngineError, PredictionCancelled, PredictionError
-from ..support.memory import give_back, resident
+from ..support.memory import Resident, give_back, resident
 from .budget import Budget
 from .candidates import (
     Choice,
@@ -79,6 +79,14 @@ def choose_in_turn(
     raise cannot_run({trial.engine.name: trial.note for trial in trials})
 
 
+def _memory(trial: Trial, before: Resident | None, after: Resident | None) -> int | None:
+    """What it will hold once it is loaded from its artifact. Of a file that is repacked, the pages are let go."""
+    if before is None or after is None:
+        return None
+    found = after.since(before)
+    return found.total if trial.settings.shared else found.private
+
+
 @dataclass(slots=True)
 class _Contest:
     sources: Mapping[str, bytes | Path]
@@ -109,8 +117,7 @@ class _Contest:
             trial.compilation = time.perf_counter() - started
         passes = agreeing([trial], self._reference, self.outputs, self.stages, self.budget.comparison())
         if passes and self._timed(trial):
-            after = resident()
-            trial.memory = after.since(before).total if before and after else None
+            trial.memory = _memory(trial, before, resident())
             self._keep(trial)
         self.free(trial)
 

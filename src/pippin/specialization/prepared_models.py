@@ -12,7 +12,8 @@ import onnx
 from ..devices import cpu
 from ..engines import Engine
 from ..lowering.external_data import readable
-from .weight_storage import LARGE, main_type
+from ..support.memory import give_back
+from .weight_storage import LARGE, main_type, weight_bytes
 
 
 def prepared(engine: Engine, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -32,6 +33,7 @@ class Sources(Mapping[str, "bytes | Path"]):
         self._stack, self._lock = stack, RLock()
         self._made: dict[str, bytes | Path] = {}
         self._known: list[tuple[onnx.ModelProto, bytes | Path]] = []
+        self._large = weight_bytes(model) >= LARGE
         self.types: dict[str, str] = {}
         """The element type of most weights, by engine name, of what was made."""
 
@@ -49,6 +51,9 @@ class Sources(Mapping[str, "bytes | Path"]):
             if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < LARGE:
                 self._known.append((model, known))
         self._made[name], self.types[name] = known, main_type(model)
+        del model
+        if self._large:
+            give_back()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._engines)

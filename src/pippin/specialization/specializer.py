@@ -23,6 +23,7 @@ from ..lowering.unbounded_loops import unbounded_loops
 from ..lowering.weight_arrays import WeightArrays
 from ..passes.eight_bit import quantizes_activations
 from ..passes.float16_rounding import rounds_to_float16
+from ..support.memory import give_back
 from . import custom_model_operator as custom_model_operator  # registers its operator
 from .artifacts import CompiledSegment, artifact_folder, join_segments, with_variants
 from .budget import Budget
@@ -41,6 +42,7 @@ from .requested_precision import check_float16, on_cpu, sixteen_bit
 from .sample_inputs import image_tensors
 from .segment_choice import choose_candidate, choose_settings_under_load, chosen
 from .segmentation import UncompiledSegment, declined_nodes, planned_segments, python_code
+from .weight_storage import LARGE, weight_bytes
 
 
 class SegmentArtifacts:
@@ -124,6 +126,9 @@ def _specialize(
     with stages.stage("lower"):
         function = asset.description.function(configuration.function_name)
         lowered = lower_function(asset, configuration, rounds=on_cpu(devices))
+    large = weight_bytes(lowered.model) >= LARGE
+    if large:
+        give_back()
     check_float16(configuration, lowered)
     with stages.stage("segment"):
         pixels = image_tensors(function, lowered)
@@ -153,6 +158,8 @@ def _specialize(
             )
             best = concurrency.best
             discard_losers(choice, best, strategy)
+            if large:
+                give_back()
             if folder is not None and not unsaved and not choice.untried:
                 with stages.stage("store"):
                     unsaved = _save(best, found.readable_by[best.engine.name], artifact_folder(folder, number))

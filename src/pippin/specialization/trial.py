@@ -34,7 +34,7 @@ class Trial:
     """Why it could not be compared with a reference; "" if it was, or need not be."""
 
     memory: int | None = None
-    """Bytes that it had in memory after its runs, weights that it maps included; None if not measured."""
+    """Bytes that it holds after its runs, the weights included; None if not measured."""
     weights: str = ""
     """How it holds the weights; "" if they are few."""
 

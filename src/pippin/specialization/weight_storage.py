@@ -17,7 +17,8 @@ from .trial import Trial
 LARGE = 32 << 20
 """Bytes of weights from which memory matters more than the time to compile several engines at once."""
 _FEW = 1 << 20  # bytes; what is less is not worth mentioning
-_PRODUCTS = frozenset({"Cast", "Gather", "Gemm", "MatMul", "Transpose"})
+_PASSING = frozenset({"Cast", "DequantizeLinear", "Transpose"})
+_PRODUCTS = _PASSING | {"Gather", "Gemm", "MatMul"}
 _VERBS = {"float32": "widened", "bfloat16": "rounded", "float16": "rounded"}
 
 
@@ -55,9 +56,14 @@ class Storage:
         return shared if worth and engine.weights_held(self.type, shared)[1].endswith("shared") else settings
 
     def heavy(self, trial: Trial) -> bool:
-        """Whether the engine itself widens 16-bit weights: while it compiles, they take four times their bytes."""
+        """Whether the weights take at least four times their bytes while the engine compiles: 16-bit ones that it
+        widens itself, and integers of a decoder, of which it makes 16-bit floats."""
+        if not self.large:
+            return False
+        if self.type.startswith(("int", "uint")):
+            return trial.settings.growing and trial.settings.precision != "float32"
         held, _ = trial.engine.weights_held(self.type, trial.settings)
-        return held == "float32" and self.type in ("float16", "bfloat16") and self.large
+        return held == "float32" and self.type in ("float16", "bfloat16")
 
     def lightest_first(self, trials: Sequence[Trial]) -> list[Trial]:
         """Float32 first, which others are compared with; heavy ones last, if they are not the only float32 ones."""
@@ -85,7 +91,7 @@ def _only_products(model: onnx.ModelProto) -> bool:
     """Whether products and lookups read nearly all weights."""
     sizes = {tensor.name: size_of(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type in ("Cast", "Transpose") and node.input[0] in sizes:
+        if node.op_type in _PASSING and node.input[0] in sizes:
             sizes[node.output[0]] = sizes[node.input[0]]
     others = {name for n in model.graph.node if n.op_type not in _PRODUCTS for name in n.input if name in sizes}
     return 10 * sum(sizes[name] for name in others) < weight_bytes(model)

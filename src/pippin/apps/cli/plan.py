@@ -114,11 +114,12 @@ def _print(plan: ComputePlan, every: bool) -> None:
     for number, s in enumerate(plan.segments):
         rows.add_row(str(number), s.device, f"{s.engine} {s.engine_version}", s.precision, str(s.operations))
     out.print(rows)
-    rows = table("candidate", "prediction", "compilation", "signal to noise", "")
+    held = any(c.held for c in plan.candidates)
+    rows = table("candidate", "prediction", "compilation", "signal to noise", *(["memory"] if held else []), "")
     for c in plan.candidates:
         noise = f"{min(c.signal_to_noise.values()):.1f} dB" if c.signal_to_noise else ""
         timed = [format_duration(t) if t is not None else "" for t in (c.seconds, c.compilation)]
-        rows.add_row(str(c), *timed, noise, c.note or "chosen")
+        rows.add_row(str(c), *timed, noise, *([c.held] if held else []), c.note or "chosen")
     out.print(rows)
     listed = []
     for op in plan.operations:

@@ -168,13 +168,14 @@ def _segments(plan: ComputePlan) -> None:
                     "#prediction": "" if candidate.seconds is None else took(candidate.seconds),
                     "#compilation": "" if candidate.compilation is None else took(candidate.compilation),
                     "#noise": f"{min(candidate.signal_to_noise.values()):.1f} dB" if candidate.signal_to_noise else "",
+                    "*memory": candidate.held,
                     "*note": candidate.note or "chosen",
                 }
                 for number, candidate in enumerate(plan.candidates)
             ]
             columns = [
                 ("candidate", "Candidate"), ("#prediction", "Prediction"), ("#compilation", "Compilation"),
-                ("#noise", "Signal-to-noise"), ("*note", "Outcome"),
+                ("#noise", "Signal-to-noise"), ("*memory", "Memory"), ("*note", "Outcome"),
             ]  # fmt: skip
             table(columns, tried)
 
