@@ -41,6 +41,7 @@ class OnnxRuntime:
     thorough = False
     stops_in_loops = True
     spins = True
+    quantizes = True
 
     @property
     def installed(self) -> bool:
@@ -104,7 +105,7 @@ class OnnxRuntime:
         options = _options(settings)
         if artifact is not None:
             _write_into(artifact, options)
-        return self._session(source, options, settings.device)
+        return self._session(_with_precision(source, options, settings), options, settings.device)
 
     def save(self, source: bytes | Path, compiled: Any, settings: Settings, folder: Path) -> None:
         """Write the optimized model, with its weights in a separate file that `load` maps into memory."""
@@ -113,7 +114,7 @@ class OnnxRuntime:
         options = _options(settings)
         _write_into(folder, options)
         options.add_session_config_entry("session.disable_prepacking", "1")  # this session never runs
-        self._session(source, options, settings.device)
+        self._session(_with_precision(source, options, settings), options, settings.device)
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         options = _options(settings)
@@ -141,7 +142,7 @@ class OnnxRuntime:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             _write_into(Path(folder), options)
-            compiled = self._session(source, options, settings.device)
+            compiled = self._session(_with_precision(source, options, settings), options, settings.device)
             compiled.run(inputs)  # warm-up
             runs = repeat(lambda: compiled.run(inputs))
             return kernels(Path(compiled.session.end_profiling()), Path(folder) / _ARTIFACT, runs)
@@ -161,6 +162,22 @@ def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool
         return bool(reader.input[1] == dequantize.output[0])
     others = [makers.get(name) for name in reader.input[:1]]
     return any(other is not None and other.op_type == "DequantizeLinear" for other in others if other != dequantize)
+
+
+def _with_precision(source: bytes | Path, options: Any, settings: Settings) -> bytes | Path:
+    """What a session loads: the model itself, or one whose products may quantize their other operand."""
+    if settings.precision != "dynamic_int8":
+        return source
+    import onnx
+
+    from ..passes.matmul_nbits import with_quantized_activations
+
+    model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source, load_external_data=False)
+    if not with_quantized_activations(model):
+        return source
+    if isinstance(source, Path):
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(source.parent))
+    return bytes(model.SerializeToString())
 
 
 def _write_into(folder: Path, options: Any) -> None:

@@ -139,7 +139,7 @@ def _specialize(
             choose_candidate, function=function, configuration=configuration, lowered=lowered, stages=stages,
             folder=folder, trusted=trusted_engines(declined), unbounded=unbounded, budget=budget,
         )  # fmt: skip
-        with chosen(segment, pixels, choose_for) as found:
+        with chosen(segment, pixels, choose_for, configuration.precision == "dynamic_int8") as found:
             planned[number], choice = found.segment, found.choice
             concurrency = choose_settings_under_load(
                 found.segment, choice, found.readable_by, function, lowered, configuration, stages, budget
