@@ -5,8 +5,8 @@ DequantizeLinear 1.2 ms, because it has zero points, this form 0.87 ms.
 Its kernels quantize the other operand, if that is allowed, for signed integers without zero points and unsigned ones
 with them.
 
-They are wrong (0 to 25 dB, OpenVINO 2026.4, AVX2 and AVX-512) for 4-bit weights in blocks of 40, 48, 80, 120 or 240, for
-8-bit ones in blocks of 6 or 10, and for an odd number of 4-bit columns with 8 rows or more.
+They are wrong (0 to 25 dB, OpenVINO 2026.4, AVX2 and AVX-512) for 4-bit weights in blocks of 40, 48, 80, 120, 240,
+for 8-bit ones in blocks of 6 or 10, and for an odd number of 4-bit columns with 8 rows or more.
 """
 
 from __future__ import annotations

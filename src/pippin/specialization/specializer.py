@@ -39,6 +39,7 @@ from .requested_precision import check_float16, on_cpu, sixteen_bit
 from .sample_inputs import image_tensors
 from .segment_choice import choose_candidate, choose_settings_under_load, chosen
 from .segmentation import UncompiledSegment, declined_nodes, planned_segments, python_code
+from .unpacked_weights import unpacked
 
 
 class SegmentArtifacts:
@@ -218,6 +219,7 @@ def _deviations(
     lowered: Lowered, planned: Sequence[UncompiledSegment], concurrencies: Iterable[ConcurrencyChoice]
 ) -> Iterator[str]:
     """How the chosen engines depart from the model as it is declared."""
+    yield from unpacked(lowered.sources)
     quantized = quantizes_activations(lowered.model)
     for segment, best in zip(planned, (concurrency.best for concurrency in concurrencies), strict=True):
         if quantized and segment.nodes is None and not quantizes_activations(prepared(best.engine, segment.model)):
