@@ -32,7 +32,7 @@ class ComputeUnits(enum.Enum):
 AnyComputeUnits: TypeAlias = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"] | enum.Enum
 """`ComputeUnits`, the name of one, or coremltools' `ComputeUnit`."""
 
-Precision = Literal["auto", "float32", "float16", "bfloat16"]
+Precision = Literal["auto", "float32", "float16", "bfloat16", "dynamic_int8"]
 SpecializationStrategy = Literal["default", "fast_prediction", "fast_load", "progressive"]
 ReshapeFrequency = Literal["frequent", "infrequent"]
 
@@ -73,7 +73,9 @@ class Configuration:
     """Compute precision for float16 values: "float32", "bfloat16" or "float16"; "auto": a 16-bit type if an engine has
     faster kernels for it and every output keeps a measured signal-to-noise ratio of 40 dB. Values declared as float32
     are computed in float32, except with "bfloat16". With "float16", the result of each operation that is declared
-    float16 is rounded to float16, as on a device: it is slower than "float32" on a CPU. MNN cannot do this."""
+    float16 is rounded to float16, as on a device: it is slower than "float32" on a CPU. MNN cannot do this.
+    "dynamic_int8": float32, but products with 4- and 8-bit weights round their other operand to 8 bits at each
+    prediction, which is the fastest and keeps about 40 dB; never chosen by "auto"."""
     engine: str | None = None
     """ "openvino", "onnxruntime" or "mnn"; None: the one measured to be fastest for this model on this machine."""
     threads: int | None = None

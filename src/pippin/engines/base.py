@@ -15,7 +15,7 @@ from ..support.cancellation import Stop
 if TYPE_CHECKING:  # loading from the cache does not need onnx
     from onnx import ModelProto
 
-FloatPrecision = Literal["float32", "bfloat16", "float16"]
+FloatPrecision = Literal["float32", "bfloat16", "float16", "dynamic_int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Settings:
     device: str = "cpu"
     """ "cpu", "gpu" or "neuralEngine"."""
     precision: FloatPrecision = "float32"
-    """The type in which the engine computes the float32 values of the graph."""
+    """The type in which the engine computes the float32 values of the graph; "dynamic_int8": float32, but products with
+    4- and 8-bit weights quantize their other operand."""
     threads: int | None = None
     """CPU threads of one prediction; None: the engine's default, usually one per core."""
 
@@ -92,6 +93,8 @@ class Engine(Protocol):
     """Whether a run can be stopped between two turns of a loop."""
     spins: bool
     """Whether its threads keep spinning for a while after a run and take cores from the next one."""
+    quantizes: bool
+    """Whether products with compressed weights can quantize their other operand ("dynamic_int8")."""
 
     @property
     def installed(self) -> bool: ...

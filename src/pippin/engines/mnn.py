@@ -71,6 +71,7 @@ class MNN:
     thorough = True
     stops_in_loops = False
     spins = True
+    quantizes = False
 
     @property
     def installed(self) -> bool:

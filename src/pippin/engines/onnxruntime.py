@@ -42,6 +42,7 @@ class OnnxRuntime:
     thorough = False
     stops_in_loops = True
     spins = True
+    quantizes = True
 
     @property
     def installed(self) -> bool:
@@ -105,13 +106,13 @@ class OnnxRuntime:
     ) -> CompiledOnnxRuntime:
         options = _options(settings)
         if artifact is None:
-            return self._session(source, options, settings.device)
+            return self._session(_with_precision(source, options, settings), options, settings.device)
         if not settings.shared or isinstance(source, bytes):
             _write_into(artifact, options)
-            return self._session(source, options, settings.device)
+            return self._session(_with_precision(source, options, settings), options, settings.device)
         # It refers to the weights of the source, which are then those of the artifact: none is copied in memory.
         options.optimized_model_filepath = str(artifact / _ARTIFACT)
-        compiled = self._session(source, options, settings.device)
+        compiled = self._session(_with_precision(source, options, settings), options, settings.device)
         linked_copy(source.with_name(WEIGHTS), artifact / WEIGHTS)
         return compiled
 
@@ -123,7 +124,7 @@ class OnnxRuntime:
         _write_into(folder, options)
         if not settings.shared:
             options.add_session_config_entry(*_UNPACKED)  # this session never runs
-        self._session(source, options, settings.device)
+        self._session(_with_precision(source, options, settings), options, settings.device)
 
     def load(self, folder: Path, settings: Settings = PLAIN) -> CompiledOnnxRuntime:
         options = _options(settings)
@@ -154,7 +155,7 @@ class OnnxRuntime:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             _write_into(Path(folder), options)
-            compiled = self._session(source, options, settings.device)
+            compiled = self._session(_with_precision(source, options, settings), options, settings.device)
             compiled.run(inputs)  # warm-up
             runs = repeat(lambda: compiled.run(inputs))
             return kernels(Path(compiled.session.end_profiling()), Path(folder) / _ARTIFACT, runs)
@@ -174,6 +175,22 @@ def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool
         return bool(reader.input[1] == dequantize.output[0])
     others = [makers.get(name) for name in reader.input[:1]]
     return any(other is not None and other.op_type == "DequantizeLinear" for other in others if other != dequantize)
+
+
+def _with_precision(source: bytes | Path, options: Any, settings: Settings) -> bytes | Path:
+    """What a session loads: the model itself, or one whose products may quantize their other operand."""
+    if settings.precision != "dynamic_int8":
+        return source
+    import onnx
+
+    from ..passes.matmul_nbits import with_quantized_activations
+
+    model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source, load_external_data=False)
+    if not with_quantized_activations(model):
+        return source
+    if isinstance(source, Path):
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(source.parent))
+    return bytes(model.SerializeToString())
 
 
 def _write_into(folder: Path, options: Any) -> None:

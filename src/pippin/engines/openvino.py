@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuralEngine": "NPU"}
 # Without its file a device is absent. Asking the library instead takes 50 ms.
 _DEVICE_FILES = {"gpu": Path("/dev/dri"), "neuralEngine": Path("/dev/accel")}
-_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "dynamic_int8": "f32"}
+# Elements that share a scale when an operand is quantized. Products whose blocks it does not divide stay exact.
+_QUANTIZED_GROUP = 32
 _ARTIFACT = "openvino.blob"
 # Softplus below -17, and Erf near 0 in steps of 1e-7.
 _CUT_TO_ZERO = frozenset({"Erf", "Softplus"})
@@ -45,6 +47,7 @@ class OpenVINO:
     thorough = False
     stops_in_loops = False
     spins = False
+    quantizes = True
 
     @cached_property
     def core(self) -> Any:
@@ -194,7 +197,7 @@ def _properties(settings: Settings) -> dict[str, Any]:
         "PERFORMANCE_HINT": "LATENCY",
     }
     if settings.device == "cpu":
-        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
+        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _QUANTIZED_GROUP if settings.precision == "dynamic_int8" else 0
         # With pinning, the threads of two models share the first cores while the others idle.
         properties["ENABLE_CPU_PINNING"] = False
         if settings.growing:

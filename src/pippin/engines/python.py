@@ -76,6 +76,7 @@ class Python:
     thorough = False
     stops_in_loops = True
     spins = False
+    quantizes = False
     installed = True
     version = __version__
 

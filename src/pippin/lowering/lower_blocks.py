@@ -78,6 +78,8 @@ class Builder(CheckedGraph):
         """Names of Tensors that are lists of a fixed length."""
         self.computed: dict[str, Callable[[], np.ndarray]] = {}
         """Values, by name, of Tensors computed from constants only, for operations that need them now."""
+        self.sparse_integers: dict[int, Any] = {}
+        """Sparse scaled integers, by the identity of their numbers (`ops/constexpr_ops.py`)."""
         self.checks: list[Check] = []
         self.check_outputs: list[Tensor] = []
         """What the graph returns for `checks`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,18 @@ class Product:
 
     @property
     def block(self) -> int:
-        return self.codes.shape[1] // self.scales.shape[1]
+        return int(self.codes.shape[1] // self.scales.shape[1])
 
     @property
     def lowest(self) -> int:
         """The lowest number that the integers can hold."""
-        return -(1 << self.bits >> 1) if self.signed else 0
+        return -1 << (self.bits - 1) if self.signed else 0
+
+    def split(self, block: int) -> Product:
+        """The same with smaller blocks."""
+        times = self.block // block
+        zeros = None if self.zeros is None else np.repeat(self.zeros, times, 1)
+        return replace(self, scales=np.repeat(self.scales, times, 1), zeros=zeros)
 
 
 Emit = Callable[["Product", Callable[[str, np.ndarray], str]], "Sequence[Any] | None"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..devices import cpu
-from ..engines import Compiled, Engine, Settings, python_engine
+from ..engines import Compiled, Engine, FloatPrecision, Settings, python_engine
 from ..errors import (
     CompilationError,
     EngineError,
@@ -66,17 +66,24 @@ def candidates(
 ) -> list[Trial]:
     """The candidates to try.
 
-    `sixteen_bit` is "auto" for the precisions an engine is fast in, one precision by name, or "" for float32 alone.
+    `sixteen_bit` is "auto" for the 16-bit precisions an engine is fast in, one precision by name, or "" for float32.
     """
     trials = []
     for engine in engines:
-        offered = engine.precisions(device) if sixteen_bit else ()
+        offered = _offered(engine, device, sixteen_bit)
         precisions = ["float32", *(p for p in offered if sixteen_bit in ("auto", p))]
         counts = [threads]
         if thorough and threads is None and cpu.cores() > 1:
             counts += [1] if cpu.cores() == 2 else [1, cpu.cores() // 2]
         trials += [Trial(engine, Settings(device, p, n, unbounded=unbounded)) for p in precisions for n in counts]
     return trials
+
+
+def _offered(engine: Engine, device: str, wanted: str) -> tuple[FloatPrecision, ...]:
+    """The precisions of an engine, besides float32, from which the wanted one is taken."""
+    if wanted == "dynamic_int8":
+        return ("dynamic_int8",) if engine.quantizes and device == "cpu" else ()
+    return engine.precisions(device) if wanted else ()
 
 
 def choose(

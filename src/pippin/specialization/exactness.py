@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 
@@ -31,10 +31,15 @@ def refusals(found: Exposure, engine: Engine) -> dict[str, str]:
 
 
 def guarded_model(
-    model: onnx.ModelProto, known: Intervals, engine: Engine, pixels: set[str]
+    model: onnx.ModelProto, known: Intervals, engine: Engine, pixels: set[str], quantizes: bool = False
 ) -> tuple[onnx.ModelProto, Guard]:
-    """The model with the probe that an engine needs, and what is checked."""
-    found = exposure(model.graph, known, engine.misjudges, pixels)
+    """The model with the probe that an engine needs, and what is checked. `quantizes`: products may quantize
+    their operands, and make numbers of NaN and infinity."""
+
+    def misjudges(operator: str, kind: Literal["NaN", "infinity"]) -> bool:
+        return (quantizes and operator in ("MatMul", "Gemm")) or engine.misjudges(operator, kind)
+
+    found = exposure(model.graph, known, misjudges, pixels)
     if found.hidden and engine.name == EXACT:
         return exact(model), Guard()
     found = with_moderate_quotients(model.graph, found, known, engine.misjudges, pixels)

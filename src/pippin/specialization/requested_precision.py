@@ -8,13 +8,18 @@ from ..configuration import Configuration
 from ..devices import ComputeDevice, devices_of
 from ..errors import ConfigurationError
 from ..lowering.lowered_model import Lowered
+from ..passes.compressed_products import has_compressed_products
 from ..types import DataType
 
 
 def sixteen_bit(configuration: Configuration, lowered: Lowered) -> tuple[str, str]:
-    """The 16-bit precisions to try ("auto", one by name, or "" for none), and a human-readable reason."""
+    """The precisions to try besides float32 ("auto": of 16 bits; one by name, or "" for none), and the reason."""
     if configuration.precision == "float32":
         return "", "float32, as configured"
+    if configuration.precision == "dynamic_int8":
+        if not has_compressed_products(lowered.model):
+            return "", "float32: no product has 4- or 8-bit weights, which 'dynamic_int8' is for"
+        return "dynamic_int8", "products with 4- and 8-bit weights round their other operand to 8 bits, as configured"
     if configuration.precision == "bfloat16":
         return "bfloat16", "bfloat16 if an engine supports it, as configured"
     if configuration.precision == "float16":

@@ -53,27 +53,29 @@ Choose = Callable[[UncompiledSegment, Sources, Mapping[str, Guard]], Choice]
 
 
 @contextmanager
-def chosen(segment: UncompiledSegment, pixels: set[str], choose_for: Choose) -> Iterator[ChosenSegment]:
+def chosen(
+    segment: UncompiledSegment, pixels: set[str], choose_for: Choose, quantizes: bool = False
+) -> Iterator[ChosenSegment]:
     """The segment with its best candidate. If no engine computes it right in 8 bits, it is the segment with the same
-    values in float32."""
+    values in float32. `quantizes`: products may quantize their operands."""
     with ExitStack() as stack:
-        models, guards, readable_by = stack.enter_context(_sources(segment, pixels))
+        models, guards, readable_by = stack.enter_context(_sources(segment, pixels, quantizes))
         try:
             choice = choose_for(segment, readable_by, guards)
         except UnsupportedOperationError:
             if not quantizes_activations(segment.model):
                 raise
             segment = replace(segment, model=in_float32(segment.model))
-            models, guards, readable_by = stack.enter_context(_sources(segment, pixels))
+            models, guards, readable_by = stack.enter_context(_sources(segment, pixels, quantizes))
             choice = choose_for(segment, readable_by, guards)
         yield ChosenSegment(segment, models, guards, readable_by, choice)
 
 
 @contextmanager
 def _sources(
-    segment: UncompiledSegment, pixels: set[str]
+    segment: UncompiledSegment, pixels: set[str], quantizes: bool
 ) -> Iterator[tuple[dict[str, onnx.ModelProto], dict[str, Guard], Sources]]:
-    guarded = _guarded_models(segment, pixels)
+    guarded = _guarded_models(segment, pixels, quantizes)
     models = {name: model for name, (model, _) in guarded.items()}
     with sources(segment.model, segment.engines, models) as readable_by:
         yield models, {name: guard for name, (_, guard) in guarded.items()}, readable_by
@@ -98,7 +100,7 @@ def choose_candidate(
     wanted, _ = sixteen_bit(configuration, lowered)
     whole = segment.judged
     if strategy in ("fast_load", "progressive") or not whole:  # such a segment cannot be judged on its own
-        wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
+        wanted = wanted if wanted not in ("", "auto") and whole else ""
     threads = segment.threads or configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
     trials = candidates(
         list(segment.engines), segment.device, threads, wanted, strategy == "fast_prediction", unbounded
@@ -179,7 +181,9 @@ def choose_settings_under_load(
     )  # fmt: skip
 
 
-def _guarded_models(segment: UncompiledSegment, pixels: set[str]) -> dict[str, tuple[onnx.ModelProto, Guard]]:
+def _guarded_models(
+    segment: UncompiledSegment, pixels: set[str], quantizes: bool
+) -> dict[str, tuple[onnx.ModelProto, Guard]]:
     """The model of a segment with what each of its engines needs for NaN and infinity."""
     known = find(segment.model, pixels)
-    return {engine.name: guarded_model(segment.model, known, engine, pixels) for engine in segment.engines}
+    return {engine.name: guarded_model(segment.model, known, engine, pixels, quantizes) for engine in segment.engines}

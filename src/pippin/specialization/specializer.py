@@ -43,6 +43,7 @@ from .sample_inputs import image_tensors
 from .segment_choice import choose_candidate, choose_settings_under_load, chosen
 from .segmentation import UncompiledSegment, declined_nodes, planned_segments, python_code
 from .weight_storage import LARGE, weight_bytes
+from .unpacked_weights import unpacked
 
 
 class SegmentArtifacts:
@@ -151,7 +152,7 @@ def _specialize(
             folder=folder, trusted=trusted_engines(declined), unbounded=unbounded, budget=budget,
             prospects=lru_cache(1)(partial(prospects, segment.model, segment.engines, devices, rates)),
         )  # fmt: skip
-        with chosen(segment, pixels, choose_for) as found:
+        with chosen(segment, pixels, choose_for, configuration.precision == "dynamic_int8") as found:
             planned[number], choice = found.segment, found.choice
             concurrency = choose_settings_under_load(
                 found.segment, choice, found.readable_by, function, lowered, configuration, stages, budget
@@ -233,6 +234,7 @@ def _deviations(
     lowered: Lowered, planned: Sequence[UncompiledSegment], concurrencies: Iterable[ConcurrencyChoice]
 ) -> Iterator[str]:
     """How the chosen engines depart from the model as it is declared."""
+    yield from unpacked(lowered.sources)
     quantized = quantizes_activations(lowered.model)
     for segment, best in zip(planned, (concurrency.best for concurrency in concurrencies), strict=True):
         if quantized and segment.judged and not quantizes_activations(prepared(best.engine, segment.model)):

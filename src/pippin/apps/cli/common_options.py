@@ -19,7 +19,7 @@ def _one_of(*words: str) -> Callable[[], list[str]]:
 
 
 ENGINES = _one_of("openvino", "onnxruntime", "mnn")
-PRECISIONS = _one_of("auto", "float32", "bfloat16", "float16")
+PRECISIONS = _one_of("auto", "float32", "bfloat16", "float16", "dynamic_int8")
 UNITS = _one_of("ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE")
 
 Function = Annotated[str | None, typer.Option(help="Function of a multi-function model.")]
@@ -31,7 +31,11 @@ Engine = Annotated[
 ]
 Precision = Annotated[
     str,
-    typer.Option(help="Precision for float16 values: auto, float32, bfloat16 or float16.", autocompletion=PRECISIONS),
+    typer.Option(
+        help="Precision for float16 values: auto, float32, bfloat16 or float16; or dynamic_int8: products with 4- and "
+        "8-bit weights round their other operand to 8 bits.",
+        autocompletion=PRECISIONS,
+    ),
 ]
 Units = Annotated[
     str,

@@ -7,6 +7,7 @@ yields float16 weights.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,12 @@ def constexpr_lut_to_dense(
 
 
 @lowers("constexpr_sparse_to_dense", since=16)
-def constexpr_sparse_to_dense(g: Builder, nonzero_data: np.ndarray, mask: np.ndarray, shape: Any = None) -> np.ndarray:
+def constexpr_sparse_to_dense(g: Builder, nonzero_data: np.ndarray, mask: np.ndarray, shape: Any = None) -> Any:
     if shape is None:
         bits = np.asarray(mask, bool)
+        integers = g.sparse_integers.get(id(nonzero_data))
+        if integers is not None:
+            return integers.dense(g, nonzero_data, bits)
     else:
         sizes = [int(d) for d in np.atleast_1d(shape)]
         bits = unpack_elements(mask.tobytes(), DataType.UINT1, int(np.prod(sizes))).reshape(sizes).astype(bool)
@@ -89,8 +93,34 @@ def constexpr_sparse_blockwise_shift_scale(
     mask = np.asarray(data_mask, bool)
     scales = expanded(scale, mask.shape)[mask].astype(np.float32)
     shifts = 0 if offset is None else expanded(offset, mask.shape)[mask].astype(np.float32)
-    values = (nonzero_data.astype(np.float32) - shifts) * scales
-    return data_mask, values.astype(scale.dtype)
+    values = ((nonzero_data.astype(np.float32) - shifts) * scales).astype(scale.dtype)
+    g.sparse_integers[id(values)] = SparseIntegers(values, nonzero_data, scale, offset, declared(g, "nonzero_data"))
+    return data_mask, values
+
+
+@dataclass(frozen=True, slots=True)
+class SparseIntegers:
+    """Scaled integers of which some are missing, so that `constexpr_sparse_to_dense` can keep the integers."""
+
+    values: np.ndarray
+    """The numbers; held here, so that no other array gets their identity."""
+    data: np.ndarray
+    scale: np.ndarray
+    offset: Any
+    dtype: DataType | None
+
+    def dense(self, g: Builder, values: np.ndarray, mask: np.ndarray) -> Any:
+        """The integers with zero points in the gaps, scaled; the numbers, if the zero points are no integers."""
+        zero = np.zeros((), self.data.dtype) if self.offset is None else expanded(np.asarray(self.offset), mask.shape)
+        gaps = np.broadcast_to(zero, mask.shape)[~mask]
+        if np.any(gaps.astype(self.data.dtype) != gaps):
+            return to_dense(values, mask)
+        codes = to_dense(self.data, mask)
+        codes[~mask] = gaps
+        found = blockwise(g, codes, self.scale, self.offset, self.dtype)
+        if isinstance(found, Tensor):
+            g.computed[found.name] = lambda: to_dense(values, mask)
+        return found
 
 
 def known(g: Builder, value: Any) -> np.ndarray:
