@@ -64,6 +64,8 @@ class Loaded:
     """What a progressive specialization has still to try."""
     key: str = ""
     """The key in the cache; "" without one."""
+    unsettled: int = 0
+    """How often it was measured, if other work on the machine disturbed that each time; else 0."""
     kept: Any = None
     """What the artifacts need as long as they are in use."""
 
@@ -257,12 +259,14 @@ def _load(source: Source, configuration: Configuration, cache: Cache | None, sta
 
 
 def _prepared(
-    source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages
-) -> Loaded | None:
-    """Specialize and store; None if the source changed while it was loaded."""
+    source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages,
+    measured: int = 0,
+) -> Loaded | None:  # fmt: skip
+    """Specialize and store; None if the source changed while it was loaded. An entry that was `measured` so often is
+    replaced."""
     wait = None if configuration == whole(configuration) else 0.0  # the first stage is not stored
     with cache.lock(wanted.key, lambda: stages.report("wait"), wait) as held:
-        if held:
+        if held and not measured:
             loaded = _cached(
                 cache, wanted.key, source, stages, _exact(source, configuration)
             )  # another process may have stored it first
@@ -283,7 +287,7 @@ def _prepared(
                 try:
                     with stages.stage("store"):
                         plan = to_json(made.specialized.plan)
-                        entry = cache.commit(wanted, _session_json(made), plan, source.path)
+                        entry = cache.commit(wanted, _session_json(made, measured), plan, source.path)
                     made.specialized.artifacts.stored(entry.folder)
                 except OSError as error:
                     warn_unusable(cache.folder, "cannot be used as a cache: %s", error.strerror)
@@ -391,7 +395,9 @@ def _from_entry(entry: Entry, name: str, exact: Compiled | None) -> Loaded:
     description: ModelDescription = stored["description"]
     function: FunctionDescription = description.function(stored["name"])
     session = Session(function, lowered, compiled, name, segments, lambda: _kinds(entry))
-    return Loaded(description, session, segments, "cached", None, entry)
+    unsettled = stored.get("unsettled", 0)
+    plan = _read_plan(entry) if unsettled else None  # the entry may be replaced
+    return Loaded(description, session, segments, "cached", plan, entry, key=entry.key, unsettled=unsettled)
 
 
 def _kinds(entry: Entry) -> dict[str, str]:
@@ -402,7 +408,14 @@ def _kinds(entry: Entry) -> dict[str, str]:
         return {}
 
 
-def _session_json(made: _Made) -> str:
+def measure_again(source: Source, configuration: Configuration, cache: Cache, measured: int, stages: Stages) -> None:
+    """Replace an entry whose candidates were measured so often on a busy machine."""
+    keyed = key_of(source, configuration, cache.index)
+    if keyed is not None and cache.prepare():
+        _prepared(source, configuration, cache, *keyed, stages, measured)
+
+
+def _session_json(made: _Made, measured: int) -> str:
     lowered = made.specialized.lowered
     session = {
         "description": made.description,
@@ -417,6 +430,7 @@ def _session_json(made: _Made) -> str:
         "writes": lowered.writes,
         "segments": [segment.to_dict() for segment in made.specialized.segments],
         "arrays": [info.name for info in lowered.model.graph.output],
+        "unsettled": measured + 1 if made.specialized.plan.unsettled else 0,
     }
     return to_json(session)
 

@@ -189,7 +189,7 @@ class Model(ModelFacts):
                 self._queues = self._limited or self._loaded.unbounded
                 self._executor.inline = not self._loaded.unbounded
                 self._session = self._loaded.session
-                if self._loaded.untried and self._go_on is not None:
+                if (self._loaded.untried or self._loaded.unsettled) and self._go_on is not None:
                     self._second_stage = self._go_on(self._loaded, _switch_of(self))
                     finalize(self, self._second_stage.cancel)
 

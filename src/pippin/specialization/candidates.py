@@ -35,6 +35,7 @@ from .trial import Trial as Trial
 _TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10, "progressive": 0.10}
 _TIME_LIMIT = 2.0  # seconds of measuring with the default strategy; a share of the compilation time if that is shorter
 _TIME_SHARE = 0.4
+_PATIENCE = 10.0  # times the compilation time that a specialization nobody waits for waits for an idle moment
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _RUNS_PER_ROUND = 5
 SHORT = 0.02  # seconds; longer predictions are timed once per round
@@ -98,9 +99,7 @@ def choose(
         return _first_to_pass(trials, sources, outputs, stages, budget or Budget(math.inf, stages), reference, verify)
     budget = budget or Budget(math.inf, stages)
     usable: list[Trial] = []
-    # All at once, but the likely ones first if somebody waits for the load.
-    staged = strategy == "default" and not stages.patient
-    for wave in waves(trials, prospects()) if staged else [trials]:
+    for wave in waves(trials, prospects()) if strategy == "default" else [trials]:
         best = _best(usable, _TOLERANCE[strategy]) if usable else None
         room = has_room(wave, usable, best, prospects() if best else None)
         for trial in wave:
@@ -365,6 +364,8 @@ def _run_rounds(
     remaining, previous = trials, max(trials, key=lambda trial: trial.engine.spins)
     started = time.perf_counter()
     max_wait = contention.MAX_WAIT if math.isinf(time_limit) else 0.0
+    if stages.patient:
+        max_wait = min(contention.MAX_WAIT, _PATIENCE * stages.seconds.get("compile", 0.0))
     for number in range(rounds):
         left = time_limit - (time.perf_counter() - started)
         remaining = _within(remaining, contention.elimination_factor(number))

@@ -26,7 +26,7 @@ from .exactness import compile_exact, guarded_model
 from .nonfinite import EXACT, Guard
 from .prepared_models import sources
 from .progress import Stages
-from .prospects import Prospects
+from .prospects import Prospects, has_room, left_out
 from .reference import Reference, reference
 from .requested_precision import sixteen_bit
 from .sample_inputs import example_inputs, image_tensors
@@ -133,13 +133,18 @@ def choose_candidate(
     )
     if strategy != "progressive" or not whole:
         return choice
-    return replace(choice, untried=_untried(choice, sixteen_bit(configuration, lowered)[0], segment.device))
+    foreseen = None if unbounded or segment.device != "cpu" else prospects()
+    return replace(choice, untried=_untried(choice, sixteen_bit(configuration, lowered)[0], segment.device, foreseen))
 
 
-def _untried(choice: Choice, sixteen_bit: str, device: str) -> tuple[str, ...]:
+def _untried(choice: Choice, sixteen_bit: str, device: str, known: Prospects | None) -> tuple[str, ...]:
     """What the second stage tries. Engines that have not been imported are not asked for their precisions."""
-    engines = [f"{trial.engine.name} {trial.settings.precision}" for trial in choice.trials if trial.note == LATER]
-    more = sixteen_bit == "auto" and (engines or choice.best.engine.precisions(device))
+    left = [trial for trial in choice.trials if trial.note == LATER]
+    more = sixteen_bit == "auto" and (left or choice.best.engine.precisions(device))
+    for trial in left if known is not None and not more else ():
+        if not has_room([trial], choice.usable, choice.best, known):
+            trial.note = left_out(trial, choice.best, known)
+    engines = [f"{trial.engine.name} {trial.settings.precision}" for trial in left if trial.note == LATER]
     return (*engines, *(["16-bit precisions that keep 40 dB"] if more else []))
 
 

@@ -142,7 +142,9 @@ def _specialize(
         choose_for = partial(
             choose_candidate, function=function, configuration=configuration, lowered=lowered, stages=stages,
             folder=folder, trusted=trusted_engines(declined), unbounded=unbounded, budget=budget,
-            prospects=lru_cache(1)(partial(prospects, segment.model, segment.engines, devices, rates)),
+            prospects=lru_cache(1)(
+                partial(prospects, segment.model, segment.engines, devices, rates, strategy == "progressive")
+            ),
         )  # fmt: skip
         with chosen(segment, pixels, choose_for) as found:
             planned[number], choice = found.segment, found.choice
