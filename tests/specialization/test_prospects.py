@@ -7,14 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+from coremltools.converters.mil.mil import Builder as mb
 from onnx import TensorProto, helper
 
+import pippin
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError
 from pippin.specialization import candidates, prospects
 from pippin.specialization.candidates import Trial, _best, _reason
 from pippin.specialization.progress import Stages
 from pippin.specialization.prospects import Prospects, estimated
+from support.small_models import saved_program
 
 RUNTIME, OPENVINO = (all_engines()[name] for name in ("onnxruntime", "openvino"))
 SURE = 1.1
@@ -178,3 +181,21 @@ def test_what_is_sure_of_large_convolutions(tmp_path, monkeypatch):
 def test_what_shapes_do_not_tell(model):
     assert prospects.prospects(model, [RUNTIME, OPENVINO], DEVICES, None) is None
     assert prospects.prospects(CONVOLUTION, [RUNTIME], DEVICES, None) is None
+
+
+def test_one_that_is_compiled_alone_is_still_compared_on_degenerate_inputs(tmp_path, monkeypatch):
+    """ONNX Runtime was not worth compiling, but its plain kernels say where NaN and infinity belong."""
+    path = saved_program(tmp_path, lambda x: mb.relu(x=mb.add(x=x, y=1.0), name="y"), x=(2, 4))
+    compared = []
+
+    def difference(own, right, *more):
+        compared.append((type(own[0]).__name__, type(right[0]).__name__))
+        return ""
+
+    monkeypatch.setattr("pippin.specialization.specializer.prospects", lambda *given: known(9, 1))
+    monkeypatch.setattr("pippin.specialization.segment_choice.difference", difference)
+    model = pippin.load(path)
+    assert model.engine == "openvino"
+    assert compared == [("CompiledOpenVINO", "CompiledOnnxRuntime")]
+    (left,) = (c for c in model.compute_plan.candidates if c.engine == "onnxruntime")
+    assert left.note == "not compiled: estimated to take 9.00 times as long as openvino"

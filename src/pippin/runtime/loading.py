@@ -106,10 +106,11 @@ class Source:
         path = getattr(self.given, "path", None)  # an Asset opened from a path
         return path if isinstance(path, Path) and self.weights is None else None
 
-    @property
-    def sendable(self) -> bool:
-        """Whether another process can open it."""
-        return self.path is not None or (isinstance(self.given, bytes) and not isinstance(self.weights, os.PathLike))
+    def sendable(self, cached: bool) -> bool:
+        """Whether another process can open the same. An opened model may differ from its file if it is not `cached`."""
+        if isinstance(self.given, bytes):
+            return not isinstance(self.weights, os.PathLike)
+        return self.path is not None and (cached or isinstance(self.given, str | os.PathLike))
 
     @property
     def name(self) -> str:
@@ -136,7 +137,7 @@ class Source:
 
 def load_model(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
     """Load a model and record it as a trace span. Raises what `pippin.load` raises."""
-    configuration = configuration if source.sendable else whole(configuration)
+    configuration = configuration if source.sendable(cache is not None) else whole(configuration)
     with trace.span("load", model=source.name, file=source.name) as span:
         loaded = _with_content(_load(source, configuration, cache, stages), source, cache)
         span.label, span.model = loaded.label, loaded.session.subject[0]

@@ -25,7 +25,7 @@ AT_STAKE = 1.3
 """A candidate that may be this many times as fast is never left out, and never loses to another that loads faster."""
 # How far the proportion of two estimates may be off (docs/notes/specialization.md): for networks of large convolutions
 # and products alone, for those without, and with the rates of another machine.
-_ERROR_OF_PRODUCTS, _ERROR, _ERROR_ELSEWHERE = 1.1, 1.9, 2.5
+_ERROR_OF_PRODUCTS, _ERROR, _ERROR_ELSEWHERE = 1.05, 1.9, 2.5
 _FEW = 64  # nodes; the first stage of a progressive specialization has no time to look at more
 _WORTH_MEASURING = 5e-3  # seconds of a prediction; such a model takes longer to compile than the rates to be measured
 

@@ -159,9 +159,9 @@ def _verification(
 
     def exact_run(trials: Sequence[Trial]) -> tuple[Compiled, Guard] | None:
         engine = engine_named(EXACT)
-        if not known and any(trial.engine is engine for trial in trials):
+        if not known:
             known.extend((t.compiled, guards[EXACT]) for t in trials if t.engine is engine and t.compiled is not None)
-        elif not known and engine.installed and not engine.declined(lowered):  # another one was asked for
+        if not known and engine.installed and not engine.declined(lowered):  # not asked for, or not worth compiling
             # Its plain kernels compile in a fraction of the time, for the two or three runs that are needed.
             try:
                 known.append((compile_exact(replace(lowered, model=segment.model)), Guard()))
@@ -186,14 +186,18 @@ def _verification(
 def choose_settings_under_load(
     segment: UncompiledSegment, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
     lowered: Lowered, configuration: Configuration, stages: Stages, budget: Budget,
+    prospects: Callable[[], Prospects | None],
 ) -> ConcurrencyChoice:  # fmt: skip
     if segment.nodes is not None:  # a segment cannot be judged on its own
         return ConcurrencyChoice(choice.best)
     strategy = configuration.hints.specialization_strategy
     multithreaded = lowered.threads is not None and lowered.threads > 1
+    foreseen = prospects() if choice.best.seconds is None and strategy == "default" else None
+    expected = foreseen.seconds.get(choice.best.engine.name) if foreseen is not None else None
     return choose_concurrency(
-        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, multithreaded, budget
-    )
+        choice, readable_by, lambda: [example_inputs(function, lowered)], strategy, stages, multithreaded, budget,
+        expected,
+    )  # fmt: skip
 
 
 def _guarded_models(segment: UncompiledSegment, pixels: set[str]) -> dict[str, tuple[onnx.ModelProto, Guard]]:
