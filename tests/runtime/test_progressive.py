@@ -495,3 +495,19 @@ def test_it_is_not_measured_for_ever(package, busy_entry, monkeypatch):
     monkeypatch.setattr(progressive, "is_idle", lambda: True)
     monkeypatch.setattr(progressive, "_join", lambda *given: pytest.fail("measured again"))
     assert pippin.load(package, cache=busy_entry).load_label == "cached"
+
+
+def test_the_command_line_says_which_stage_it_is_in(half, worker, tmp_path, capsys, monkeypatch):
+    from pippin.apps import cli
+
+    for command in ("plan", "compile"):
+        monkeypatch.setattr(
+            sys, "argv", ["pippin", command, str(half), "--strategy=progressive", f"--cache={tmp_path}"]
+        )
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        out = " ".join(capsys.readouterr().out.split())
+        if command == "plan":
+            assert "stage: first of two: onnxruntime float32 on cpu; being tried beside it: openvino" in out
+    assert len(entries(tmp_path)) == 1, "compile does the whole of it"
