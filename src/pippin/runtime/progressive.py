@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event, Lock
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
 from typing import Any
+from weakref import finalize
 
 from .. import trace
 from ..cache.content import stamps_of
@@ -92,6 +94,10 @@ class SecondStage:
             leave = self._leave
             self.end(_LEFT)
             leave()
+
+    def cancel_with(self, model: object) -> None:
+        """Cancel it once nobody has the model. That is noticed anywhere, with any lock held, so a thread does it."""
+        finalize(model, _forgotten.put, self.cancel).atexit = False
 
 
 def _nothing() -> None:
@@ -185,13 +191,21 @@ class _Job:
 _Key = tuple[Path, str]
 _jobs: dict[_Key, _Job] = {}
 _lock = Lock()
+_forgotten: SimpleQueue[Callable[[], object]] = SimpleQueue()
+"""What is to be cancelled because nobody has its model any more."""
+_cancels = False
 
 
 def _forked() -> None:
     """The threads that do the jobs exist only in the parent."""
-    global _lock
-    _lock = Lock()
+    global _lock, _cancels
+    _lock, _cancels = Lock(), False
     _jobs.clear()
+
+
+def _cancel_forgotten() -> None:
+    while True:
+        _forgotten.get()()
 
 
 if hasattr(os, "register_at_fork"):
@@ -201,7 +215,11 @@ if hasattr(os, "register_at_fork"):
 def _join(key: _Key, work: Work, ended: Callable[[str, Stop], object]) -> Callable[[], None]:
     """Call `ended` with "" or the reason for a failure when the work has ended. Returns a function to wait no longer;
     the work is stopped when nobody waits."""
+    global _cancels
     with _lock:
+        if not _cancels:
+            _cancels = True
+            Thread(target=_cancel_forgotten, name="pippin cancellation", daemon=True).start()
         job = _jobs.get(key)
         new = job is None
         if job is None:
@@ -275,7 +293,6 @@ def serve() -> None:
     """What the child does: specialize one model into a cache."""
     import sys
     from multiprocessing.connection import Connection
-    from threading import Thread
 
     from ..engines.child_tasks import end_with_parent
 
