@@ -78,6 +78,14 @@ def test_no_time_for_an_engine_that_computes_the_same(clock):
     assert _best(rows, 0.1) is rows[1], "it counts as level, and loads faster"
 
 
+@pytest.mark.parametrize(("seconds", "runs"), [(1.0, 2), (5.0, 1)])
+def test_what_cannot_be_estimated_is_run_once(clock, seconds, runs):
+    rows = [row(clock, "openvino", seconds), row(clock, "onnxruntime", 0.5)]
+    candidates._measure(rows, INPUTS, "auto", ["y"], 5, 0.5, Stages(), foreseen=False)
+    assert clock.order[:2] == ["openvino", "onnxruntime"][:runs]
+    assert rows[1].unmeasured == (runs == 1)
+
+
 def test_a_faster_precision_is_checked_however_long_it_takes(clock):
     rows = [row(clock, "openvino", 1.0), row(clock, "openvino", 0.5, "bfloat16", 1e-3), row(clock, "onnxruntime", 1.0)]
     assert measured(rows, 1.0) == rows
