@@ -95,6 +95,12 @@ def test_a_faster_precision_is_checked_however_long_it_takes(clock):
     assert rows[1].seconds == 0.5
 
 
+def test_the_only_one_to_compare_with_is_run_however_long_it_takes(clock):
+    rows = [row(clock, "openvino", 1.0, "bfloat16", 0.1), row(clock, "onnxruntime", 3.0)]
+    assert measured(rows, 0.5) == rows[1:]
+    assert "20.0 dB; 40 dB is required" in rows[0].note
+
+
 def test_one_far_behind_is_not_run_again(clock):
     rows = [row(clock, "openvino", 0.1), row(clock, "onnxruntime", 0.5)]
     measured(rows, 100)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 import pippin
 from pippin.engines import Settings, all_engines
-from pippin.errors import CompilationError
+from pippin.errors import CompilationError, PredictionError
 from pippin.specialization import candidates, prospects
 from pippin.specialization.candidates import Trial, _best, _reason
 from pippin.specialization.progress import Stages
@@ -33,7 +33,7 @@ def trial(name):
     return Trial(all_engines()[engine], Settings(precision=precision))
 
 
-def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=()):
+def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=(), cannot_run=()):
     """(what was compiled, in order; the best; notes by name) for candidates that take these seconds."""
     compiled, clock = [], SimpleNamespace(now=0.0, perf_counter=lambda: clock.now, sleep=lambda s: None)
 
@@ -46,6 +46,8 @@ def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=()):
 
         def run(inputs, stop=None):
             clock.now += seconds[name]
+            if name in cannot_run:
+                raise PredictionError("cannot")
             return {"y": inputs["x"] * (1.5 if name in noisy else 1.0 + 1e-4 * ("16" in name))}
 
         return SimpleNamespace(run=run)
@@ -90,6 +92,8 @@ TIMES = {"openvino float32": 0.02, "openvino bfloat16": 0.01, "openvino float16"
         (HALF, None, {"noisy": HALF[1:2]}, ["onnxruntime float32", *HALF[1:3]], 2),
         (HALF, None, {"noisy": HALF[1:3]}, ["onnxruntime float32", *HALF[1:3], HALF[0]], 0),
         (HALF, known(1, 9), {"noisy": HALF[1:3]}, ["onnxruntime float32", *HALF[1:3]], 3),
+        (HALF, None, {"fails": HALF[3:]}, ["onnxruntime float32", "openvino bfloat16", "openvino float32"], 1),
+        (HALF, None, {"cannot_run": HALF[3:]}, ["onnxruntime float32", *HALF[1:3], HALF[0]], 2),
         (HALF[:3], None, {}, HALF[:2], 1),  # its own float32 run is the only one to compare with
     ],
 )

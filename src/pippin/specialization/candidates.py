@@ -27,7 +27,7 @@ from . import contention, spinning_threads
 from .budget import FOREVER, Budget
 from .precision import MIN_DB_16_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .progress import Stages
-from .prospects import Prospects, estimated, has_room, left_out, waves
+from .prospects import Prospects, estimated, has_room, left_out, to_compare_with, waves
 from .ranking import best_of as _best
 from .ranking import reason as _reason
 from .reference import Reference, agreeing
@@ -104,6 +104,7 @@ def choose(
     usable: list[Trial] = []
     for wave in waves(trials, prospects()) if strategy == "default" else [trials]:
         best = _best(usable, _TOLERANCE[strategy]) if usable else None
+        wave = [trial for trial in wave if trial.compilation is None and not trial.note]  # not compiled before its turn
         room = has_room(wave, usable, best, prospects() if best else None)
         for trial in wave:
             trial.note = "" if trial in room else left_out(trial, best, prospects())
@@ -112,6 +113,10 @@ def choose(
         _compile_all(room, sources, strategy, stages)
         compiled = [trial for trial in room if trial.compiled is not None]
         usable += agreeing(compiled, reference, outputs, stages, budget.comparison())
+        partners = to_compare_with(usable, trials)
+        if partners:
+            _compile_all(partners, sources, strategy, stages)
+            usable += [trial for trial in partners if trial.compiled is not None]
         if len(usable) > 1 and strategy != "fast_load":
             usable = _timed(usable, inputs, strategy, wanted, outputs, stages, budget, prospects)
         if verify is not None and strategy != "fast_load":
@@ -139,9 +144,9 @@ def _timed(
             for trial in usable:
                 trial.note = f"not measured: {error}"
             return [trial for trial in usable if not _needs_check(trial) or trial.settings.precision == wanted]
-    measured = [trial for trial in usable if trial.seconds is not None]
+    measured = [trial for trial in usable if trial.seconds is not None and trial.settings.precision == "float32"]
     for trial in usable:
-        if trial.unmeasured and measured:
+        if trial.unmeasured and measured and trial.settings.precision == "float32":
             trial.estimated = estimated(trial, min(measured, key=lambda other: other.seconds or 0.0), prospects())
     return usable
 
@@ -279,12 +284,15 @@ def _measure(
     budget = budget or Budget(math.inf, stages)
     for trial in trials:
         trial.unmeasured, trial.estimated = False, None
+    checked = any(map(_needs_check, trials))  # against one that needs no check, which is run however long it takes
     sweep_limit = time_limit if foreseen else max(time_limit, _UNFORESEEN)
     ran: list[tuple[Trial, dict[str, np.ndarray]]] = []
     stopped: list[Trial] = []
     for number, trial in enumerate(sorted(trials, key=lambda trial: trial.engine.spins)):
         shortest = min((min(other.times) for other, _ in ran), default=0.0)
-        if not _needs_check(trial) and time.perf_counter() - started + shortest > sweep_limit:
+        comparable = not checked or any(not _needs_check(other) for other, _ in ran)
+        late = time.perf_counter() - started + shortest > sweep_limit
+        if late and comparable and not _needs_check(trial):
             trial.unmeasured = True
             continue
         stages.report("measure", detail=f"{trial.engine.name}, {trial.settings}")
@@ -305,6 +313,10 @@ def _measure(
         kept = _accurate(ran, inputs[1:], wanted, outputs, budget)
     except PredictionCancelled:
         kept = [trial for trial, _ in ran if not _needs_check(trial)] or [trial for trial, _ in ran]
+    if not kept:
+        for trial in stopped:
+            trial.note, trial.unmeasured = "", True
+        return [trial for trial in stopped if not _needs_check(trial)]
     with suppress(PredictionCancelled):  # what was measured by then counts
         left = min(time_limit - (time.perf_counter() - started), budget.left)
         _run_rounds(kept, inputs[0], rounds, left, stages, budget)
@@ -340,6 +352,10 @@ def _accurate(
 ) -> list[Trial]:
     """The candidates whose results are accurate, on the inputs already run and on further ones."""
     reference = next(((trial, results) for trial, results in ran if not _needs_check(trial)), None)
+    if reference is None and wanted == "auto":
+        for trial, _ in ran:
+            trial.note = "" if trial.settings.precision == "float32" else "no float32 run to compare it with"
+        return [trial for trial, _ in ran if not trial.note]
     if reference is None or not any(_needs_check(trial) for trial, _ in ran):
         return [trial for trial, _ in ran]
     expected = [reference[1], *(_run(reference[0], arrays, budget) for arrays in inputs)]

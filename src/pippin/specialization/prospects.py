@@ -121,6 +121,14 @@ def has_room(
     return found
 
 
+def to_compare_with(usable: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
+    """The float32 candidates still to be compiled, if a 16-bit one has none to be compared with."""
+    if not usable or any(trial.settings.precision == "float32" for trial in usable):
+        return []
+    left = (trial for trial in trials if trial.compilation is None and not trial.note)
+    return [trial for trial in left if trial.settings.precision == "float32" and not trial.engine.thorough]
+
+
 def estimated(trial: Trial, measured: Trial, known: Prospects | None) -> float | None:
     """The seconds of a trial that was not run, from those of one that was; None if nothing is known."""
     if (
