@@ -100,6 +100,7 @@ lint: setup .venv/.test-installed
 
 bench-load: setup .venv/.test-installed
 	$(BIN)/python bench/load.py
+	$(BIN)/python bench/cached_load.py
 
 bench-latency: setup .venv/.test-installed
 	$(BIN)/python bench/latency.py

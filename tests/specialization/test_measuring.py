@@ -78,6 +78,14 @@ def test_no_time_for_an_engine_that_computes_the_same(clock):
     assert _best(rows, 0.1) is rows[1], "it counts as level, and loads faster"
 
 
+@pytest.mark.parametrize(("seconds", "runs"), [(1.0, 2), (5.0, 1)])
+def test_what_cannot_be_estimated_is_run_once(clock, seconds, runs):
+    rows = [row(clock, "openvino", seconds), row(clock, "onnxruntime", 0.5)]
+    candidates._measure(rows, INPUTS, "auto", ["y"], 5, 0.5, Stages(), foreseen=False)
+    assert clock.order[:2] == ["openvino", "onnxruntime"][:runs]
+    assert rows[1].unmeasured == (runs == 1)
+
+
 def test_a_faster_precision_is_checked_however_long_it_takes(clock):
     rows = [row(clock, "openvino", 1.0), row(clock, "openvino", 0.5, "bfloat16", 1e-3), row(clock, "onnxruntime", 1.0)]
     assert measured(rows, 1.0) == rows
@@ -85,6 +93,12 @@ def test_a_faster_precision_is_checked_however_long_it_takes(clock):
     assert _best(rows, 0.1) is rows[1], "what computes in another precision is not level"
     assert rows[1].noise["y"] == pytest.approx(60, abs=0.1)  # 20 log10 of 1 / 1e-3
     assert rows[1].seconds == 0.5
+
+
+def test_the_only_one_to_compare_with_is_run_however_long_it_takes(clock):
+    rows = [row(clock, "openvino", 1.0, "bfloat16", 0.1), row(clock, "onnxruntime", 3.0)]
+    assert measured(rows, 0.5) == rows[1:]
+    assert "20.0 dB; 40 dB is required" in rows[0].note
 
 
 def test_one_far_behind_is_not_run_again(clock):

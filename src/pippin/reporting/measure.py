@@ -83,7 +83,8 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="pippin-report-") as folder:
         cache = Path(folder) / "cache"
         tell("specialize", 0.0)
-        load(path, configuration, cache=cache).close()  # warm-up: the first load also imports the engines
+        with load(path, configuration, cache=cache) as first:  # warm-up: the first load also imports the engines
+            first.specialized.wait()
         tell("load, uncached", 0.1)
         uncached, compilation, plan = _uncached(path, configuration, Path(folder), effort.uncached, clock)
         tell("load, cached", 0.3)

@@ -64,6 +64,8 @@ class Loaded:
     """What a progressive specialization has still to try."""
     key: str = ""
     """The key in the cache; "" without one."""
+    unsettled: int = 0
+    """How often it was measured, if other work on the machine disturbed that each time; else 0."""
     kept: Any = None
     """What the artifacts need as long as they are in use."""
 
@@ -104,10 +106,11 @@ class Source:
         path = getattr(self.given, "path", None)  # an Asset opened from a path
         return path if isinstance(path, Path) and self.weights is None else None
 
-    @property
-    def sendable(self) -> bool:
-        """Whether another process can open it."""
-        return self.path is not None or (isinstance(self.given, bytes) and not isinstance(self.weights, os.PathLike))
+    def sendable(self, cached: bool) -> bool:
+        """Whether another process can open the same. An opened model may differ from its file if it is not `cached`."""
+        if isinstance(self.given, bytes):
+            return not isinstance(self.weights, os.PathLike)
+        return self.path is not None and (cached or isinstance(self.given, str | os.PathLike))
 
     @property
     def name(self) -> str:
@@ -134,7 +137,7 @@ class Source:
 
 def load_model(source: Source, configuration: Configuration, cache: Cache | None, stages: Stages) -> Loaded:
     """Load a model and record it as a trace span. Raises what `pippin.load` raises."""
-    configuration = configuration if source.sendable else whole(configuration)
+    configuration = configuration if source.sendable(cache is not None) else whole(configuration)
     with trace.span("load", model=source.name, file=source.name) as span:
         loaded = _with_content(_load(source, configuration, cache, stages), source, cache)
         span.label, span.model = loaded.label, loaded.session.subject[0]
@@ -257,12 +260,14 @@ def _load(source: Source, configuration: Configuration, cache: Cache | None, sta
 
 
 def _prepared(
-    source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages
-) -> Loaded | None:
-    """Specialize and store; None if the source changed while it was loaded."""
+    source: Source, configuration: Configuration, cache: Cache, wanted: Ingredients, content: Content, stages: Stages,
+    measured: int = 0,
+) -> Loaded | None:  # fmt: skip
+    """Specialize and store; None if the source changed while it was loaded. An entry that was `measured` so often is
+    replaced."""
     wait = None if configuration == whole(configuration) else 0.0  # the first stage is not stored
     with cache.lock(wanted.key, lambda: stages.report("wait"), wait) as held:
-        if held:
+        if held and not measured:
             loaded = _cached(
                 cache, wanted.key, source, stages, _exact(source, configuration)
             )  # another process may have stored it first
@@ -283,7 +288,7 @@ def _prepared(
                 try:
                     with stages.stage("store"):
                         plan = to_json(made.specialized.plan)
-                        entry = cache.commit(wanted, _session_json(made), plan, source.path)
+                        entry = cache.commit(wanted, _session_json(made, measured), plan, source.path)
                     made.specialized.artifacts.stored(entry.folder)
                 except OSError as error:
                     warn_unusable(cache.folder, "cannot be used as a cache: %s", error.strerror)
@@ -391,7 +396,9 @@ def _from_entry(entry: Entry, name: str, exact: Compiled | None) -> Loaded:
     description: ModelDescription = stored["description"]
     function: FunctionDescription = description.function(stored["name"])
     session = Session(function, lowered, compiled, name, segments, lambda: _kinds(entry))
-    return Loaded(description, session, segments, "cached", None, entry)
+    unsettled = stored.get("unsettled", 0)
+    plan = _read_plan(entry) if unsettled else None  # the entry may be replaced
+    return Loaded(description, session, segments, "cached", plan, entry, key=entry.key, unsettled=unsettled)
 
 
 def _kinds(entry: Entry) -> dict[str, str]:
@@ -402,7 +409,14 @@ def _kinds(entry: Entry) -> dict[str, str]:
         return {}
 
 
-def _session_json(made: _Made) -> str:
+def measure_again(source: Source, configuration: Configuration, cache: Cache, measured: int, stages: Stages) -> None:
+    """Replace an entry whose candidates were measured so often on a busy machine."""
+    keyed = key_of(source, configuration, cache.index)
+    if keyed is not None and cache.prepare():
+        _prepared(source, configuration, cache, *keyed, stages, measured)
+
+
+def _session_json(made: _Made, measured: int) -> str:
     lowered = made.specialized.lowered
     session = {
         "description": made.description,
@@ -417,6 +431,7 @@ def _session_json(made: _Made) -> str:
         "writes": lowered.writes,
         "segments": [segment.to_dict() for segment in made.specialized.segments],
         "arrays": [info.name for info in lowered.model.graph.output],
+        "unsettled": measured + 1 if made.specialized.plan.unsettled else 0,
     }
     return to_json(session)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import finalize, ref
+from weakref import ref
 
 from ..configuration import Configuration
 from ..errors import ConfigurationError, FeatureTypeError, StateError
@@ -189,9 +189,9 @@ class Model(ModelFacts):
                 self._queues = self._limited or self._loaded.unbounded
                 self._executor.inline = not self._loaded.unbounded
                 self._session = self._loaded.session
-                if self._loaded.untried and self._go_on is not None:
+                if (self._loaded.untried or self._loaded.unsettled) and self._go_on is not None:
                     self._second_stage = self._go_on(self._loaded, _switch_of(self))
-                    finalize(self, self._second_stage.cancel)
+                    self._second_stage.cancel_with(self)
 
     def _switch(self, first: Loaded, second: Loaded) -> bool:
         """Go over to the second stage of a progressive specialization. Predictions that run end on the first."""

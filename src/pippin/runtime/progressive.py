@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event, Lock
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
 from typing import Any
+from weakref import finalize
 
 from .. import trace
 from ..cache.content import stamps_of
 from ..cache.store import Cache
 from ..configuration import Configuration
+from ..devices.cpu import cores
 from ..errors import EngineError, PippinError, PredictionCancelled
 from ..specialization.progress import Stages
 from ..support import fork
@@ -26,13 +29,16 @@ from ..support.boundary import described
 from ..support.cancellation import Cancellation, Stop
 from ..support.daemon_threads import asked_at_exit, in_thread
 from .load_log import log_line
-from .loading import Loaded, Source, load_model, stored, whole
+from .loading import Loaded, Source, load_model, measure_again, stored, whole
 from .temporary_cache import TemporaryCache
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pippin.runtime.progressive import serve; serve()"
 )
 _NICENESS = 19
+_HEAD_START = 0.2  # seconds for the first prediction, before a process is started beside it
+_ATTEMPTS = 4  # how often a choice is measured at most
+_IDLE = 0.5  # load of a core
 _LEFT = "the model was closed or unloaded, or the load was cancelled"
 
 Work = Callable[[Stop], object]
@@ -89,6 +95,10 @@ class SecondStage:
             self.end(_LEFT)
             leave()
 
+    def cancel_with(self, model: object) -> None:
+        """Cancel it once nobody has the model. That is noticed anywhere, with any lock held, so a thread does it."""
+        finalize(model, _forgotten.put, self.cancel).atexit = False
+
 
 def _nothing() -> None:
     """What is to be done when there is nothing to leave."""
@@ -98,9 +108,11 @@ def begin_second_stage(
     first: Loaded, source: Source, configuration: Configuration, cache: Cache | None,
     cancellation: Cancellation | None, switch: Switch,
 ) -> SecondStage:  # fmt: skip
-    """Start what the first stage left, or join a job of this process that does the same."""
+    """Start what the first stage left, or join a job of this process that does the same. A cached choice that a busy
+    machine may have made is measured again, for the next load."""
     rest = SecondStage(first.untried, first.engines)
     if not first.untried:
+        _measure_again(first, source, configuration, cache)
         return rest
     kept = None if cache is not None and first.key and cache.prepare() else TemporaryCache()
     used = cache if kept is None and cache is not None else Cache(kept.folder if kept else "")
@@ -146,6 +158,22 @@ def _go_over(
     return ""
 
 
+def _measure_again(loaded: Loaded, source: Source, configuration: Configuration, cache: Cache | None) -> None:
+    if cache is None or not loaded.key or not 0 < loaded.unsettled < _ATTEMPTS or not is_idle():
+        return
+
+    def ended(failure: str, stop: Stop) -> None:
+        log_line("%s: measured again, for the next load%s", source.name, f": {failure}" if failure else "")
+
+    work = _work(source, whole(configuration), cache, loaded.unsettled)
+    _join((cache.folder.absolute(), f"{loaded.key} again"), work, ended)
+
+
+def is_idle() -> bool:
+    """Whether little else ran on this machine in the last minute."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] < _IDLE * cores()
+
+
 def _told(error: BaseException) -> str:
     return str(error) if isinstance(error, PippinError) else described(error)
 
@@ -156,19 +184,28 @@ def _told(error: BaseException) -> str:
 @dataclass(eq=False)
 class _Job:
     stop: Stop = field(default_factory=Stop)
+    asked: Event = field(default_factory=Event)
     waiting: list[Callable[[str, Stop], object]] = field(default_factory=list)
 
 
 _Key = tuple[Path, str]
 _jobs: dict[_Key, _Job] = {}
 _lock = Lock()
+_forgotten: SimpleQueue[Callable[[], object]] = SimpleQueue()
+"""What is to be cancelled because nobody has its model any more."""
+_cancels = False
 
 
 def _forked() -> None:
     """The threads that do the jobs exist only in the parent."""
-    global _lock
-    _lock = Lock()
+    global _lock, _cancels
+    _lock, _cancels = Lock(), False
     _jobs.clear()
+
+
+def _cancel_forgotten() -> None:
+    while True:
+        _forgotten.get()()
 
 
 if hasattr(os, "register_at_fork"):
@@ -178,7 +215,11 @@ if hasattr(os, "register_at_fork"):
 def _join(key: _Key, work: Work, ended: Callable[[str, Stop], object]) -> Callable[[], None]:
     """Call `ended` with "" or the reason for a failure when the work has ended. Returns a function to wait no longer;
     the work is stopped when nobody waits."""
+    global _cancels
     with _lock:
+        if not _cancels:
+            _cancels = True
+            Thread(target=_cancel_forgotten, name="pippin cancellation", daemon=True).start()
         job = _jobs.get(key)
         new = job is None
         if job is None:
@@ -203,6 +244,8 @@ def _do(key: _Key, job: _Job, work: Work) -> None:
     failure = ""
     with asked_at_exit(job.stop.ask):
         try:
+            with job.stop.by(job.asked.set):
+                job.asked.wait(_HEAD_START)
             job.stop.check()
             work(job.stop)
         except PredictionCancelled:
@@ -226,7 +269,8 @@ def _forget(key: _Key, job: _Job) -> None:
 # The child process.
 
 
-def _work(source: Source, configuration: Configuration, cache: Cache) -> Work:
+def _work(source: Source, configuration: Configuration, cache: Cache, measured: int = 0) -> Work:
+    """Specialize in a child process, although there is an entry that was `measured` so often."""
     given, weights = source.given, source.weights
     if source.path is not None:
         given = str(source.path.absolute())
@@ -238,7 +282,7 @@ def _work(source: Source, configuration: Configuration, cache: Cache) -> Work:
 
         child = Child(_START)
         try:
-            child.do(stop, given, weights, configuration, folder, limit, wait)
+            child.do(stop, given, weights, configuration, folder, limit, wait, measured)
         finally:
             child.close()
 
@@ -249,17 +293,20 @@ def serve() -> None:
     """What the child does: specialize one model into a cache."""
     import sys
     from multiprocessing.connection import Connection
-    from threading import Thread
 
     from ..engines.child_tasks import end_with_parent
 
     os.nice(_NICENESS)
     connection = Connection(int(sys.argv[2]))
     Thread(target=end_with_parent, daemon=True).start()
-    given, weights, configuration, folder, limit, wait = connection.recv()
+    given, weights, configuration, folder, limit, wait, measured = connection.recv()
     failure: Any = None
+    source, cache, stages = Source(given, weights), Cache(folder, limit, wait), Stages(patient=True)
     try:
-        load_model(Source(given, weights), configuration, Cache(folder, limit, wait), Stages(patient=True))
+        if measured:
+            measure_again(source, configuration, cache, measured, stages)
+        else:
+            load_model(source, configuration, cache, stages)
     except Exception as error:
         failure = EngineError(_told(error))
     with suppress(OSError):

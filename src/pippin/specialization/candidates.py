@@ -27,7 +27,9 @@ from . import contention, spinning_threads
 from .budget import FOREVER, Budget
 from .precision import MIN_DB_16_BIT, MIN_DB_FLOAT32, signal_to_noise
 from .progress import Stages
-from .prospects import AT_STAKE, Prospects, estimated, has_room, left_out, waves
+from .prospects import Prospects, estimated, has_room, left_out, to_compare_with, waves
+from .ranking import best_of as _best
+from .ranking import reason as _reason
 from .reference import Reference, agreeing
 from .trial import Trial as Trial
 
@@ -35,6 +37,8 @@ from .trial import Trial as Trial
 _TOLERANCE = {"default": 0.10, "fast_prediction": 0.01, "fast_load": 0.10, "progressive": 0.10}
 _TIME_LIMIT = 2.0  # seconds of measuring with the default strategy; a share of the compilation time if that is shorter
 _TIME_SHARE = 0.4
+_UNFORESEEN = 4.0  # seconds in which each candidate is run once if its time cannot be estimated
+_PATIENCE = 10.0  # times the compilation time that a specialization nobody waits for waits for an idle moment
 _ROUNDS = {"default": 5, "fast_prediction": 20}
 _RUNS_PER_ROUND = 5
 SHORT = 0.02  # seconds; longer predictions are timed once per round
@@ -105,10 +109,9 @@ def choose(
         return _first_to_pass(trials, sources, outputs, stages, budget or Budget(math.inf, stages), reference, verify)
     budget = budget or Budget(math.inf, stages)
     usable: list[Trial] = []
-    # All at once, but the likely ones first if somebody waits for the load.
-    staged = strategy == "default" and not stages.patient
-    for wave in waves(trials, prospects()) if staged else [trials]:
+    for wave in waves(trials, prospects()) if strategy == "default" else [trials]:
         best = _best(usable, _TOLERANCE[strategy]) if usable else None
+        wave = [trial for trial in wave if trial.compilation is None and not trial.note]  # not compiled before its turn
         room = has_room(wave, usable, best, prospects() if best else None)
         for trial in wave:
             trial.note = "" if trial in room else left_out(trial, best, prospects())
@@ -117,6 +120,10 @@ def choose(
         _compile_all(room, sources, strategy, stages)
         compiled = [trial for trial in room if trial.compiled is not None]
         usable += agreeing(compiled, reference, outputs, stages, budget.comparison())
+        partners = to_compare_with(usable, trials)
+        if partners:
+            _compile_all(partners, sources, strategy, stages)
+            usable += [trial for trial in partners if trial.compiled is not None]
         if len(usable) > 1 and strategy != "fast_load":
             usable = _timed(usable, inputs, strategy, wanted, outputs, stages, budget, prospects)
         if verify is not None and strategy != "fast_load":
@@ -136,16 +143,17 @@ def _timed(
         time_limit = min(_TIME_SHARE * stages.seconds["compile"], _TIME_LIMIT)
     with stages.stage("measure"):
         try:
-            usable = _measure(usable, inputs(), wanted, outputs, _ROUNDS[strategy], time_limit, stages, budget)
+            rounds, foreseen = _ROUNDS[strategy], prospects() is not None
+            usable = _measure(usable, inputs(), wanted, outputs, rounds, time_limit, stages, budget, foreseen)
         except SpecializationCancelled:
             raise
         except PippinError as error:  # no sample inputs
             for trial in usable:
                 trial.note = f"not measured: {error}"
             return [trial for trial in usable if not _needs_check(trial) or trial.settings.precision == wanted]
-    measured = [trial for trial in usable if trial.seconds is not None]
+    measured = [trial for trial in usable if trial.seconds is not None and trial.settings.precision == "float32"]
     for trial in usable:
-        if trial.unmeasured and measured:
+        if trial.unmeasured and measured and trial.settings.precision == "float32":
             trial.estimated = estimated(trial, min(measured, key=lambda other: other.seconds or 0.0), prospects())
     return usable
 
@@ -270,23 +278,28 @@ def _needs_check(trial: Trial) -> bool:
 
 def _measure(
     trials: list[Trial], inputs: Inputs, wanted: str, outputs: list[str], rounds: int, time_limit: float,
-    stages: Stages, budget: Budget | None = None,
+    stages: Stages, budget: Budget | None = None, foreseen: bool = True,
 ) -> list[Trial]:  # fmt: skip
     """Time the candidates and return the accurate ones; the others get a note.
 
     A first sweep runs each candidate a few times, engines with spinning threads last so that they disturb no other
     measurement. Further rounds follow while time is left. If one run would use up the time limit, engines that would
-    compute the same result are not run. A run that exceeds its share of the budget is stopped.
+    compute the same result are not run, if their times are `foreseen`. A run that exceeds its share of the budget is
+    stopped.
     """
     started = time.perf_counter()
     budget = budget or Budget(math.inf, stages)
     for trial in trials:
         trial.unmeasured, trial.estimated = False, None
+    checked = any(map(_needs_check, trials))  # against one that needs no check, which is run however long it takes
+    sweep_limit = time_limit if foreseen else max(time_limit, _UNFORESEEN)
     ran: list[tuple[Trial, dict[str, np.ndarray]]] = []
     stopped: list[Trial] = []
     for number, trial in enumerate(sorted(trials, key=lambda trial: trial.engine.spins)):
         shortest = min((min(other.times) for other, _ in ran), default=0.0)
-        if not _needs_check(trial) and time.perf_counter() - started + shortest > time_limit:
+        comparable = not checked or any(not _needs_check(other) for other, _ in ran)
+        late = time.perf_counter() - started + shortest > sweep_limit
+        if late and comparable and not _needs_check(trial):
             trial.unmeasured = True
             continue
         stages.report("measure", detail=f"{trial.engine.name}, {trial.settings}")
@@ -307,6 +320,10 @@ def _measure(
         kept = _accurate(ran, inputs[1:], wanted, outputs, budget)
     except PredictionCancelled:
         kept = [trial for trial, _ in ran if not _needs_check(trial)] or [trial for trial, _ in ran]
+    if not kept:
+        for trial in stopped:
+            trial.note, trial.unmeasured = "", True
+        return [trial for trial in stopped if not _needs_check(trial)]
     with suppress(PredictionCancelled):  # what was measured by then counts
         left = min(time_limit - (time.perf_counter() - started), budget.left)
         _run_rounds(kept, inputs[0], rounds, left, stages, budget)
@@ -342,6 +359,10 @@ def _accurate(
 ) -> list[Trial]:
     """The candidates whose results are accurate, on the inputs already run and on further ones."""
     reference = next(((trial, results) for trial, results in ran if not _needs_check(trial)), None)
+    if reference is None and wanted == "auto":
+        for trial, _ in ran:
+            trial.note = "" if trial.settings.precision == "float32" else "no float32 run to compare it with"
+        return [trial for trial, _ in ran if not trial.note]
     if reference is None or not any(_needs_check(trial) for trial, _ in ran):
         return [trial for trial, _ in ran]
     expected = [reference[1], *(_run(reference[0], arrays, budget) for arrays in inputs)]
@@ -372,6 +393,8 @@ def _run_rounds(
     remaining, previous = trials, max(trials, key=lambda trial: trial.engine.spins)
     started = time.perf_counter()
     max_wait = contention.MAX_WAIT if math.isinf(time_limit) else 0.0
+    if stages.patient:
+        max_wait = min(contention.MAX_WAIT, _PATIENCE * stages.seconds.get("compile", 0.0))
     for number in range(rounds):
         left = time_limit - (time.perf_counter() - started)
         remaining = _within(remaining, contention.elimination_factor(number))
@@ -418,34 +441,3 @@ def _timed_run(trial: Trial, arrays: Mapping[str, np.ndarray], budget: Budget) -
     results = _run(trial, arrays, budget)
     trial.times.append(time.perf_counter() - started)
     return results
-
-
-def _best(trials: list[Trial], tolerance: float) -> Trial:
-    timed = {id(trial): trial.seconds or trial.estimated for trial in trials}
-    known = [trial for trial in trials if timed[id(trial)] is not None]
-    if not known:
-        return trials[0]
-    first = min(known, key=lambda trial: timed[id(trial)] or 0.0)
-
-    def allowed(trial: Trial) -> float:  # an estimate is too coarse for a narrow tie
-        estimate = any(t.seconds is None for t in (trial, first))
-        return (timed[id(first)] or 0.0) * (AT_STAKE if estimate else 1 + tolerance)
-
-    near = [trial for trial in known if (timed[id(trial)] or 0.0) <= allowed(trial)]
-    # A candidate of which nothing is known counts as tied if it computes in the same precision.
-    same = {trial.settings.precision for trial in near}
-    near += [t for t in trials if t.unmeasured and t.estimated is None and {t.settings.precision} == same]
-    return min(near, key=lambda trial: (trial.engine.load_rank, trial.compilation or 0.0))
-
-
-def _reason(trial: Trial, best: Trial, tolerance: float) -> str:
-    if trial.estimated or best.estimated:
-        times = (trial.seconds or trial.estimated or 0.0) / (best.seconds or best.estimated or 1.0)
-        return f"no time to run every engine; estimated at {times:.2f} times {best.engine.name}'s time"
-    if trial.unmeasured or best.unmeasured:
-        return f"no time to measure every engine; {best.engine.name} loads faster or was faster"
-    if trial.seconds is None or best.seconds is None:
-        return "not measured; another engine has priority"
-    if trial.seconds <= best.seconds * (1 + tolerance):
-        return f"tied with {best.engine.name}, which loads faster"
-    return f"takes {trial.seconds / best.seconds:.2f} times as long as {best.engine.name} {best.settings.precision}"

@@ -10,6 +10,8 @@ from ..support.units import format_bytes, format_duration
 from ..support.visible_text import quoted
 
 _SHOWN = 10  # operations in a notebook
+_QUIET = 1.3  # the largest spread of times on a quiet machine
+_REACH = 2.6  # times the fastest: what a busy machine can make of two equals
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Candidate:
     weights: str = ""
     """How the engine holds the weights in memory: in which type, and whether processes share them; "" if they are
     few."""
+    spread: float | None = None
+    """Median of its measured times over the least: near 1 on a quiet machine."""
 
     @property
     def held(self) -> str:
@@ -104,6 +108,17 @@ class ComputePlan:
     def chosen(self) -> tuple[Candidate, ...]:
         """The candidates that were chosen."""
         return tuple(candidate for candidate in self.candidates if not candidate.note)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether other work on the machine may have decided between the candidates: the times of the chosen one, or of
+        another within reach, are spread widely."""
+        return any(
+            max(best.spread or 0.0, other.spread or 0.0) > _QUIET and other.seconds < _REACH * best.seconds
+            for best in self.chosen()
+            for other in self.candidates
+            if other is not best and best.seconds is not None and other.seconds is not None
+        )
 
     @property
     def engines(self) -> str:

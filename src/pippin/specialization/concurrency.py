@@ -54,11 +54,12 @@ class ConcurrencyChoice:
 
 def choose_concurrency(
     choice: Choice, sources: Mapping[str, bytes | Path], inputs: Callable[[], list[Arrays]], strategy: str,
-    stages: Stages, multithreaded: bool = False, budget: Budget | None = None,
+    stages: Stages, multithreaded: bool = False, budget: Budget | None = None, expected: float | None = None,
 ) -> ConcurrencyChoice:  # fmt: skip
     """Choose settings for concurrent predictions, for the best candidate or another one with nearly its latency.
 
-    `multithreaded` means that threads are known to help even a short prediction.
+    `multithreaded` means that threads are known to help even a short prediction. `expected` are the seconds of a
+    prediction that was not measured.
     """
     shortest = 0.0 if multithreaded else SHORT_PREDICTION
     best, cores = choice.best, cpu.cores()
@@ -70,7 +71,7 @@ def choose_concurrency(
             with stages.stage("measure"):
                 if _seconds(best, inputs, budget) < math.inf:
                     return _measure(choice, sources, inputs()[0], cores, stages, shortest)
-        took = _seconds(best, inputs, budget)
+        took = _seconds(best, inputs, budget) if best.seconds is not None or expected is None else expected
     except SpecializationCancelled:
         raise
     except PippinError:  # no sample inputs

@@ -35,6 +35,11 @@ def typical_time(seconds: Sequence[float]) -> float:
     return float(np.quantile(seconds, 0.25))
 
 
+def spread(seconds: Sequence[float]) -> float:
+    """How many times the least of repeated times their median is."""
+    return float(np.median(seconds)) / min(seconds)
+
+
 def is_stable(seconds: Sequence[float]) -> bool:
     """Whether the lower quartile is near the minimum, so the times are not all from a contended period."""
     return typical_time(seconds) < ELIMINATION_FACTOR * min(seconds)

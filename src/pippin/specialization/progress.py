@@ -43,7 +43,7 @@ class Stages:
         self.compile_in_child = compile_in_child
         """Whether engines compile in a child process, since nothing else ends a compilation early."""
         self.patient = patient
-        """Whether nobody waits: every candidate is compiled and measured, in an idle moment if one comes."""
+        """Whether nobody waits: candidates are measured for longer, in an idle moment if one comes."""
         self.seconds: dict[str, float] = {}
         self._report = report
         self._cancellation = cancellation

@@ -25,7 +25,8 @@ AT_STAKE = 1.3
 """A candidate that may be this many times as fast is never left out, and never loses to another that loads faster."""
 # How far the proportion of two estimates may be off (docs/notes/specialization.md): for networks of large convolutions
 # and products alone, for those without, and with the rates of another machine.
-_ERROR_OF_PRODUCTS, _ERROR, _ERROR_ELSEWHERE = 1.1, 1.9, 2.5
+_ERROR_OF_PRODUCTS, _ERROR, _ERROR_ELSEWHERE = 1.05, 1.9, 2.5
+_FEW = 64  # nodes; the first stage of a progressive specialization has no time to look at more
 _WORTH_MEASURING = 5e-3  # seconds of a prediction; such a model takes longer to compile than the rates to be measured
 
 
@@ -50,13 +51,14 @@ class Prospects:
 
 
 def prospects(
-    model: onnx.ModelProto, engines: Sequence[Engine], devices: Sequence[ComputeDevice], file: Path | None
-) -> Prospects | None:
-    """The prospects of a whole model on the CPU; None if they cannot be estimated from its shapes."""
-    if len(engines) < 2 or not _is_plain(model):
+    model: onnx.ModelProto, engines: Sequence[Engine], devices: Sequence[ComputeDevice], file: Path | None,
+    at_once: bool = False,
+) -> Prospects | None:  # fmt: skip
+    """The prospects of a whole model on the CPU; None if they cannot be estimated from its shapes, or not `at_once`."""
+    if len(engines) < 2 or not _is_plain(model) or (at_once and len(model.graph.node) > _FEW):
         return None
     work = estimates(model, {engine.name: typical_rates(engine.name) for engine in engines})
-    large = min(each.seconds for each in work.values()) >= _WORTH_MEASURING
+    large = not at_once and min(each.seconds for each in work.values()) >= _WORTH_MEASURING
     measured = rates_of(engines, file, devices[0].name, contention.is_contended if large else lambda: True)
     known = len(measured) == len(engines)
     work = estimates(model, measured) if known else work
@@ -117,6 +119,14 @@ def has_room(
         if not accurate and (half or faster) and (half or best.settings.precision == "float32"):
             found.append(trial)
     return found
+
+
+def to_compare_with(usable: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
+    """The float32 candidates still to be compiled, if a 16-bit one has none to be compared with."""
+    if not usable or any(trial.settings.precision == "float32" for trial in usable):
+        return []
+    left = (trial for trial in trials if trial.compilation is None and not trial.note)
+    return [trial for trial in left if trial.settings.precision == "float32" and not trial.engine.thorough]
 
 
 def estimated(trial: Trial, measured: Trial, known: Prospects | None) -> float | None:

@@ -26,7 +26,7 @@ from .in_turn import choose_in_turn
 from .nonfinite import Guard
 from .prepared_models import Sources, sources
 from .progress import Stages
-from .prospects import Prospects
+from .prospects import Prospects, has_room, left_out
 from .reference import Reference, reference
 from .requested_precision import sixteen_bit
 from .sample_inputs import example_inputs
@@ -150,13 +150,18 @@ def choose_candidate(
     storage.note(choice.trials, readable_by.types)
     if strategy != "progressive" or not whole:
         return choice
-    return replace(choice, untried=_untried(choice, sixteen_bit(configuration, lowered)[0], segment.device))
+    foreseen = None if unbounded or segment.device != "cpu" else prospects()
+    return replace(choice, untried=_untried(choice, sixteen_bit(configuration, lowered)[0], segment.device, foreseen))
 
 
-def _untried(choice: Choice, sixteen_bit: str, device: str) -> tuple[str, ...]:
+def _untried(choice: Choice, sixteen_bit: str, device: str, known: Prospects | None) -> tuple[str, ...]:
     """What the second stage tries. Engines that have not been imported are not asked for their precisions."""
-    engines = [f"{trial.engine.name} {trial.settings.precision}" for trial in choice.trials if trial.note == LATER]
-    more = sixteen_bit == "auto" and (engines or choice.best.engine.precisions(device))
+    left = [trial for trial in choice.trials if trial.note == LATER]
+    more = sixteen_bit == "auto" and (left or choice.best.engine.precisions(device))
+    for trial in left if known is not None and not more else ():
+        if not has_room([trial], choice.usable, choice.best, known):
+            trial.note = left_out(trial, choice.best, known)
+    engines = [f"{trial.engine.name} {trial.settings.precision}" for trial in left if trial.note == LATER]
     return (*engines, *(["16-bit precisions that keep 40 dB"] if more else []))
 
 
@@ -170,14 +175,17 @@ def _samples(inputs: Callable[[], list[dict[str, np.ndarray]]]) -> list[dict[str
 def choose_settings_under_load(
     segment: UncompiledSegment, choice: Choice, readable_by: Mapping[str, bytes | Path], function: FunctionDescription,
     lowered: Lowered, configuration: Configuration, stages: Stages, budget: Budget,
+    prospects: Callable[[], Prospects | None],
 ) -> ConcurrencyChoice:  # fmt: skip
     if not segment.judged:  # a segment cannot be judged on its own
         return ConcurrencyChoice(choice.best)
     strategy = configuration.hints.specialization_strategy
     multithreaded = lowered.threads is not None and lowered.threads > 1
+    foreseen = prospects() if choice.best.seconds is None and strategy == "default" else None
+    expected = foreseen.seconds.get(choice.best.engine.name) if foreseen is not None else None
     return choose_concurrency(
         choice, readable_by, lambda: [segment.read(example_inputs(function, lowered))], strategy, stages,
-        multithreaded, budget,
+        multithreaded, budget, expected,
     )  # fmt: skip
 
 

@@ -147,16 +147,19 @@ def _specialize(
         stages.report("compile", number, len(planned))
         unbounded = bool(unbounded_loops(segment.model.graph))
         budget = Budget.of(strategy, unbounded, stages)
+        foreseen = lru_cache(1)(
+            partial(prospects, segment.model, segment.engines, devices, rates, strategy == "progressive")
+        )
         choose_for = partial(
             choose_candidate, function=function, configuration=configuration, lowered=lowered, stages=stages,
             folder=folder, trusted=trusted_engines(declined), unbounded=unbounded, budget=budget,
-            prospects=lru_cache(1)(partial(prospects, segment.model, segment.engines, devices, rates)),
+            prospects=foreseen,
         )  # fmt: skip
         with chosen(segment, pixels, choose_for, configuration.precision == "dynamic_int8") as found:
             planned[number], choice = found.segment, found.choice
             concurrency = choose_settings_under_load(
-                found.segment, choice, found.readable_by, function, lowered, configuration, stages, budget
-            )
+                found.segment, choice, found.readable_by, function, lowered, configuration, stages, budget, foreseen,
+            )  # fmt: skip
             best = concurrency.best
             discard_losers(choice, best, strategy)
             if large:

@@ -47,5 +47,5 @@ class Trial:
         return Candidate(
             self.engine.name, s.device, s.precision, s.threads, self.seconds, self.throughput, self.compilation,
             {name: min(value, 999.0) for name, value in self.noise.items()}, self.note, s.streams,
-            self.memory, self.weights,
+            self.memory, self.weights, contention.spread(self.times) if self.times else None,
         )  # fmt: skip

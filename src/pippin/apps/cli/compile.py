@@ -38,6 +38,7 @@ def compile(
 
     The result goes to the cache, or with --output into a compiled model that can be copied to machines like this one.
     """
+    from ...runtime.loading import whole
     from ...runtime.model import load, save_compiled
     from .open_argument import open_argument
     from .output_file import check_file
@@ -56,7 +57,7 @@ def compile(
         if output is not None:
             save_compiled(asset.path or model, output, [configuration], progress=progress)
         else:
-            loaded = load(asset, configuration, cache=cache_of(cache), progress=progress)
+            loaded = load(asset, whole(configuration), cache=cache_of(cache), progress=progress)
     if output is not None:
         console().print(styled(("wrote", "dim"), f" {output}"))
     else:
