@@ -1,5 +1,5 @@
-"""Architecture models: builds small networks of timm, transformers and diffusers, with seeded random weights, as float32
-and float16 model packages for Pippin and as ONNX exports for the bare engines. They are written once, to
+"""Architecture models: builds small networks of timm, transformers and diffusers, with seeded random weights, as
+float32 and float16 model packages for Pippin and as ONNX exports for the bare engines. They are written once, to
 out/bench/architectures."""
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _define_torchvision_operators() -> None:
-    """Names that torchvision asks for while it is imported; its wheel is compiled for CUDA, and nothing here calls it."""
+    """Names that torchvision asks for while it is imported: its wheel is compiled for CUDA, and nothing here calls
+    them."""
     import torch
 
     with contextlib.suppress(RuntimeError):  # they are defined
