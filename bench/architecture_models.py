@@ -188,8 +188,9 @@ def _transformer(kind: str, config: str, names: tuple[str, ...] = ("input_ids",)
         if hasattr(made, "use_cache"):
             made.use_cache = False
         model = getattr(transformers, kind)(made).eval()
-        # Without a mask, a decoder looks for packed sequences, by an operation that has no ONNX export.
-        mask = {"attention_mask": torch.ones(1, _LENGTH, dtype=torch.long)} if kind in _DECODERS else {}
+        # Given as a whole: a decoder makes its own by operations that neither converter has.
+        causal = torch.full((1, 1, _LENGTH, _LENGTH), -1e4).triu(1)
+        mask = {"attention_mask": causal} if kind in _DECODERS else {}
         return _first(model, *names, **mask)
 
     return build

@@ -7,8 +7,8 @@ The networks are those of bench/architecture_models.py, from `pip install timm t
 
 Pippin loads with the strategy "fast_prediction", the engines get torch's ONNX export of the same network. float32
 packages compete with float32 engines; float16 packages with the engines' defaults, which is bfloat16 for OpenVINO where
-the processor has it, unless that is below 40 dB: Pippin's own limit. A row's ratio is Pippin's time divided by that of the better engine; beside it stands how far the
-result is from torch's.
+the processor has it, unless that is below 40 dB: Pippin's own limit. A row's ratio is Pippin's time divided by that of
+the better engine; beside it stands how far the result is from torch's.
 
 With `--one-thread`, each engine is forced and compared with itself, by the processor time of one thread in float32:
 what the lowering costs, also on a busy machine.
