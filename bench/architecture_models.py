@@ -1,5 +1,5 @@
-"""Architecture models: builds small networks of timm, transformers and diffusers, with seeded random weights, as float32
-and float16 model packages for Pippin and as ONNX exports for the bare engines. They are written once, to
+"""Architecture models: builds small networks of timm, transformers and diffusers, with seeded random weights, as
+float32 and float16 model packages for Pippin and as ONNX exports for the bare engines. They are written once, to
 out/bench/architectures."""
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _define_torchvision_operators() -> None:
-    """Names that torchvision asks for while it is imported; its wheel is compiled for CUDA, and nothing here calls it."""
+    """Names that torchvision asks for while it is imported: its wheel is compiled for CUDA, and nothing here calls
+    them."""
     import torch
 
     with contextlib.suppress(RuntimeError):  # they are defined
@@ -187,8 +188,9 @@ def _transformer(kind: str, config: str, names: tuple[str, ...] = ("input_ids",)
         if hasattr(made, "use_cache"):
             made.use_cache = False
         model = getattr(transformers, kind)(made).eval()
-        # Without a mask, a decoder looks for packed sequences, by an operation that has no ONNX export.
-        mask = {"attention_mask": torch.ones(1, _LENGTH, dtype=torch.long)} if kind in _DECODERS else {}
+        # Given as a whole: a decoder makes its own by operations that neither converter has.
+        causal = torch.full((1, 1, _LENGTH, _LENGTH), -1e4).triu(1)
+        mask = {"attention_mask": causal} if kind in _DECODERS else {}
         return _first(model, *names, **mask)
 
     return build

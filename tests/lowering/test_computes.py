@@ -30,6 +30,7 @@ ROWS = {
     "two inputs": (lambda x: half(mb.mul(x=x, y=mb.mul(x=x, y=np.float32(2)))), {SINGLE, HALF}),
     "a function of the input": (lambda x: half(mb.exp(x=x)), {SINGLE, HALF}),
     "a result that is scaled": (lambda x: mb.mul(x=mb.cast(x=half(x), dtype="fp32"), y=np.float32(2)), {SINGLE, HALF}),
+    "float16 alone": (lambda x: mb.mul(x=mb.cast(x=x, dtype="fp16"), y=np.float16(2)), {HALF}),
     "float32": (lambda x: mb.relu(x=scaled(x)), {SINGLE}),
 }
 

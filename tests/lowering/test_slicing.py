@@ -341,6 +341,34 @@ CASES += [
 ]
 
 
+def _at_position(mb, x, pos, scalar, count):
+    """x[pos[0] : pos[0] + count] as coremltools converts it: scalars that are joined to a begin and an end."""
+    if scalar == "squeezed":
+        first = mb.slice_by_index(x=pos, begin=[0], end=[1], squeeze_mask=[True])
+    else:
+        first = mb.gather(x=pos, indices=np.int32(0)) if scalar == "gathered" else mb.squeeze(x=pos, axes=[0])
+    count = mb.gather(x=mb.shape(x=x), indices=np.int32(1)) if count is None else np.int32(count)
+    begin = mb.concat(values=[first, np.int32(0)], axis=0)
+    end = mb.concat(values=[mb.add(x=first, y=count), np.int32(0)], axis=0)
+    return mb.slice_by_index(x=x, begin=begin, end=end, end_mask=[False, True])
+
+
+# A position that is an input: OpenVINO compiles it in each form of the scalar.
+CASES += [
+    case(
+        "slice_by_index",
+        x=(dynamic if size is None else np.asarray)(f32(9, 4)),
+        pos=np.array([2], np.int32),
+        opset=17,
+        label=f"position_{scalar}_{count}",
+        expect=lambda x, pos: x[2:6],
+        build=lambda mb, x, pos, s=scalar, c=count: _at_position(mb, x, pos, s, c),
+    )
+    for scalar in ("squeezed", "gathered", "squeeze")
+    for count, size in ((4, 9), (None, 9), (4, None), (None, None))
+]
+
+
 @rows(CASES)
 def test_slicing(row, engine, dtype):
     check(row, engine, dtype)

@@ -98,13 +98,13 @@ def _computes(function: Function) -> frozenset[DataType]:
     found: set[DataType] = set()
     for operation in function.block.walk():
         names = [output.name for output in operation.outputs]
+        types = {output.type.dtype for output in operation.outputs if isinstance(output.type, TensorType)}
         if operation.constant:
             constants.update(names)
-        elif operation.kind in _SCALES and _scales(operation, constants, prepared):
+        elif types == {DataType.FLOAT32} and operation.kind in _SCALES and _scales(operation, constants, prepared):
             prepared.update(names)
         elif operation.kind != "cast":
-            types = [output.type for output in operation.outputs if isinstance(output.type, TensorType)]
-            found.update(kind.dtype for kind in types if kind.dtype.is_float)
+            found.update(dtype for dtype in types if dtype.is_float)
     return frozenset(found)
 
 

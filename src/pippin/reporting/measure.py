@@ -209,7 +209,7 @@ def _operations(model: Model, features: Mapping[str, Any], median: float) -> tup
     ran = {event.details["segment"]: event.details["device"] for event in recorded.events if event.name == "compute"}
     try:
         plan = model.measured_plan(features)
-    except UnsupportedError:  # several segments, or inputs that cannot be generated
+    except UnsupportedError:  # Python code, or inputs that cannot be generated
         plan = model.compute_plan
     rows = tuple(
         Operation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,20 @@ def band_part(g: Builder, x: Tensor, lower: int = -1, upper: int = -1) -> Tensor
 def concat(g: Builder, values: Variadic, axis: int, interleave: bool = False) -> Tensor:
     if not interleave:
         # Scalars are joined into a vector.
-        return g.Concat(*(g.Reshape(v, [1]) if v.shape == () else v for v in values), axis=axis)
+        return g.Concat(*map(partial(_vector, g), values), axis=axis)
     rank = g.tensor(values[0]).rank
     axis = limits.axis(axis, rank)
     stacked = g.Concat(*(g.Unsqueeze(v, [axis + 1]) for v in values), axis=axis + 1)
     factors = np.where(np.arange(rank) == axis, len(values), 1)
     sizes = g.shape_of(values[0])
     return g.Reshape(stacked, g.Mul(sizes, factors) if isinstance(sizes, Tensor) else sizes * factors)
+
+
+def _vector(g: Builder, x: Any) -> Any:
+    """x, a scalar as a vector of one element."""
+    if x.shape != ():
+        return x
+    return g.Reshape(x, [1]) if isinstance(x, Tensor) else np.reshape(x, [1])
 
 
 @lowers("cumsum")
