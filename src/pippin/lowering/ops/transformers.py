@@ -21,7 +21,8 @@ def scaled_dot_product_attention(
 
     Keys and values that are repeated for several query heads are not: these heads become rows of one product.
     """
-    query, key = g.tensor(query), g.tensor(key)
+    key = g.tensor(key)
+    query = _with_heads(g, g.tensor(query), key)
     given = key, value
     rank = key.rank
     width = (query.shape or ())[-1]
@@ -40,6 +41,15 @@ def scaled_dot_product_attention(
         masked = g.Where(attn_mask, scores, -math.inf) if attn_mask.dtype == np.bool_ else g.Add(scores, attn_mask)
         scores = _grouped(g, masked, key, count)
     return _apart(g, g.MatMul(g.Softmax(scores, axis=-1), value), query, count)
+
+
+def _with_heads(g: Builder, query: Tensor, key: Tensor) -> Tensor:
+    """The query with the number of its heads, if only the key's is known, as after `view(batch, length, -1, size)`: MIL
+    wants the two to be equal. Otherwise the Reshape fails."""
+    heads = key.shape[1] if key.shape is not None and len(key.shape) == 4 else None
+    if heads is None or query.shape is None or len(query.shape) != 4 or query.shape[1] is not None:
+        return query
+    return g.Reshape(query, [0, heads, 0, 0])
 
 
 def _repeats(query: Tensor, key: Tensor) -> int:
