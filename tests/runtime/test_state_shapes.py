@@ -9,6 +9,9 @@ from torch import nn
 
 import coremltools as ct
 import pippin
+from pippin.format.asset import open_asset
+from pippin.lowering.lower_program import lower
+from pippin.program.protobuf_reader import read_program
 from runtime.stateful_networks import (
     LAYERS,
     LONG,
@@ -44,6 +47,16 @@ def _check(wanted, found, precision):
     assert min(map(decibels, wanted, found)) > 40
 
 
+def _check_graph(path):
+    """No state is returned as a whole, only parts of those that have several rows are read, and no heads are repeated."""
+    lowered = lower(read_program(open_asset(path)), "main")
+    assert lowered.written == ()
+    nodes = lowered.model.graph.node
+    stacked = {port.name for port in lowered.states if len(port.state_shape) > 2}
+    assert {node.op_type for node in nodes if stacked & set(node.input)} <= {"Slice"}
+    assert not [node.name for node in nodes if node.op_type in ("Expand", "Tile")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), STEPS)
 def test_steps(name, precision, tmp_path):
@@ -51,6 +64,7 @@ def test_steps(name, precision, tmp_path):
     kind, steps = NETWORKS[name]
     network = made(kind)
     converted(network, steps, precision, tmp_path / "model.mlpackage")
+    _check_graph(tmp_path / "model.mlpackage")
     wanted = expected(network, steps)
     for engine in (*ENGINES, ENGINES[-1]):
         model = _load(tmp_path / "model.mlpackage", engine)

@@ -10,7 +10,7 @@ import numpy as np
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
-from ..repeated_heads import unrepeated
+from ..repeated_heads import turned, unrepeated
 
 
 @lowers("scaled_dot_product_attention", since=18)
@@ -24,7 +24,6 @@ def scaled_dot_product_attention(
     key = g.tensor(key)
     query = _with_heads(g, g.tensor(query), key)
     given = key, value
-    rank = key.rank
     width = (query.shape or ())[-1]
     if width is not None:
         scaled = g.Mul(query, 1 / math.sqrt(width))
@@ -35,7 +34,7 @@ def scaled_dot_product_attention(
     value, same = unrepeated(g, g.tensor(value))
     if count != same or count != _repeats(query, key):
         key, value, count = given[0], given[1], 1
-    scores = g.MatMul(_grouped(g, scaled, key, count), g.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2]))
+    scores = g.MatMul(_grouped(g, scaled, key, count), turned(g, key))
     if attn_mask is not None:
         scores = _apart(g, scores, query, count)
         masked = g.Where(attn_mask, scores, -math.inf) if attn_mask.dtype == np.bool_ else g.Add(scores, attn_mask)
