@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pippin.lowering.onnx_builder import Graph, Tensor
-from pippin.lowering.repeated_heads import unrepeated
+from pippin.lowering.repeated_heads import turned, unrepeated
 
 
 def _tiled(g, x):
@@ -46,3 +46,15 @@ def test_unrepeated(name, length):
     g, x = Graph(), Tensor("x", np.dtype(np.float32), (1, 4, length, 8))
     repeated = build(g, x)
     assert unrepeated(g, repeated) == ((x, 3) if count == 3 else (repeated, 1))
+
+
+@pytest.mark.parametrize("length", [None, 6])
+def test_columns(length):
+    """Keys kept as columns are turned by the first move of the chain; a product takes them as they are."""
+    g, x = Graph(), Tensor("x", np.dtype(np.float32), (1, 4, 8, length))
+    tiled = g.Reshape(g.Tile(g.Transpose(x, perm=[1, 0, 3, 2]), [3, 1, 1, 1]), [3, 4, 1, -1, 8])
+    repeated = g.Transpose(g.Reshape(g.Transpose(tiled, perm=[1, 0, 2, 3, 4]), [12, 1, -1, 8]), perm=[1, 0, 2, 3])
+    keys, count = unrepeated(g, repeated)
+    assert count == 3 and keys.shape == (1, 4, length, 8)
+    assert turned(g, keys) == x
+    assert g.makers[turned(g, x).name].node.op_type == "Transpose"

@@ -65,6 +65,16 @@ CASES += [
     ),
     case(
         "scaled_dot_product_attention",
+        query=dynamic(q, 1, 2),
+        key=k,
+        value=v,
+        opset=18,
+        label="heads left open",
+        expect=_attention,
+        build=lambda mb, **x: mb.scaled_dot_product_attention(**x),
+    ),
+    case(
+        "scaled_dot_product_attention",
         query=q,
         key=q,
         value=q,

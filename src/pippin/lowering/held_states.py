@@ -94,8 +94,13 @@ def part(value: Held, region: Region, squeezed: Sequence[int]) -> Held | None:
 
 
 def materialized(g: Builder, value: Held) -> Tensor:
-    """The tensor of a held value."""
+    """The tensor of a held value, with the sizes that its region knows: ONNX infers none of a slice with a computed
+    bound."""
     found = _read(g, value)
+    sizes = tuple(
+        a if b is None else b for a, b in zip(found.shape or value.taken.sizes, value.taken.sizes, strict=True)
+    )
+    found = Tensor(found.name, found.dtype, sizes)
     return g.Squeeze(found, list(value.dropped)) if value.dropped else found
 
 

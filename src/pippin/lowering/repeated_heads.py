@@ -23,9 +23,13 @@ _LENGTHS = (5, 3, 2), (7, 2, 3)
 
 
 def unrepeated(g: Graph, x: Tensor) -> tuple[Tensor, int]:
-    """(y, n) with x = y.repeat(n, axis 1), element by element, for a tensor of rank 4; (x, 1) if there is none."""
+    """(y, n) with x = y.repeat(n, axis 1), element by element, for a tensor of rank 4; (x, 1) if there is none.
+
+    Converters join the transposition of a cache that holds keys as columns with the first move; then y is that
+    transposition, on its own.
+    """
     chain: list[tuple[Made, list[np.ndarray]]] = []
-    found, current = (x, 1), x
+    found, turned, current = (x, 1), False, x
     for _ in range(_STEPS):
         made = g.makers.get(current.name)
         if made is None or made.node.op_type not in _MOVES or made.operands[0] is None:
@@ -37,9 +41,23 @@ def unrepeated(g: Graph, x: Tensor) -> tuple[Tensor, int]:
         chain.insert(0, (made, known))
         current = made.operands[0]
         count = _repeats(current, x)
-        if count > 1 and all(_repeated(chain, current, count, sizes) for sizes in _LENGTHS):
-            found = current, count
-    return found
+        for turn in (False, True) if count > 1 else ():
+            if all(_repeated(chain, current, count, sizes, turn) for sizes in _LENGTHS):
+                found, turned = (current, count), turn
+                break
+    return (g.Transpose(found[0], perm=[0, 1, 3, 2]), found[1]) if turned else found
+
+
+def turned(g: Graph, x: Tensor) -> Tensor:
+    """x with its last two axes exchanged; what it was made of, if that is the same."""
+    order = list(range(x.rank))
+    order[-2:] = order[:-3:-1]
+    made = g.makers.get(x.name)
+    source = made.operands[0] if made is not None and made.node.op_type == "Transpose" else None
+    if made is not None and source is not None and list(attributes(made.node).get("perm", ())) == order:
+        return source
+    result: Tensor = g.Transpose(x, perm=order)
+    return result
 
 
 def _repeats(y: Tensor, x: Tensor) -> int:
@@ -50,7 +68,9 @@ def _repeats(y: Tensor, x: Tensor) -> int:
     return all_heads // heads if heads and all_heads and all_heads % heads == 0 else 0
 
 
-def _repeated(chain: Sequence[tuple[Made, list[np.ndarray]]], y: Tensor, count: int, sizes: Sequence[int]) -> bool:
+def _repeated(
+    chain: Sequence[tuple[Made, list[np.ndarray]]], y: Tensor, count: int, sizes: Sequence[int], turn: bool
+) -> bool:
     lengths = iter(sizes)
     try:
         shape = [next(lengths) if size is None else size for size in y.shape or ()]
@@ -63,7 +83,7 @@ def _repeated(chain: Sequence[tuple[Made, list[np.ndarray]]], y: Tensor, count: 
                 return False
     except (ValueError, IndexError, StopIteration, TypeError):
         return False
-    return np.array_equal(moved, start.repeat(count, axis=1))
+    return np.array_equal(moved, (start.swapaxes(2, 3) if turn else start).repeat(count, axis=1))
 
 
 def _reshape(x: np.ndarray, constants: Sequence[np.ndarray], given: Mapping[str, Any]) -> np.ndarray:

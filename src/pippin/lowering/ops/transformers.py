@@ -10,7 +10,7 @@ import numpy as np
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import lowers
-from ..repeated_heads import unrepeated
+from ..repeated_heads import turned, unrepeated
 
 
 @lowers("scaled_dot_product_attention", since=18)
@@ -21,9 +21,9 @@ def scaled_dot_product_attention(
 
     Keys and values that are repeated for several query heads are not: these heads become rows of one product.
     """
-    query, key = g.tensor(query), g.tensor(key)
+    key = g.tensor(key)
+    query = _with_heads(g, g.tensor(query), key)
     given = key, value
-    rank = key.rank
     width = (query.shape or ())[-1]
     if width is not None:
         scaled = g.Mul(query, 1 / math.sqrt(width))
@@ -34,12 +34,21 @@ def scaled_dot_product_attention(
     value, same = unrepeated(g, g.tensor(value))
     if count != same or count != _repeats(query, key):
         key, value, count = given[0], given[1], 1
-    scores = g.MatMul(_grouped(g, scaled, key, count), g.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2]))
+    scores = g.MatMul(_grouped(g, scaled, key, count), turned(g, key))
     if attn_mask is not None:
         scores = _apart(g, scores, query, count)
         masked = g.Where(attn_mask, scores, -math.inf) if attn_mask.dtype == np.bool_ else g.Add(scores, attn_mask)
         scores = _grouped(g, masked, key, count)
     return _apart(g, g.MatMul(g.Softmax(scores, axis=-1), value), query, count)
+
+
+def _with_heads(g: Builder, query: Tensor, key: Tensor) -> Tensor:
+    """The query with the number of its heads, if only the key's is known, as after `view(batch, length, -1, size)`: MIL
+    wants the two to be equal. Otherwise the Reshape fails."""
+    heads = key.shape[1] if key.shape is not None and len(key.shape) == 4 else None
+    if heads is None or query.shape is None or len(query.shape) != 4 or query.shape[1] is not None:
+        return query
+    return g.Reshape(query, [0, heads, 0, 0])
 
 
 def _repeats(query: Tensor, key: Tensor) -> int:
