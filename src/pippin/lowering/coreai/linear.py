@@ -13,6 +13,7 @@ from ..onnx_builder import Tensor
 from ..ops import conv, linear
 from .builder import CoreAIBuilder
 from .registry import lowers
+from .spelled_out import unpadded
 
 
 @lowers("batch_matmul", "broadcasting_batch_matmul")
@@ -23,7 +24,9 @@ def batch_matmul(g: CoreAIBuilder, x: Any, y: Any) -> Any:
 @lowers("conv2d", "conv3d")
 def convolution(g: CoreAIBuilder, input: Tensor, weight: Any, stride: Any, dilation: Any, groups: Any) -> Tensor:
     steps, gaps = g.known(stride, "stride"), g.known(dilation, "dilation")
-    return conv.conv(g, input, weight, None, steps, "valid", None, gaps, int(g.known(groups, "groups")))
+    x, before, behind = unpadded(g, input, 0)
+    pairs = np.stack([before, behind], axis=1)
+    return conv.conv(g, x, weight, None, steps, "custom", pairs, gaps, int(g.known(groups, "groups")))
 
 
 @lowers("conv_transpose2d", "conv_transpose3d")
@@ -50,9 +53,11 @@ def max_pool(
     g: CoreAIBuilder, input: Tensor, kernel_size: Any, stride: Any, dilation: Any, ceil_mode: Any = False
 ) -> Tensor:
     kernel, steps, gaps = _window(g, kernel_size, stride, dilation)
-    x = g.cast(input, np.float64) if input.dtype.kind in "iu" else input
+    x, before, behind = unpadded(g, input, -math.inf)
+    x = g.cast(x, np.float64) if x.dtype.kind in "iu" else x
     return g.MaxPool(
         x,
+        pads=[*before, *behind] if any(before) or any(behind) else None,
         kernel_shape=kernel,
         strides=steps,
         dilations=gaps if max(gaps) > 1 else None,
@@ -65,7 +70,10 @@ def sum_pool(g: CoreAIBuilder, input: Tensor, kernel_size: Any, strides: Any, di
     kernel, steps, gaps = _window(g, kernel_size, strides, dilation)
     x = g.cast(input, np.float32) if input.dtype.kind in "iu" else input
     if max(gaps) == 1:
-        return _rounded(g, g.Mul(g.AveragePool(x, kernel_shape=kernel, strides=steps), float(math.prod(kernel))), input)
+        x, before, behind = unpadded(g, x, 0)
+        pads = {"pads": [*before, *behind], "count_include_pad": 1} if any(before) or any(behind) else {}
+        mean = g.AveragePool(x, kernel_shape=kernel, strides=steps, **pads)
+        return _rounded(g, g.Mul(mean, float(math.prod(kernel))), input)
     # As a convolution of each channel by ones.
     sizes = g.shape_of(x)
     each = g.Reshape(x, g.Concat([-1, 1], g.Slice(sizes, [2], [x.rank]), axis=0))
