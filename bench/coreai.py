@@ -77,9 +77,8 @@ def main(folder: Path, rounds: int) -> None:
         child.wait()
         data.unlink()
         ratios.append(min(apple) / min(own))
-        print(
-            f"{path.stem:24} Apple {1e3 * min(apple):9.3f} ms   Pippin {1e3 * min(own):8.3f} ms   {ratios[-1]:7.1f}   {model.engine}"
-        )
+        times = f"Apple {1e3 * min(apple):9.3f} ms   Pippin {1e3 * min(own):8.3f} ms   {ratios[-1]:7.1f}"
+        print(f"{path.stem:24} {times}   {model.engine}")
     if ratios:
         print(f"geometric mean {math.exp(sum(map(math.log, ratios)) / len(ratios)):.1f}")
 
