@@ -10,7 +10,7 @@ import json
 import mmap
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ class AIModelFile:
     name: str
     data: memoryview = field(repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Default shapes of flexible inputs, by name, in place of the least ones."""
     specificationVersion = 0
 
     @cached_property
@@ -234,7 +236,10 @@ def _function(file: AIModelFile, graph: Graph) -> FunctionDescription:
     for name, kind in zip(graph.inputs, graph.type.inputs, strict=True):
         if kind == TOKEN:
             continue
-        feature = FeatureDescription(name, _feature(name, kind.tensor if isinstance(kind, Handle) else kind))
+        array = _feature(name, kind.tensor if isinstance(kind, Handle) else kind)
+        if array.flexibility is not None and array.allows(file.shapes.get(name, ())):
+            array = replace(array, shape=file.shapes[name])
+        feature = FeatureDescription(name, array)
         if isinstance(kind, Handle):
             assert isinstance(feature.type, MultiArray)
             states.append(FeatureDescription(name, State(feature.type)))

@@ -333,7 +333,7 @@ def _elements(data: memoryview, element: str, count: int) -> np.ndarray:
     else:
         found = unpack_elements(data, dtype, count)
     if element == "sint2":
-        return np.subtract(found.view(np.int8) ^ 2, 2)
+        return np.asarray(np.subtract(found.view(np.int8) ^ 2, 2))
     if element in _SMALL:
         import ml_dtypes
 

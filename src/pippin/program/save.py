@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import ProgramError
+from ..errors import ProgramError, UnsupportedModelError
+from ..format.aimodel import AIModelFile
 from ..format.asset import Asset, weight_path
 from ..format.mlmodelc import pipeline_models, write_compiled
 from ..format.mlpackage import write_package
@@ -17,6 +18,7 @@ from .protobuf_reader import read_program
 
 def save_compiled(asset: Asset, path: Path) -> None:
     """Write the model as the `.mlmodelc` folder `path`. Raises FormatError if the model is invalid."""
+    _check_kind(asset, ".mlmodelc")
     specification, text = asset.specification, None
     if specification.WhichOneof("Type") == "mlProgram":
         program = read_program(asset)
@@ -34,7 +36,14 @@ def save_compiled(asset: Asset, path: Path) -> None:
 
 def save_package(asset: Asset, path: Path) -> None:
     """Write the model as the `.mlpackage` folder `path`. Raises FormatError if the model is invalid."""
+    _check_kind(asset, ".mlpackage")
     write_package(path, asset.specification, weight_files(asset))
+
+
+def _check_kind(asset: Asset, suffix: str) -> None:
+    """Raise UnsupportedModelError for a Core AI model, whose operations Core ML's files cannot hold."""
+    if isinstance(asset.specification, AIModelFile):
+        raise UnsupportedModelError(f"{asset.name} is a Core AI model; it cannot be written as {suffix}")
 
 
 def weight_files(asset: Asset) -> dict[str, BlobFile]:

@@ -54,8 +54,9 @@ def load(
 ) -> Model:
     """Open a model and specialize it for this machine.
 
-    `source` is the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.mil`, or an in-memory specification (bytes or
-    a protobuf message), whose weight files are passed as `weights`: {"weights/weight.bin": bytes}, or their folder.
+    `source` is the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc`, `.mil` or Core AI's `.aimodel`, or an in-memory
+    specification (bytes or a protobuf message), whose weight files are passed as `weights`: {"weights/weight.bin":
+    bytes}, or their folder.
     `cache` stores specializations: the user's cache (True), another folder, or none (False). A `lazy` model is loaded
     at its first prediction. `progress` is called with reports in the loading thread; `cancellation` stops the
     specialization. With a `timeout` (seconds), engines compile in child processes, which can be ended. `flow` limits

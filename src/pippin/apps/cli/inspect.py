@@ -12,7 +12,7 @@ from .terminal import say
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc, or a .mil text.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel, or a .mil text.")],
     function: Annotated[str | None, typer.Option(help="Show only this function.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the program as readable text.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -46,7 +46,8 @@ def _print(found: dict[str, Any]) -> None:
 
     out = console()
     size = "" if found["bytes"] is None else f", {format_bytes(found['bytes'])}"
-    about = f"  {found['kind']}, specification {found['specification_version']} ({found['needs']}){size}"
+    version = f", specification {found['specification_version']} ({found['needs']})"
+    about = f"  {found['kind']}{version if found['specification_version'] else ''}{size}"
     out.print(styled((found["name"], "bold"), about))
     metadata = {**found["metadata"], **found["metadata"]["user_defined"]}
     for key, value in metadata.items():

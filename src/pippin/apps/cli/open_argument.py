@@ -16,8 +16,14 @@ from ...errors import ConfigurationError, PackageError
 if TYPE_CHECKING:
     from ...format.asset import Asset
 
-_SUFFIXES = (".mlpackage", ".mlmodel", ".mlmodelc")
-_MARKS = ("Manifest.json", "coremldata.bin", "model.mlmodel", "model.mil")  # files of a folder that is a model itself
+_SUFFIXES = (".mlpackage", ".mlmodel", ".mlmodelc", ".aimodel")
+_MARKS = (
+    "Manifest.json",
+    "coremldata.bin",
+    "model.mlmodel",
+    "model.mil",
+    "main.mlirb",
+)  # files of a folder that is a model itself
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _REPOSITORY = re.compile(r"[\w-]+/[\w.-]+")
 # What is unpacked of an archive. Weights do not shrink to less than a few hundredths, unless they are few values.

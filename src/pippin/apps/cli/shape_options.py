@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import ConfigurationError
+from ...format.aimodel import AIModelFile
 from ...format.description import FeatureDescription, FunctionDescription, Image, MultiArray
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ def shaped_asset(asset: Asset, name: str | None, shapes: list[str] | None, batch
     chosen = with_shapes(function, shapes, batch)
     if chosen == function:
         return asset
+    if isinstance(asset.specification, AIModelFile):
+        types = {feature.name: feature.type for feature in chosen.inputs}
+        sizes = {name: kind.shape for name, kind in types.items() if isinstance(kind, MultiArray) and kind.shape}
+        return replace(asset, specification=replace(asset.specification, shapes=sizes))
     specification = type(asset.specification)()
     specification.CopyFrom(asset.specification)
     functions = {each.name: each for each in specification.description.functions}

@@ -10,7 +10,8 @@ import typer
 
 def studio(
     model: Annotated[
-        Path | None, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc; choose one on the page if omitted.")
+        Path | None,
+        typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel; choose one on the page if omitted."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free port.", min=0, max=65535)] = 0,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,

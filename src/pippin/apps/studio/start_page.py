@@ -23,7 +23,7 @@ _SHOWN = 12
 
 
 def build(recent: Sequence[Path]) -> None:
-    with card("Open a model", "An .mlpackage, .mlmodel or .mlmodelc on this machine"):
+    with card("Open a model", "An .mlpackage, .mlmodel, .mlmodelc or .aimodel on this machine"):
 
         def go() -> None:
             if path.value.strip():

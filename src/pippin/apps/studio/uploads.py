@@ -19,9 +19,9 @@ from ...errors import FormatError, PackageError
 from ...support.units import format_bytes
 
 MODELS = (".mlmodel", ".zip")
-_FOLDERS = (".mlpackage", ".mlmodelc")
+_FOLDERS = (".mlpackage", ".mlmodelc", ".aimodel")
 # A file by which the content of a package or compiled model is recognized where its own folder was left out.
-_CONTENTS = {"Manifest.json": ".mlpackage", "coremldata.bin": ".mlmodelc"}
+_CONTENTS = {"Manifest.json": ".mlpackage", "coremldata.bin": ".mlmodelc", "main.mlirb": ".aimodel"}
 _MOST_FILES = 10_000
 _MOST_BYTES = 4 << 30  # after unpacking
 _MOST_DEPTH = 32
@@ -33,7 +33,7 @@ def new_file(name: str) -> Path:
     """A path for an uploaded file, in a new folder of its own. Raises FormatError for a file of another kind."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in MODELS:
-        raise FormatError(f"{name} is neither an .mlmodel nor a .zip of an .mlpackage, .mlmodel or .mlmodelc")
+        raise FormatError(f"{name} is neither an .mlmodel nor a .zip of an .mlpackage, .mlmodel, .mlmodelc or .aimodel")
     stem = "".join(c if c.isalnum() or c in " ._-" else "_" for c in PurePosixPath(name).stem)
     folder = Path(tempfile.mkdtemp(dir=_folder()))
     return folder / f"{stem[:_LONGEST].strip(' .') or 'model'}{suffix}"
@@ -72,7 +72,7 @@ def _unpacked(archive: zipfile.ZipFile, file: Path) -> Path:
     models = sorted({found for parts in paths if (found := _model_of((*prefix, *parts)))})
     if len(models) != 1:
         names = ", ".join("/".join(parts) for parts in models[:5]) or "none"
-        raise PackageError(f"{file.name} must hold one .mlpackage, .mlmodel or .mlmodelc; it holds: {names}")
+        raise PackageError(f"{file.name} must hold one .mlpackage, .mlmodel, .mlmodelc or .aimodel; it holds: {names}")
     for parts, member in paths.items():
         target = file.parent.joinpath(*prefix, *parts)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,13 +11,21 @@ from ...program.ir import Value
 from ...types import TensorType
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic
-from ..ops import control_flow
+from ..ops import control_flow, normalization
 from .builder import CoreAIBuilder
 from .registry import lowers
 
 
 @lowers("invoke", "isolated_group")
-def invoke(g: CoreAIBuilder, operands: Variadic, callee: str = "", composite: str = "") -> Any:
+def invoke(
+    g: CoreAIBuilder, operands: Variadic, callee: str = "", composite: str = "", composite_axes: Any = None,
+    composite_eps: Any = None,
+) -> Any:  # fmt: skip
+    """A graph is computed where it is invoked; one that is known by name by the operator that engines have for it."""
+    if composite == "layer_norm" and len(operands) == 3 and isinstance(composite_axes, tuple):
+        x, gamma, beta = operands
+        if isinstance(x, Tensor) and not isinstance(gamma, Tensor) and not isinstance(beta, Tensor):
+            return normalization.layer_norm(g, x, composite_axes, gamma, beta, float(composite_eps or 0))
     return g.block(g.op.blocks[0], *operands)
 
 

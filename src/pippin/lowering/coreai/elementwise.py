@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from ...errors import UnsupportedOperationError
 from ...types import DataType
 from ..integer_division import floored, truncated_quotient
 from ..onnx_builder import Tensor
-from ..op_registry import LOWERINGS, Lowering
+from ..op_registry import Lowering
 from ..ops import activation, elementwise_unary
 from ..ops.elementwise_binary import pow as power
+from . import spelled_out
 from .builder import CoreAIBuilder
 from .registry import lowers, lowers_table
 
@@ -28,6 +30,12 @@ _ARITHMETIC = {
     "minimum": ("Min", "And"),
 }  # fmt: skip
 _NUMPY = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Max": np.maximum, "Min": np.minimum}
+_SPELLED_OUT: Mapping[str, Callable[[CoreAIBuilder, Any, Any], Any]] = {
+    "Add": spelled_out.added,
+    "Mul": spelled_out.multiplied,
+    "Max": lambda g, x, y: spelled_out.clipped(g, "Max", x, y),
+    "Min": lambda g, x, y: spelled_out.clipped(g, "Min", x, y),
+}
 _BITS = {
     "bitwise_and": ("BitwiseAnd", "And"), "bitwise_or": ("BitwiseOr", "Or"), "bitwise_xor": ("BitwiseXor", "Xor"),
 }  # fmt: skip
@@ -53,7 +61,8 @@ def _arithmetic(row: tuple[str, str]) -> Lowering:
             return g.emit(booleans, x, y)
         if not isinstance(x, Tensor) and not isinstance(y, Tensor) and x.dtype.kind in "iu":
             return g.wrapped(_NUMPY[numbers](x, y), g.result_type)
-        found = LOWERINGS["mul"].function(g, x, y) if numbers == "Mul" else g.emit(numbers, x, y)
+        known = _SPELLED_OUT[numbers](g, x, y) if numbers in _SPELLED_OUT else None
+        found = g.emit(numbers, *spelled_out.narrow(g, x, y)) if known is None else known
         return g.wrapped(found, g.result_type)
 
     return lower
@@ -111,7 +120,8 @@ def divide(g: CoreAIBuilder, x: Any, y: Any) -> Any:
     """The quotient of integers has no fraction."""
     if x.dtype.kind in "iu":
         return g.wrapped(truncated_quotient(g, x, y), g.result_type)
-    return g.Div(x, y)
+    known = spelled_out.divided(g, x, y)
+    return g.Div(*spelled_out.narrow(g, x, y)) if known is None else known
 
 
 @lowers("floor_divide", "broadcasting_floor_divide")
@@ -155,7 +165,8 @@ def greater(g: CoreAIBuilder, input: Any, other: Any) -> Any:
 
 @lowers("where", "broadcasting_where")
 def where(g: CoreAIBuilder, condition: Any, a: Any, b: Any) -> Any:
-    return g.choose(condition, a, b)
+    known = spelled_out.selected(g, condition, a, b)
+    return g.choose(condition, a, b) if known is None else known
 
 
 @lowers("cast")

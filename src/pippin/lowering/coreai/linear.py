@@ -13,6 +13,7 @@ from ..onnx_builder import Tensor
 from ..ops import conv, linear
 from .builder import CoreAIBuilder
 from .registry import lowers
+from .spelled_out import unpadded
 
 
 @lowers("batch_matmul", "broadcasting_batch_matmul")
@@ -23,7 +24,9 @@ def batch_matmul(g: CoreAIBuilder, x: Any, y: Any) -> Any:
 @lowers("conv2d", "conv3d")
 def convolution(g: CoreAIBuilder, input: Tensor, weight: Any, stride: Any, dilation: Any, groups: Any) -> Tensor:
     steps, gaps = g.known(stride, "stride"), g.known(dilation, "dilation")
-    return conv.conv(g, input, weight, None, steps, "valid", None, gaps, int(g.known(groups, "groups")))
+    x, before, behind = unpadded(g, input, 0)
+    pairs = np.stack([before, behind], axis=1)
+    return conv.conv(g, x, weight, None, steps, "custom", pairs, gaps, int(g.known(groups, "groups")))
 
 
 @lowers("conv_transpose2d", "conv_transpose3d")
@@ -50,9 +53,11 @@ def max_pool(
     g: CoreAIBuilder, input: Tensor, kernel_size: Any, stride: Any, dilation: Any, ceil_mode: Any = False
 ) -> Tensor:
     kernel, steps, gaps = _window(g, kernel_size, stride, dilation)
-    x = g.cast(input, np.float64) if input.dtype.kind in "iu" else input
+    x, pads = _padding(g, input, -math.inf, kernel, gaps)
+    x = g.cast(x, np.float64) if x.dtype.kind in "iu" else x
     return g.MaxPool(
         x,
+        pads=pads,
         kernel_shape=kernel,
         strides=steps,
         dilations=gaps if max(gaps) > 1 else None,
@@ -65,13 +70,24 @@ def sum_pool(g: CoreAIBuilder, input: Tensor, kernel_size: Any, strides: Any, di
     kernel, steps, gaps = _window(g, kernel_size, strides, dilation)
     x = g.cast(input, np.float32) if input.dtype.kind in "iu" else input
     if max(gaps) == 1:
-        return _rounded(g, g.Mul(g.AveragePool(x, kernel_shape=kernel, strides=steps), float(math.prod(kernel))), input)
+        x, pads = _padding(g, x, 0, kernel, gaps)
+        mean = g.AveragePool(x, kernel_shape=kernel, strides=steps, pads=pads, count_include_pad=1 if pads else None)
+        return _rounded(g, g.Mul(mean, float(math.prod(kernel))), input)
     # As a convolution of each channel by ones.
     sizes = g.shape_of(x)
     each = g.Reshape(x, g.Concat([-1, 1], g.Slice(sizes, [2], [x.rank]), axis=0))
     summed = g.Conv(each, np.ones((1, 1, *kernel), x.dtype), strides=steps, dilations=gaps)
     back = g.Concat(g.Slice(sizes, [0], [2]), g.Slice(g.Shape(summed), [2], [x.rank]), axis=0)
     return _rounded(g, g.Reshape(summed, back), input)
+
+
+def _padding(g: CoreAIBuilder, x: Any, fill: float, kernel: list[int], gaps: list[int]) -> tuple[Any, list[int] | None]:
+    """What x pads, and the padding, which engines take if no window lies in it as a whole."""
+    source, before, behind = unpadded(g, x, fill)
+    reach = [(size - 1) * gap + 1 for size, gap in zip(kernel, gaps, strict=True)]
+    if all(max(pair) < size for pair, size in zip(zip(before, behind, strict=True), reach, strict=True)):
+        return source, [*before, *behind] if any(before) or any(behind) else None
+    return x, None
 
 
 def _rounded(g: CoreAIBuilder, x: Tensor, like: Tensor) -> Tensor:
