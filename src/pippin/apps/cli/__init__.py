@@ -14,6 +14,7 @@ from ...errors import ConfigurationError, FeatureError, PippinError
 from . import (
     cache,
     compile,
+    convert,
     convert_mil,
     demo,
     devices,
@@ -49,6 +50,7 @@ app.command("generate")(generate.generate)
 app.add_typer(cache.app)
 app.add_typer(trace.app)
 app.command("export")(export.export)
+app.command("convert")(convert.convert)
 app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
 app.command("demo")(demo.demo)
