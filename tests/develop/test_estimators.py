@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 import pippin
-
 from develop.estimator_cases import TRIED, Case, fitted, rows
 
 pytest.importorskip("sklearn", "1.9", reason="needs the scikit-learn of the extra 'estimators'")
 for library in ("xgboost", "lightgbm", "catboost"):
     pytest.importorskip(library, reason="needs the extra 'estimators'")
 
-from develop.classifiers_and_regressors import ALL  # noqa: E402
+from develop.classifiers_and_regressors import ALL
 
 FLOAT32 = ("XGB", "CatBoost")
 
@@ -57,12 +56,18 @@ def on_thresholds(spec, x):
     for kind in ("treeEnsembleClassifier", "treeEnsembleRegressor"):
         if spec.WhichOneof("Type") == kind:
             for node in getattr(spec, kind).treeEnsemble.nodes:
-                if node.nodeBehavior != 6 and abs(node.branchFeatureValue) < 1e30 and node.branchFeatureIndex < x.shape[1]:
+                if (
+                    node.nodeBehavior != 6
+                    and abs(node.branchFeatureValue) < 1e30
+                    and node.branchFeatureIndex < x.shape[1]
+                ):
                     known.setdefault(node.branchFeatureIndex, []).append(node.branchFeatureValue)
     random = np.random.default_rng(9)
     for column, bounds in known.items():
         chosen = random.choice(bounds, len(x) // 4)
-        turned = np.array([chosen, np.nextafter(chosen, np.inf), np.nextafter(chosen, -np.inf), chosen.astype(np.float32)])
+        turned = np.array(
+            [chosen, np.nextafter(chosen, np.inf), np.nextafter(chosen, -np.inf), chosen.astype(np.float32)]
+        )
         places = random.choice(len(x), len(chosen), replace=False)
         x[places, column] = turned[random.integers(0, 4, len(chosen)), np.arange(len(chosen))]
     return x

@@ -106,7 +106,10 @@ def _of_booster(estimator: Any, made: Any, rows: Any) -> Expected:
         given = xgboost.DMatrix(rows, feature_names=estimator.feature_names if names is None else list(names))
         if estimator.feature_types and "c" in estimator.feature_types:
             given = xgboost.DMatrix(
-                rows, feature_names=estimator.feature_names, feature_types=estimator.feature_types, enable_categorical=True
+                rows,
+                feature_names=estimator.feature_names,
+                feature_types=estimator.feature_types,
+                enable_categorical=True,
             )
         scores = np.asarray(estimator.predict(given))
     else:
@@ -132,7 +135,7 @@ def _rows(numbers: Any) -> np.ndarray:
 
 
 def made_up(converted: Converted, estimator: Any, made: Any, graph: Graph) -> Any:
-    """Rows within the ranges that the estimator knows, some on the thresholds of trees, some with NaN if it takes NaN."""
+    """Rows within the ranges that the estimator knows, some on thresholds of trees, some with NaN if it takes NaN."""
     random = np.random.default_rng(0)
     if any(graph.encoders.get(i) for i in range(len(graph.columns))) and len(graph.columns) == 1:
         return _texts(graph, 0, random, mapping=_takes_mappings(estimator))
@@ -171,7 +174,7 @@ def _column(graph: Graph, place: int, random: np.random.Generator) -> list[Any]:
     ties = graph.ties.get(place)
     if ties:
         found = np.where(random.random(_ROWS) < _TIE_SHARE, random.choice(ties, _ROWS), found)
-    return found.tolist()
+    return list(found.tolist())
 
 
 def _texts(graph: Graph, place: int, random: np.random.Generator, mapping: bool = False) -> list[Any]:
@@ -184,7 +187,10 @@ def _texts(graph: Graph, place: int, random: np.random.Generator, mapping: bool 
 
 
 def _holed(column: list[Any], random: np.random.Generator) -> list[Any]:
-    return [float("nan") if hole else value for value, hole in zip(column, random.random(_ROWS) < _MISSING_SHARE, strict=True)]
+    return [
+        float("nan") if hole else value
+        for value, hole in zip(column, random.random(_ROWS) < _MISSING_SHARE, strict=True)
+    ]
 
 
 def _table(columns: list[list[Any]], converted: Converted, estimator: Any, graph: Graph) -> Any:
@@ -196,7 +202,10 @@ def _table(columns: list[list[Any]], converted: Converted, estimator: Any, graph
     import pandas
 
     names = list(getattr(estimator, "feature_names_in_", [each.name for each in converted.inputs]))
-    found = {name: _typed(column, graph.typed.get(place)) for place, (name, column) in enumerate(zip(names, columns, strict=True))}
+    found = {
+        name: _typed(column, graph.typed.get(place))
+        for place, (name, column) in enumerate(zip(names, columns, strict=True))
+    }
     return pandas.DataFrame(found)
 
 

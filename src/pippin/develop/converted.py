@@ -33,7 +33,7 @@ class Converted:
 
     spec: Any = field(repr=False)
     inputs: tuple[Input, ...]
-    """The columns in the estimator's order."""
+    """The columns in the estimator's order. One without a kind is not taken by the model."""
     array: str | None = None
     """The name of the only input, if it is one row of all columns."""
 
@@ -61,8 +61,8 @@ class Converted:
             raise ConfigurationError(f"{target}: a model is saved as .mlmodel or .mlpackage")
         if target.suffix == ".mlmodel" and self.has_program:
             raise ConfigurationError(
-                f"{target}: this model has a part that is an ML Program ({', '.join(self.kinds)}), which Core ML takes only"
-                f" in a package; save it as {target.with_suffix('.mlpackage').name}"
+                f"{target}: this model has a part that is an ML Program ({', '.join(self.kinds)}), which Core ML takes"
+                f" only in a package; save it as {target.with_suffix('.mlpackage').name}"
             )
         try:
             if target.suffix == ".mlpackage":
@@ -102,7 +102,8 @@ class Converted:
             if self.array is not None:
                 yield {self.array: np.array(row, np.float64)}
             else:
-                yield {each.name: _feature(each, value) for each, value in zip(self.inputs, row, strict=True)}
+                pairs = zip(self.inputs, row, strict=True)
+                yield {each.name: _feature(each, value) for each, value in pairs if each.kind}
 
 
 def _feature(each: Input, value: Any) -> Any:

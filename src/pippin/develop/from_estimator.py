@@ -27,8 +27,8 @@ def from_estimator(estimator: Any, inputs: Any = None, check: Any = None, tolera
     without any, the model takes one row of numbers, "input". Columns of categories are strings. A text vectorizer takes
     a dictionary of words to their counts; `Converted.features` makes the features of rows, texts among them.
 
-    `check` are rows as the estimator takes them, on which the model must predict what the estimator predicts; by default
-    rows made up within the ranges that the estimator knows, some with NaN if it takes NaN; False checks nothing.
+    `check` are rows as the estimator takes them, on which the model must predict what the estimator predicts; by
+    default rows made up within the ranges that the estimator knows, some with NaN if it takes NaN; False: no check.
     Probabilities and predictions may differ by `tolerance` (by default 1e-6, for XGBoost and CatBoost, which compute in
     float32, 1e-5), predictions relative to the largest.
 
@@ -43,7 +43,7 @@ def from_estimator(estimator: Any, inputs: Any = None, check: Any = None, tolera
         column.name = f"x{number}" if names is None else names[number]
     converted = Converted(
         _specification(graph, made, ARRAY if single else None, estimator),
-        tuple(Input(c.name, c.kind or NUMBER, graph.encoders.get(i)) for i, c in enumerate(graph.columns)),
+        tuple(Input(c.name, c.kind, graph.encoders.get(i)) for i, c in enumerate(graph.columns)),
         ARRAY if single else None,
     )
     if check is not False:
@@ -117,11 +117,15 @@ def _names(estimator: Any, inputs: Any) -> list[str] | None:
     if isinstance(found, str):
         found = [found]
     if not isinstance(found, Sequence) and not hasattr(found, "__iter__"):
-        raise ConfigurationError(f"`inputs` must be names of columns or a table that has them, got {type(inputs).__name__}")
+        raise ConfigurationError(
+            f"`inputs` must be names of columns or a table that has them, got {type(inputs).__name__}"
+        )
     names = [str(name) for name in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None or "" in names:
-        raise ConfigurationError(f"the columns of a model need names that differ; {twice or ''!r} is there twice or empty")
+        raise ConfigurationError(
+            f"the columns of a model need names that differ; {twice or ''!r} is there twice or empty"
+        )
     return names
 
 
@@ -143,10 +147,14 @@ def _width(estimator: Any, names: list[str] | None) -> int:
     count = _columns(estimator)
     if count is None:
         if names is None:
-            raise ConfigurationError(f"{name_of(estimator)} does not say how many columns it has; give `inputs`, their names")
+            raise ConfigurationError(
+                f"{name_of(estimator)} does not say how many columns it has; give `inputs`, their names"
+            )
         return len(names)
     if names is not None and len(names) != count:
-        raise ConfigurationError(f"{name_of(estimator)} has {count} columns, but {len(names)} names are given in `inputs`")
+        raise ConfigurationError(
+            f"{name_of(estimator)} has {count} columns, but {len(names)} names are given in `inputs`"
+        )
     return count
 
 
@@ -163,9 +171,9 @@ def _columns(estimator: Any) -> int | None:
         return _columns(estimator.transformer_list[0][1])
     if hasattr(estimator, "best_estimator_"):
         return _columns(estimator.best_estimator_)
-    found = getattr(estimator, "n_features_in_", None)
-    if found is None and name == "IsotonicRegression":
+    if name.startswith("CatBoost"):
+        return len(estimator.feature_names_)
+    if name == "IsotonicRegression":
         return 1
+    found = getattr(estimator, "n_features_in_", None) or getattr(estimator, "shape_fit_", (0, None))[1]
     return None if found is None else int(found)
-
-

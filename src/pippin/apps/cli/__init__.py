@@ -18,6 +18,7 @@ from . import (
     compare,
     compile,
     compress,
+    convert,
     convert_mil,
     demo,
     devices,
@@ -54,6 +55,7 @@ app.command("generate")(generate.generate)
 app.add_typer(cache.app)
 app.add_typer(trace.app)
 app.command("export")(export.export)
+app.command("convert")(convert.convert)
 app.command("convert-mil")(convert_mil.convert_mil)
 app.command("ops")(ops.ops)
 app.command("evaluate")(evaluate.evaluate)

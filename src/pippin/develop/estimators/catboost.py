@@ -17,8 +17,10 @@ from .registry import converts, name_of
 from .table import Table
 from .xgboost import FLOAT32_SUMS
 
-_IDENTITY = {"RMSE", "MAE", "Quantile", "MAPE", "Huber", "Expectile", "LogCosh", "Lq", "MultiRMSE", "RMSEWithUncertainty",
-             "PairLogit", "PairLogitPairwise", "YetiRank", "YetiRankPairwise", "QueryRMSE", "QuerySoftMax"}  # fmt: skip
+_IDENTITY = {
+    "RMSE", "MAE", "Quantile", "MAPE", "Huber", "Expectile", "LogCosh", "Lq", "MultiRMSE", "PairLogit",
+    "PairLogitPairwise", "YetiRank", "YetiRankPairwise", "QueryRMSE", "QuerySoftMax",
+}  # fmt: skip
 _EXPONENTIAL = {"Poisson", "Tweedie"}
 
 
@@ -31,7 +33,7 @@ def _read(estimator: Any) -> Any:
         if found["features_info"].get(name):
             raise UnsupportedModelError(
                 f"{name_of(estimator)} has {name.replace('_', ' ')}, which CatBoost turns into numbers with hashes and"
-                " statistics that its model keeps inside; encode them before (OneHotEncoder, TargetEncoder in a Pipeline)"
+                " statistics that its model keeps inside; encode them before (OneHotEncoder or TargetEncoder)"
             )
     return found
 

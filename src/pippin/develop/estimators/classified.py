@@ -20,7 +20,7 @@ _UNSATURATED = 2.0**-20
 
 def labels_of(classes: Any, name: str) -> list[Any]:
     """Class labels as strings or integers: Core ML has no others."""
-    found = np.asarray(classes).tolist()
+    found: list[Any] = np.asarray(classes).tolist()
     if all(isinstance(c, str) for c in found):
         return found
     if all(isinstance(c, bool | int | float) and float(c).is_integer() for c in found):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedModelError
+from ..parts.graph import Graph
 from ..parts.values import Value
-from .classified import Classified
 from .neighbors import Clusters
 from .registry import convert, converts, name_of
 from .scaling import function_step
@@ -74,8 +74,10 @@ def frozen(estimator: Any, table: Table) -> Any:
 def target(estimator: Any, table: Table) -> Value:
     """The inner prediction, and the inverse of what was done to the target."""
     value, inverse, graph = convert(estimator.regressor_, table), estimator.transformer_, table.graph
-    if isinstance(value, Table | Classified):
-        raise UnsupportedModelError(f"{name_of(estimator)} wraps {name_of(estimator.regressor_)}, which is no regressor")
+    if not isinstance(value, Value):
+        raise UnsupportedModelError(
+            f"{name_of(estimator)} wraps {name_of(estimator.regressor_)}, which is no regressor"
+        )
     match type(inverse).__name__:
         case "StandardScaler":
             scale = inverse.scale_ if inverse.with_std else np.ones(value.width)
@@ -86,13 +88,13 @@ def target(estimator: Any, table: Table) -> Value:
         case "FunctionTransformer":
             if inverse.inverse_func is None:
                 return value
-            return graph.step(function_step(inverse.inverse_func, name_of(estimator)), value, width=value.width)
+            step = function_step(inverse.inverse_func, name_of(estimator))
+            return graph.step(step, value, width=value.width)
     raise UnsupportedModelError(
         f"{name_of(estimator)} has a target transformed by {name_of(inverse)}; converted are StandardScaler,"
         " MinMaxScaler and functions"
     )
 
 
-def _affine(graph: Any, value: Value, scale: np.ndarray, offset: np.ndarray) -> Value:
-    made: Value = graph.linear(graph.row(value), np.diag(scale), offset)
-    return made
+def _affine(graph: Graph, value: Value, scale: np.ndarray, offset: np.ndarray) -> Value:
+    return graph.linear(graph.row(value), np.diag(scale), offset)

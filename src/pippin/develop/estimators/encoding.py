@@ -22,7 +22,9 @@ _NOT_A_NUMBER = -987654321.25
 
 
 def is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+    return (
+        value is None or (isinstance(value, float) and np.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+    )
 
 
 @converts("sklearn", "OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
@@ -47,7 +49,9 @@ def _encoded(estimator: Any, table: Table, column: int) -> Table:
     return Table.of(table.graph, _of_numbers(table, column, categories, rows, unknown))
 
 
-def _of_strings(table: Table, column: int, categories: list[Any], rows: np.ndarray, unknown: np.ndarray | None) -> Value:
+def _of_strings(
+    table: Table, column: int, categories: list[Any], rows: np.ndarray, unknown: np.ndarray | None
+) -> Value:
     names = [MISSING if is_missing(c) else str(c) for c in categories]
     place, filled = table.columns[column], None
     if isinstance(place, Filled):
@@ -59,16 +63,18 @@ def _of_strings(table: Table, column: int, categories: list[Any], rows: np.ndarr
     if len(set(names)) != len(names):
         raise UnsupportedModelError("an empty string and a missing value cannot be told apart in a Core ML model")
     value = table.category(column, names)
-    if len(names) == count and rows.shape == (count, count) and (rows == np.eye(count)).all():
-        if unknown is None or not unknown.any():
-            return graph.one_hot(value, names, refuse=unknown is None)
+    one_hot = len(names) == count and rows.shape == (count, count) and (rows == np.eye(count)).all()
+    if one_hot and (unknown is None or not unknown.any()):
+        return graph.one_hot(value, names, refuse=unknown is None)
     known = {float(i): dict(enumerate(map(float, row))) for i, row in enumerate(rows)}
     other = {} if unknown is None else dict(enumerate(map(float, unknown)))
     place_value = graph.place(value, names, None if unknown is None else len(names))
     return graph.trees(place_value, Forest(np.zeros(rows.shape[1]), [lookup(0, known, other)]))
 
 
-def _of_numbers(table: Table, column: int, categories: list[Any], rows: np.ndarray, unknown: np.ndarray | None) -> Value:
+def _of_numbers(
+    table: Table, column: int, categories: list[Any], rows: np.ndarray, unknown: np.ndarray | None
+) -> Value:
     known, missing = {}, None
     for category, row in zip(categories, rows, strict=True):
         values = dict(enumerate(map(float, row)))
@@ -94,7 +100,8 @@ def _unknown(estimator: Any, column: int, categories: list[Any]) -> np.ndarray |
     if getattr(estimator, "handle_unknown", "") == "error":
         return None
     strings = any(isinstance(c, str) for c in categories)
-    return _asked(estimator, column, [_NOT_A_CATEGORY if strings else _NOT_A_NUMBER])[0]
+    found: np.ndarray = _asked(estimator, column, [_NOT_A_CATEGORY if strings else _NOT_A_NUMBER])[0]
+    return found
 
 
 def _asked(estimator: Any, column: int, values: list[Any]) -> np.ndarray:

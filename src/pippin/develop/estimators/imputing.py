@@ -21,7 +21,9 @@ def simple(estimator: Any, table: Table) -> Table:
     kept = _kept(estimator, fills)
     if fills.dtype.kind in "OU" and any(isinstance(fill, str) for fill in fills):
         if estimator.add_indicator:
-            raise UnsupportedModelError("SimpleImputer with add_indicator=True is converted for numbers, not for strings")
+            raise UnsupportedModelError(
+                "SimpleImputer with add_indicator=True is converted for numbers, not for strings"
+            )
         return Table(table.graph, [Filled(_input(table, i), str(fills[i])) for i in kept])
     made = _numbers(estimator, table.select(kept), np.asarray(fills[kept], np.float64))
     if estimator.add_indicator and estimator.indicator_ is not None:
@@ -46,7 +48,9 @@ def _input(table: Table, index: int) -> int:
 def _numbers(estimator: Any, table: Table, fills: np.ndarray) -> Table:
     missing = estimator.missing_values
     if missing is None or isinstance(missing, str):
-        raise UnsupportedModelError(f"{name_of(estimator)} looks for {missing!r} among numbers; converted are numbers and NaN")
+        raise UnsupportedModelError(
+            f"{name_of(estimator)} looks for {missing!r} among numbers; converted are numbers and NaN"
+        )
     if np.isnan(missing):
         _note_missing(table)
     return Table.of(table.graph, table.graph.filled(table.numbers(), fills, float(missing)))
@@ -71,6 +75,8 @@ def indicated(estimator: Any, table: Table) -> Table:
     forest = Forest(np.zeros(len(features)))
     for place, column in enumerate(features):
         one = {place: 1.0}
-        forest.trees.append(lookup(int(column), {}, {}, one) if np.isnan(value) else lookup(int(column), {float(value): one}, {}))
+        forest.trees.append(
+            lookup(int(column), {}, {}, one) if np.isnan(value) else lookup(int(column), {float(value): one}, {})
+        )
     _note_missing(table)
     return Table.of(table.graph, table.graph.trees(table.numbers(), forest))

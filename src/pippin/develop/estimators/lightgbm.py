@@ -84,7 +84,9 @@ def _grow(node: Any, tree: Tree, target: int, scale: float, sets: Memberships, w
     place = len(tree)
     if "split_index" not in node:
         if "leaf_coeff" in node:
-            raise UnsupportedModelError("LightGBM's linear trees have a linear model in each leaf, which Core ML has not")
+            raise UnsupportedModelError(
+                "LightGBM's linear trees have a linear model in each leaf, which Core ML has not"
+            )
         tree.append(Leaf({target: float(node["leaf_value"]) * scale}))
         return place
     tree.append(Leaf({}))
@@ -130,7 +132,9 @@ def regressor(estimator: Any, table: Table) -> Any:
     if "sqrt" in booster.options:  # x * |x|
         return table.graph.step(lambda g, x: g.mul(x, g.abs(x)), raw, width=1)
     if booster.objective not in _IDENTITY:
-        raise UnsupportedModelError(f"{name_of(estimator)} has the objective {booster.objective!r}, which is not converted")
+        raise UnsupportedModelError(
+            f"{name_of(estimator)} has the objective {booster.objective!r}, which is not converted"
+        )
     return raw
 
 
@@ -141,8 +145,10 @@ def classifier(estimator: Any, table: Table) -> Classified:
 
 def _classified(booster: Booster, table: Table, classes: list[Any]) -> Classified:
     if booster.objective not in ("binary", "multiclass", "multiclassova"):
-        raise UnsupportedModelError(f"a classifier of LightGBM has the objective {booster.objective!r}; converted are"
-                                    " binary, multiclass and multiclassova")
+        raise UnsupportedModelError(
+            f"a classifier of LightGBM has the objective {booster.objective!r}; converted are"
+            " binary, multiclass and multiclassova"
+        )
     x, forest = booster.forest(table)
     link = {"binary": "logistic", "multiclass": "softmax", "multiclassova": "separate"}[booster.objective]
     return OfForest(table.graph, classes, x, forest, link)

@@ -90,7 +90,9 @@ def _modified_huber(estimator: Any, table: Table) -> Classified:
         none = g.equal(total, 0.0)
         shares = g.div(each, g.select(none, np.ones(1), total))
         best = g.equal(g.tensor(np.arange(count)), g.argmax(x))
-        return g.add(g.select(none, np.full(count, 1 / count), shares), g.select(best, np.full(count, _MORE), np.zeros(count)))
+        return g.add(
+            g.select(none, np.full(count, 1 / count), shares), g.select(best, np.full(count, _MORE), np.zeros(count))
+        )
 
     labels = labels_of(estimator.classes_, name_of(estimator))
     return OfProbabilities(table.graph, labels, table.graph.step(step, scores, width=count))

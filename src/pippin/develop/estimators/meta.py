@@ -228,6 +228,4 @@ def isolation(estimator: Any, table: Table) -> Classified:
     scale = len(estimator.estimators_) * float(_average_path_length([estimator._max_samples])[0])
     bound = -np.log2(-estimator.offset_) * scale
     total = table.graph.trees(table.numbers(), depths)
-    return OfScores(table.graph, [-1, 1], total, [[1.0]], [-bound], "")
-
-
+    return OfScores(table.graph, [-1, 1], total, np.ones((1, 1)), np.array([-bound]), "")

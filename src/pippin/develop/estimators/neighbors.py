@@ -90,7 +90,9 @@ def classifier(estimator: Any, table: Table) -> Classified:
         raise UnsupportedModelError(f"{name_of(estimator)} predicts several labels; a Core ML classifier has one")
     chosen = np.eye(len(estimator.classes_))[np.asarray(estimator._y).reshape(-1)]
     return OfProbabilities(
-        table.graph, labels_of(estimator.classes_, name_of(estimator)), _averaged(estimator, table, chosen, centred=False)
+        table.graph,
+        labels_of(estimator.classes_, name_of(estimator)),
+        _averaged(estimator, table, chosen, centred=False),
     )
 
 
@@ -137,7 +139,9 @@ class Clusters(Classified):
         centres = self.centres - self.middle
         offset = -0.5 * (centres**2).sum(axis=1)
         if len(centres) == 2:
-            return OfScores(self.graph, self.classes, self.x, centres[1:] - centres[:1], offset[1:] - offset[:1], "").end()
+            return OfScores(
+                self.graph, self.classes, self.x, centres[1:] - centres[:1], offset[1:] - offset[:1], ""
+            ).end()
         return OfScores(self.graph, self.classes, self.x, centres, offset, "").end()
 
     def transformed(self) -> Value:

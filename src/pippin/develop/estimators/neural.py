@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import UnsupportedModelError
@@ -16,7 +17,13 @@ def _layers(estimator: Any, table: Table, classes: int = 0) -> Value:
     count = len(estimator.coefs_)
 
     def activated(g: ProgramBuilder, x: Tensor, name: str) -> Tensor:
-        functions = {"identity": lambda x: x, "logistic": g.sigmoid, "tanh": g.tanh, "relu": g.relu, "softmax": g.softmax}
+        functions: dict[str, Callable[[Tensor], Tensor]] = {
+            "identity": lambda x: x,
+            "logistic": g.sigmoid,
+            "tanh": g.tanh,
+            "relu": g.relu,
+            "softmax": g.softmax,
+        }
         return functions[name](x)
 
     def step(g: ProgramBuilder, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import UnsupportedModelError
 from .table import Table
@@ -12,6 +12,7 @@ from .table import Table
 Convert = Callable[[Any, Table], Any]
 """Takes a fitted estimator and its columns. A transformer gives a table, a regressor a value (`parts.values`), a
 classifier a `classified.Classified`."""
+_Function = TypeVar("_Function", bound=Convert)
 
 _FAMILIES = {
     "sklearn": (
@@ -26,10 +27,10 @@ _CONVERTERS: dict[tuple[str, str], Convert] = {}
 _REFUSED: dict[tuple[str, str], str] = {}
 
 
-def converts(library: str, *names: str) -> Callable[[Convert], Convert]:
+def converts(library: str, *names: str) -> Callable[[_Function], _Function]:
     """Register a function for classes of a library."""
 
-    def register(function: Convert) -> Convert:
+    def register(function: _Function) -> _Function:
         _CONVERTERS.update({(library, name): function for name in names})
         return function
 
@@ -82,4 +83,6 @@ def _check_fitted(estimator: Any) -> None:
     except NotFittedError:
         from ...errors import ConfigurationError
 
-        raise ConfigurationError(f"this {name_of(estimator)} is not fitted: call its fit before converting it") from None
+        raise ConfigurationError(
+            f"this {name_of(estimator)} is not fitted: call its fit before converting it"
+        ) from None

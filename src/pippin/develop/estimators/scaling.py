@@ -14,7 +14,9 @@ from ..parts.program import ProgramBuilder, Tensor
 from .registry import converts, name_of, refuses
 from .table import Table
 
-refuses("sklearn", "its result is found by an iteration for each row", "NMF", "MiniBatchNMF", "LatentDirichletAllocation")
+refuses(
+    "sklearn", "its result is found by an iteration for each row", "NMF", "MiniBatchNMF", "LatentDirichletAllocation"
+)
 refuses("sklearn", "it only knows the rows that it was fitted on", "TSNE", "MDS", "SpectralEmbedding", "DBSCAN")
 
 
@@ -65,7 +67,11 @@ def normalized(norm: str, table: Table) -> Table:
     if norm == "max" or x.in_program:
 
         def step(g: ProgramBuilder, x: Tensor) -> Tensor:
-            sizes = {"max": lambda: g.max(g.abs(x)), "l1": lambda: g.sum(g.abs(x)), "l2": lambda: g.sqrt(g.sum(g.square(x)))}
+            sizes = {
+                "max": lambda: g.max(g.abs(x)),
+                "l1": lambda: g.sum(g.abs(x)),
+                "l2": lambda: g.sqrt(g.sum(g.square(x))),
+            }
             size = sizes[norm]()
             return g.div(x, g.select(g.equal(size, 0.0), np.ones(1), size))
 

@@ -25,10 +25,13 @@ def _kernel(estimator: Any, message: Any) -> None:
             kernel.degree, kernel.gamma, kernel.c = int(estimator.degree), gamma, constant
         case "sigmoid":
             message.kernel.sigmoidKernel.gamma, message.kernel.sigmoidKernel.c = gamma, constant
-        case other:
-            raise UnsupportedModelError(
-                f"{name_of(estimator)} has the kernel {other!r}; Core ML has linear, poly, rbf and sigmoid"
-            )
+
+
+def _check_kernel(estimator: Any) -> None:
+    if estimator.kernel not in ("linear", "rbf", "poly", "sigmoid"):
+        raise UnsupportedModelError(
+            f"{name_of(estimator)} has the kernel {estimator.kernel!r}; Core ML has linear, poly, rbf and sigmoid"
+        )
 
 
 def _vectors(estimator: Any) -> np.ndarray:
@@ -49,6 +52,7 @@ def one_class(estimator: Any, table: Table) -> Classified:
 
 @converts("sklearn", "SVR", "NuSVR")
 def regressor(estimator: Any, table: Table) -> Value:
+    _check_kernel(estimator)
     vectors = _vectors(estimator)
     table.seen(vectors.min(axis=0), vectors.max(axis=0))
 
@@ -72,9 +76,7 @@ class OfVectors(Classified):
         self.has_probabilities = bool(estimator.probability) and len(estimator._probA) > 0
 
     def end(self) -> Part | Step:
-        return self.graph.classifier(
-            Part([self.x], type="supportVectorClassifier", fill=self._fill), self.classes
-        )
+        return self.graph.classifier(Part([self.x], type="supportVectorClassifier", fill=self._fill), self.classes)
 
     def _fill(self, message: Any) -> None:
         estimator = self.estimator
@@ -117,6 +119,7 @@ class OfVectors(Classified):
 
 @converts("sklearn", "SVC", "NuSVC")
 def classifier(estimator: Any, table: Table) -> Classified:
+    _check_kernel(estimator)
     vectors = _vectors(estimator)
     table.seen(vectors.min(axis=0), vectors.max(axis=0))
     if getattr(estimator, "break_ties", False):

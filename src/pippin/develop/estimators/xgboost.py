@@ -64,7 +64,9 @@ class Booster:
         for column, kind in enumerate(self.types):
             place = table.columns[column]
             if kind == "c" and isinstance(place, int) and table.graph.categories[place] is None:
-                table.graph.categories[place] = sorted({int(c) for f, s, _ in sets.sets for c in s if f == column} | {0})
+                table.graph.categories[place] = sorted(
+                    {int(c) for f, s, _ in sets.sets for c in s if f == column} | {0}
+                )
         return sets.joined(table, x), forest
 
     def _coded(self, table: Table) -> Table:
@@ -147,8 +149,10 @@ def classifier(estimator: Any, table: Table) -> Classified:
 
 def _classified(booster: Booster, table: Table, classes: list[Any]) -> Classified:
     if booster.objective not in _SOFTMAX | _LOGISTIC:
-        raise UnsupportedModelError(f"a classifier of XGBoost has the objective {booster.objective!r}; converted are"
-                                    f" {', '.join(sorted(_SOFTMAX | _LOGISTIC))}")
+        raise UnsupportedModelError(
+            f"a classifier of XGBoost has the objective {booster.objective!r}; converted are"
+            f" {', '.join(sorted(_SOFTMAX | _LOGISTIC))}"
+        )
     link = "logistic" if booster.objective in _LOGISTIC else "softmax"
     if booster.kind == "gblinear":
         weights, offset = _linear(booster, table)

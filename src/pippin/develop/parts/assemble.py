@@ -13,7 +13,7 @@ from typing import Any
 from ...format.schema import messages
 from ...program.protobuf_writer import write_program
 from .program import ProgramBuilder
-from .values import ARRAY, HASHES, INTEGER, NUMBER, STRING, WORDS, Columns, Node, Part, Step, Value
+from .values import ARRAY, Columns, Node, Part, Step, Value
 
 _SINCE_PROGRAMS = 6
 _DOUBLE, _FLOAT32 = 65600, 65568
@@ -28,7 +28,8 @@ class Assembly:
         self.models: list[Any] = []
         self.names: dict[int, tuple[str, Any]] = {}
         """What is known by a name: the feature's name and its type, by the identity of the value."""
-        self.narrowed: dict[int, str] = {}
+        self.narrowed: dict[str, str] = {}
+        """The FLOAT32 twins of rows, by name."""
         self.levels: dict[int, int] = {}
         self.numbered = 0
 
@@ -67,10 +68,10 @@ class Assembly:
 
     def _declare_inputs(self, order: Sequence[Node]) -> None:
         if self.array is None:
-            for column in self.columns:
-                column.kind = column.kind or NUMBER
+            taken = [column for column in self.columns if column.kind]  # what nothing takes is no input
+            for column in taken:
                 self.names[id(column)] = column.name, _feature_type(column)
-            self.inputs = [self.names[id(column)] for column in self.columns]
+            self.inputs = [self.names[id(column)] for column in taken]
             return
         every = tuple(range(len(self.columns)))
         whole = [node for node in order if isinstance(node, Columns)]
@@ -88,7 +89,9 @@ class Assembly:
             made.arrayFeatureExtractor.extractIndex.extend(node.indices)
             return
         taken = [self.columns[index] for index in node.indices]
-        made = self._new("featureVectorizer", [self.names[id(column)] for column in dict.fromkeys(taken)], [(value, None)])
+        made = self._new(
+            "featureVectorizer", [self.names[id(column)] for column in dict.fromkeys(taken)], [(value, None)]
+        )
         for column in taken:
             made.featureVectorizer.inputList.add(inputColumn=column.name, inputDimensions=1)
 
@@ -255,6 +258,3 @@ def _feature_type(value: Value, classes: Sequence[Any] | None = None) -> Any:
         case _:
             made.dictionaryType.int64KeyType.SetInParent()
     return made
-
-
-__all__ = ["HASHES", "INTEGER", "STRING", "WORDS", "Assembly"]

@@ -70,7 +70,8 @@ class Forest:
         ensemble.numPredictionDimensions = self.dimensions
         ensemble.basePredictionValue.extend(self.base)
         message.postEvaluationTransform = transform
-        for number, tree in enumerate(self.trees or [[Leaf({0: 0.0})]]):
+        constant: Tree = [Leaf({0: 0.0})]
+        for number, tree in enumerate(self.trees or [constant]):
             for place, node in enumerate(tree):
                 made = ensemble.nodes.add(treeId=number, nodeId=place)
                 if isinstance(node, Leaf):
@@ -108,8 +109,8 @@ def from_arrays(
     left: Sequence[int],
     right: Sequence[int],
     features: Sequence[int],
-    thresholds: Sequence[float],
-    missing_left: Sequence[bool],
+    thresholds: np.ndarray,
+    missing_left: np.ndarray,
     values: np.ndarray,
     first_dimension: int = 0,
 ) -> Tree:

@@ -152,9 +152,7 @@ class Graph:
         """The sums of a forest's leaves: a row, or one number."""
         self.known(value, forest)
         kind = NUMBER if forest.dimensions == 1 else ARRAY
-        return self.part(
-            "treeEnsembleRegressor", [value], kind, forest.dimensions, lambda m: forest.fill(m, transform)
-        )
+        return self.part("treeEnsembleRegressor", [value], kind, forest.dimensions, lambda m: forest.fill(m, transform))
 
     def quadratic(self, value: Value, directions: Any, squares: Any, linears: Any, offset: float) -> Value:
         """sum of squares * u^2 + linears * u, plus an offset, with u = directions @ x, in float64.

@@ -51,7 +51,9 @@ def _tree(column: int, count: int, xs: np.ndarray, ys: np.ndarray) -> Tree:
         values.append(leaf(known[number], ys[last], slope))
     tree = steps(column, known.tolist(), values)
     for number in np.flatnonzero(lasts > firsts):
-        _at_point(tree, column, values[number + 1], leaf(known[number], (ys[firsts[number]] + ys[lasts[number]]) / 2, 0.0))
+        _at_point(
+            tree, column, values[number + 1], leaf(known[number], (ys[firsts[number]] + ys[lasts[number]]) / 2, 0.0)
+        )
     return tree
 
 
