@@ -6,6 +6,7 @@ before it was hashed, nothing is indexed, because a later change could leave its
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -96,6 +97,9 @@ def _files(path: Path, weights: Path | None) -> Iterable[tuple[str, Path]]:
             yield from _below(folder, "weights")
         if weights is None:
             yield from ((f"beside/{file.name}", file) for file in path.parent.glob("*.bin"))
+            if path.suffix.lower() == ".onnx":  # its weights are beside it as model.onnx.data or model.onnx_data
+                others = (file for file in path.parent.glob(f"{glob.escape(path.stem)}.*") if file != path)
+                yield from ((f"beside/{file.name}", file) for file in others if is_regular(file))
         if path.suffix == ".mil" and is_regular(path.parent / SPECIFICATION):
             yield f"beside/{SPECIFICATION}", path.parent / SPECIFICATION
 

@@ -1,1 +1,1 @@
-"""Develop: the work before a model is used: it comes to be, its numbers are compared, it is evaluated and compressed."""
+"""Develop: a model comes to be, its numbers are compared, it is evaluated and compressed."""

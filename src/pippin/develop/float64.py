@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from ..engines import engine_named
 from ..lowering.onnx_nodes import attributes, values_read
+from ..lowering.weight_arrays import array_of
 from ..specialization.nonfinite import EXACT
 
 Arrays = Mapping[str, np.ndarray]
@@ -42,7 +43,7 @@ class Float64:
     def weight(self, name: str) -> np.ndarray | None:
         """A weight in float64; None if there is none of this name."""
         tensor = self._weights.get(name)
-        return None if tensor is None else wide(numpy_helper.to_array(tensor))
+        return None if tensor is None else wide(array_of(tensor))
 
     def run(self, nodes: Iterable[Any], values: Arrays) -> dict[str, np.ndarray]:
         """The results of nodes in topological order, by name; `values` are what they read besides weights."""

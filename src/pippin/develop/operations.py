@@ -20,6 +20,7 @@ from ..format.asset import Asset
 from ..lowering.external_data import readable
 from ..lowering.lowered_model import Lowered, source_of
 from ..lowering.onnx_nodes import values_read, with_inner
+from ..lowering.weight_arrays import array_of
 from ..passes.float16_rounding import rounds_to_float16
 from ..passes.value_types import value_types
 from ..specialization.exactness import compile_exact
@@ -123,7 +124,7 @@ def rounded(
         exempt = {n for node, o in zip(original.node, _owners(lowered), strict=True) if o in kept for n in node.input}
         for tensor in graph.initializer:
             if tensor.data_type == TensorProto.FLOAT and tensor.name not in exempt:
-                tensor.CopyFrom(numpy_helper.from_array(_rounded(numpy_helper.to_array(tensor), rounding), tensor.name))
+                tensor.CopyFrom(numpy_helper.from_array(_rounded(array_of(tensor), rounding), tensor.name))
     del graph.node[:]
     graph.node.extend(nodes)
     return replace(lowered, model=made)

@@ -26,6 +26,9 @@ from .description import ModelDescription, read_description
 from .git_lfs_pointer import POINTER, is_pointer
 from .mlmodelc import PROGRAM, Compiled, is_compiled, open_compiled, own_specification, pipeline_models
 from .mlpackage import SPECIFICATION, Package, inside, open_package
+from .onnx_file import SUFFIX as ONNX
+from .onnx_file import OnnxFile, open_onnx
+from .onnx_file import describe as describe_onnx
 from .schema import messages
 from .weight_blob import BlobFile
 
@@ -40,13 +43,8 @@ _BLOCK = 512  # the unit of st_blocks
 # Models of other tools, by file extension, and the way to a model that can be opened.
 _FROM_TORCH = "coremltools converts the traced or exported module: coremltools.convert(module, ...)"
 _FROM_KERAS = "coremltools converts the model of TensorFlow's Keras: coremltools.convert(model, ...)"
-_FROM_ONNX = (
-    "coremltools has not converted ONNX since version 6: convert the model that it was exported from, or run the file"
-    " with ONNX Runtime"
-)
 _FROM_SOURCE = "coremltools does not convert it: convert the model that it was made from"
 _OTHER_KINDS = {
-    ".onnx": ("an ONNX model", _FROM_ONNX),
     ".pt": ("a PyTorch model", _FROM_TORCH),
     ".pt2": ("a PyTorch model", _FROM_TORCH),
     ".pth": ("a PyTorch model", _FROM_TORCH),
@@ -81,6 +79,8 @@ class Asset:
         with boundary(SpecificationError, f"{self.name}: invalid model description"):
             if isinstance(self.specification, AIModelFile):
                 return describe(self.specification)
+            if isinstance(self.specification, OnnxFile):
+                return describe_onnx(self.specification)
             return read_description(self.specification)
 
     def weights(self, file_name: str) -> BlobFile:
@@ -104,6 +104,8 @@ class Asset:
     def opened(self) -> list[str]:
         """Names of the weight files and linked models opened so far; paths for those on disk."""
         own = [*(blob.name for blob in list(self._opened.values())), *self._linked]
+        if isinstance(self.specification, OnnxFile):
+            own += [str(file) for file in self.specification.external_files.values()]
         return own + [name for part in self.submodels for name in part.opened()]
 
     def linked(self) -> Asset:
@@ -142,7 +144,7 @@ class Asset:
 
     def parts(self) -> list[Asset]:
         """The models of a pipeline, in order. They share its weight files."""
-        if self.submodels or isinstance(self.specification, AIModelFile):
+        if self.submodels or isinstance(self.specification, AIModelFile | OnnxFile):
             return list(self.submodels)
         models = pipeline_models(self.specification)
         return [replace(self, name=f"{self.name} model{i}", specification=model) for i, model in enumerate(models)]
@@ -178,8 +180,8 @@ def weight_path(file_name: str) -> str:
 
 
 def open_asset(source: Any, weights: Weights = None) -> Asset:
-    """Open a model: the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc`, `.mil` or `.aimodel`, or a specification in
-    memory.
+    """Open a model: the path of an `.mlpackage`, `.mlmodel`, `.mlmodelc`, `.mil`, `.aimodel` or `.onnx`, or a
+    specification in memory.
 
     A specification in memory is bytes or a `Model` message. Pass its weight files as `weights`: either
     {"weights/weight.bin": bytes} or the folder that contains them. An Asset is returned unchanged.
@@ -214,7 +216,9 @@ def _open_path(path: Path, weights: Weights) -> Asset:
         raise PackageError(f"{str(path)!r} cannot be opened: {error}") from None
     if path.suffix.lower() in _OTHER_KINDS:
         kind, way = _OTHER_KINDS[path.suffix.lower()]
-        raise UnsupportedModelError(f"{path} is {kind}; expected an .mlpackage, .mlmodel, .mlmodelc or .aimodel. {way}")
+        raise UnsupportedModelError(
+            f"{path} is {kind}; expected an .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx. {way}"
+        )
     if path.is_dir():
         if is_aimodel(path):
             _reject_weights(weights, str(path))
@@ -237,6 +241,9 @@ def _open_path(path: Path, weights: Weights) -> Asset:
         raise PackageError(f"{path} {POINTER}")
     if data[:4] == b"PK\x03\x04":
         raise PackageError(f"{path} is a zip archive; unpack it and open the model inside")
+    if path.suffix.lower() == ONNX:
+        _reject_weights(weights, str(path))
+        return Asset(path.name, path, open_onnx(path))
     if path.name == "Manifest.json":
         raise PackageError(f"{path} is the manifest of a package; open the folder {path.parent}")
     return Asset(path.name, path, _parse(data, str(path)), None, path.parent if weights is None else weights)

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import PippinError, SpecificationError, UnsupportedModelError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
+from ..format.onnx_file import KIND as ONNX
 from ..program import PROGRAMS, read_program
 from ..support.boundary import boundary
 from . import limits
@@ -35,6 +36,7 @@ from .classical.recommender import lower_item_similarity_recommender
 from .classical.support_vectors import lower_svm_classifier, lower_svm_regressor
 from .classical.tree_ensemble import lower_tree_ensemble_classifier, lower_tree_ensemble_regressor
 from .lower_network import lower_network
+from .lower_onnx import lower_onnx
 from .lower_program import lower
 from .lowered_model import Lowered
 from .made_pipelines import descriptions
@@ -61,6 +63,8 @@ def _lower(
     """`trees` is the number of tree ensembles in the whole model; `joined` is set for a part of a pipeline."""
     kind = asset.description.kind
     limits.described(function)
+    if kind == ONNX:
+        return lower_onnx(asset, function)
     if kind in PROGRAMS:
         return lower(read_program(asset), function.name, float16, rounds, joined)
     if kind.startswith("neuralNetwork"):

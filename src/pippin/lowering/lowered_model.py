@@ -226,6 +226,8 @@ class Lowered:
     """Float types that the program declares for its results."""
     sources: tuple[Source, ...] = ()
     """What the nodes were lowered from; node names start with the source's name."""
+    unfamiliar: Mapping[str, str] | None = None
+    """Of a graph that no lowering made: {node name: operator} of what only the exact engine is known to compute right."""
     threads: int | None = None
     """Threads its operations can keep busy; more would only wait for each other. None: no limit."""
     checks: tuple[Check, ...] = ()

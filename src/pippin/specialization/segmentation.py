@@ -20,7 +20,7 @@ from ..segment import Unit, cut, estimate, machine, partition
 from .candidates import cannot_run
 from .exactness import refusals
 from .leading_part import Split, split
-
+from .nonfinite import EXACT
 
 @dataclass(frozen=True, slots=True)
 class UncompiledSegment:
@@ -139,11 +139,21 @@ def declined_nodes(lowered: Lowered, engines: Sequence[Engine], pixels: set[str]
         engine.name: {
             **refusals(exposure(graph, known, engine.misjudges, pixels), engine),
             **engine.declined(lowered),
+            **_unfamiliar(lowered, engine),
             **python,
             **({} if engine.stops_in_loops else _not_stopped(loops, engine)),
         }
         for engine in engines
     }
+
+
+def _unfamiliar(lowered: Lowered, engine: Engine) -> dict[str, str]:
+    """What an engine was not compared on, in a graph that no lowering made. One whose kernels are checked gets none."""
+    if lowered.unfamiliar is None or engine.name == EXACT:
+        return {}
+    if engine.thorough:
+        return {node.name: f"{engine.name} is only given models of Core ML" for node in lowered.model.graph.node[:1]}
+    return {name: f"{operator}: {engine.name} was not compared on it" for name, operator in lowered.unfamiliar.items()}
 
 
 def _not_stopped(loops: Mapping[str, str], engine: Engine) -> dict[str, str]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from ...engines import Compiled
 from ...format.asset import Asset
 from ...lowering.lower_model import lower_model
 from ...lowering.lowered_model import Lowered
+from ...lowering.weight_arrays import array_of
 from ...specialization.exactness import compile_exact
 from .weights import Weight, with_values
 
@@ -79,8 +80,8 @@ def _places(asset: Asset, weights: list[Weight], own: Lowered, described: Any) -
     """{weight: its places}, for weights that the graph holds element by element and nothing else with them."""
 
     def lowered(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        graph = lower_model(with_values(asset, values), described, np.float32).model.graph
-        return {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_type in _FLOATS}
+        made = lower_model(with_values(asset, values), described, np.float32)
+        return _arrays(made)
 
     shapes = {weight.name: weight.array.shape for weight in weights}
     numbers = lowered({name: np.full(shape, number + 1.0) for number, (name, shape) in enumerate(shapes.items())})
@@ -89,7 +90,7 @@ def _places(asset: Asset, weights: list[Weight], own: Lowered, described: Any) -
         lowered({n: np.arange(np.prod(s)).reshape(s) // _BASE**digit % _BASE for n, s in shapes.items()})
         for digit in range(digits)
     ]
-    arrays = {t.name: numpy_helper.to_array(t) for t in own.model.graph.initializer if t.data_type in _FLOATS}
+    arrays = _arrays(own)
     found: dict[str, list[Place]] = {}
     spoiled: set[str] = set()
     for tensor, array in arrays.items():
@@ -112,6 +113,11 @@ def _places(asset: Asset, weights: list[Weight], own: Lowered, described: Any) -
         if weight.name in held and not _complete(found[weight.name], weight):
             spoiled.add(weight.name)
     return {name: places for name, places in found.items() if name not in spoiled}
+
+
+def _arrays(lowered: Lowered) -> dict[str, np.ndarray]:
+    """The float constants, which may belong to the lowered model."""
+    return {t.name: np.array(array_of(t)) for t in lowered.model.graph.initializer if t.data_type in _FLOATS}
 
 
 def _complete(places: list[Place], weight: Weight) -> bool:
