@@ -23,7 +23,7 @@ SEEDS ?= 0..10000
 SEED ?= $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
 OPTIONS = -n auto --dist worksteal --randomly-seed $(SEED)
 PYTEST = $(BIN)/python -m pytest $(OPTIONS)
-PYTEST_ESTIMATORS = $(ESTIMATORS)/bin/python -m pytest $(OPTIONS) tests/develop
+PYTEST_ESTIMATORS = $(ESTIMATORS)/bin/python -m pytest $(OPTIONS) tests/develop/test_estimator*.py tests/develop/test_convert_command.py
 
 .PHONY: conformance-coreai setup browser demo demo-headless demo-transcribe test test-quick test-all test-estimators conformance
 .PHONY: fuzz lint clean

@@ -42,8 +42,8 @@ from .requested_precision import check_float16, on_cpu, sixteen_bit
 from .sample_inputs import image_tensors
 from .segment_choice import choose_candidate, choose_settings_under_load, chosen
 from .segmentation import UncompiledSegment, declined_nodes, planned_segments, python_code
-from .weight_storage import LARGE, weight_bytes
 from .unpacked_weights import unpacked
+from .weight_storage import LARGE, weight_bytes
 
 
 class SegmentArtifacts:
