@@ -197,7 +197,7 @@ def test_one_that_is_compiled_alone_is_still_compared_on_degenerate_inputs(tmp_p
         return ""
 
     monkeypatch.setattr("pippin.specialization.specializer.prospects", lambda *given: known(9, 1))
-    monkeypatch.setattr("pippin.specialization.segment_choice.difference", difference)
+    monkeypatch.setattr("pippin.specialization.verification.difference", difference)
     model = pippin.load(path)
     assert model.engine == "openvino"
     assert compared == [("CompiledOpenVINO", "CompiledOnnxRuntime")]
