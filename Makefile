@@ -53,7 +53,7 @@ demo-transcribe: setup .venv/.demo-installed
 	$(BIN)/python examples/transcribe.py
 
 .venv/.test-installed: .venv/.installed
-	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,studio,torch,mnn,evaluate,otel,test,conformance,bench,lint]'
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[demo,studio,torch,mnn,convert,evaluate,otel,test,conformance,bench,lint]'
 	$(BIN)/python -m pip install --quiet --no-deps $(BASIC_PITCH) $(TORCHVISION)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/references $(REFERENCES)
 	touch $@

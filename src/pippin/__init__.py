@@ -77,6 +77,7 @@ if _TYPE_CHECKING:
     from .develop.check import check as check
     from .develop.compare import compare as compare
     from .develop.compress import compress as compress
+    from .develop.convert import convert as convert
     from .develop.evaluate import evaluate as evaluate
     from .develop.from_estimator import from_estimator as from_estimator
     from .specialization.compute_plan import ComputePlan as ComputePlan
@@ -94,6 +95,7 @@ _LATER = {
     "evaluate": "develop.evaluate",
     "compare": "develop.compare",
     "compress": "develop.compress",
+    "convert": "develop.convert",
     "from_estimator": "develop.from_estimator",
 }
 

@@ -25,7 +25,7 @@ DIFFERENT = {
     "test_training_dropout", "test_training_dropout_default", "test_training_dropout_default_mask",
     "test_training_dropout_mask", "test_dynamicquantizelinear_expanded",
 }  # fmt: skip
-CASES = {case.name: case for case in load_model_tests(kind="node") if "bernoulli" not in case.name}
+NODE_TESTS = {case.name: case for case in load_model_tests(kind="node") if "bernoulli" not in case.name}
 
 
 def loaded(path, engine=None, cache=False):
@@ -34,9 +34,9 @@ def loaded(path, engine=None, cache=False):
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("name", sorted(set(CASES) - DIFFERENT))
+@pytest.mark.parametrize("name", sorted(set(NODE_TESTS) - DIFFERENT))
 def test_operators_of_onnx(name, engine, tmp_path):
-    case = CASES[name]
+    case = NODE_TESTS[name]
     onnx.save(case.model, tmp_path / "m.onnx")
     try:
         model = loaded(tmp_path / "m.onnx", engine)

@@ -1,4 +1,4 @@
-"""pippin convert: makes a Core ML model of a fitted estimator."""
+"""pippin convert: makes a Core ML model of a fitted estimator, or of a torch or ONNX network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import ConfigurationError
-from .terminal import format_bytes, notice, write
+from .terminal import format_bytes, notice, say, write
 
 if TYPE_CHECKING:
     from ...develop.converted import Converted
@@ -18,13 +18,31 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A fitted estimator: .joblib, .pkl or .pickle (with --trust), .skops, XGBoost's .json or .ubj, "
-            "LightGBM's .txt, CatBoost's .cbm."
+            help="A network: .pt2 (torch.export), .pt or .ts (TorchScript), .onnx. A fitted estimator: .joblib, .pkl or"
+            " .pickle (with --trust), .skops, XGBoost's .json or .ubj, LightGBM's .txt, CatBoost's .cbm."
         ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="X.mlmodel or X.mlpackage to write. An ML Program needs a package.")
     ],
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Input of a network: NAME=image:rgb:scale=1/255,bias=..., NAME=tensor:1,3,224..448,*:float16;"
+            " several shapes are enumerated with |; repeatable."
+        ),
+    ] = None,
+    output_name: Annotated[list[str] | None, typer.Option(help="Name of a network's next output; repeatable.")] = None,
+    precision: Annotated[str, typer.Option(help="Precision of a network: float16 or float32.")] = "float16",
+    keep_float32: Annotated[
+        str | None, typer.Option(help="Names or kinds of operations that stay float32, with commas.")
+    ] = None,
+    classes: Annotated[Path | None, typer.Option(help="File with a label in each line: a classifier is made.")] = None,
+    target: Annotated[str, typer.Option(help="Oldest release that a network must run on, such as iOS17.")] = "iOS16",
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Write a torch network without comparing it with its source.")
+    ] = False,
+    minimum: Annotated[float, typer.Option(help="Signal-to-noise ratio that a network must have, in dB.")] = 40.0,
     inputs: Annotated[
         str | None, typer.Option(help="Names of the columns, with commas, if the estimator was fitted without any.")
     ] = None,
@@ -39,10 +57,15 @@ def convert(
         bool, typer.Option("--trust", help="Read a file that runs the code that is in it, such as a .joblib.")
     ] = False,
 ) -> None:
-    """Convert a fitted estimator of scikit-learn, XGBoost, LightGBM or CatBoost to Core ML.
+    """Convert a torch or ONNX network, or an estimator of scikit-learn, XGBoost, LightGBM or CatBoost, to Core ML.
 
-    The model is compared with the estimator before it is written; what differs is not written.
+    The model is compared with its source before it is written; what differs is not written.
     """
+    if source.suffix.lower() in _NETWORKS:
+        words = keep_float32.split(",") if keep_float32 else []
+        _network(source, output, input or [], outputs=output_name or [], precision=precision, keep_float32=words,
+                 classes=_lines(classes), target=target, check=not no_check, minimum=minimum)  # fmt: skip
+        return
     from ...develop.estimator_files import read_estimator
     from ...develop.from_estimator import from_estimator
     from .output_file import check_file
@@ -60,6 +83,32 @@ def convert(
     converted = from_estimator(estimator, inputs=names, check=rows, tolerance=tolerance)
     converted.save(output)
     _say(converted, output, check)
+
+
+_NETWORKS = (".onnx", ".pt", ".pt2", ".pth", ".ts")
+
+
+def _network(source: Path, output: Path, inputs: list[str], **how: Any) -> None:
+    from ...develop.convert import convert as converted
+    from .loading_bar import loading_bar
+    from .output_file import check_file
+
+    check_file(output, "--output")
+    with loading_bar("convert"):
+        found = converted(source, output, inputs, **how)
+    say(f"{output}: {format_bytes(found.size)}")
+    for name, noise in found.noise.items():
+        same = "equal" if noise == float("inf") else f"{noise:.1f} dB"
+        say(f"  {name}: {same} against {source.name}")
+
+
+def _lines(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    try:
+        return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--classes {path} cannot be read: {error}") from None
 
 
 def _rows(path: Path, estimator: Any) -> Any:
