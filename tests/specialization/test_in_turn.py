@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pippin
 from pippin.engines import Settings, engine_named
-from pippin.errors import CompilationError, PredictionError, UnsupportedOperationError
+from pippin.errors import CompilationError, EngineError, PredictionError, UnsupportedOperationError
 from pippin.specialization import in_turn, weight_storage
 from pippin.specialization.budget import Budget
 from pippin.specialization.in_turn import choose_in_turn
 from pippin.specialization.progress import Stages
 from pippin.specialization.trial import Trial
+from pippin.specialization.verification import Recorded
 from pippin.specialization.weight_storage import Storage
 from support.large_models import write_layers
 
@@ -285,3 +287,21 @@ def test_a_first_load_takes_at_most_three_times_the_weights(dtype, tmp_path):
 def test_a_small_model_says_nothing_of_its_weights(tmp_path):
     model = pippin.load(write_layers(tmp_path / "m", layers=1, width=16), cache=False)
     assert {(c.memory, c.weights) for c in model.compute_plan.candidates} == {(None, "")}
+
+
+class Fails:
+    def run(self, inputs, stop=None, into=None):
+        raise PredictionError(f"fails on {inputs['x'][0]}")
+
+
+def test_what_was_recorded_does_not_hold_the_model():
+    model = Fails()
+    alive = weakref.ref(model)
+    recorded = Recorded(model, INPUTS, Budget(1e6, Stages()))
+    del model
+    assert alive() is None
+    for inputs in INPUTS:
+        with pytest.raises(PredictionError, match=f"fails on {inputs['x'][0]}"):
+            recorded.run({name: array.copy() for name, array in inputs.items()})
+    with pytest.raises(EngineError, match="not computed"):
+        recorded.run({"x": np.zeros(2, np.float32)})

@@ -31,6 +31,7 @@ _MISJUDGED = frozenset({"ArgMax", "ArgMin", "GlobalMaxPool", "HardSwish", "MaxPo
 # Of a window of -inf alone, the lowest number; of the hard swish of -inf, NaN.
 _MISJUDGED_INFINITY = frozenset({"GlobalMaxPool", "HardSwish", "MaxPool"})
 _CUT_TO_ZERO = frozenset({"Sigmoid"})  # exactly 0 below -18
+_LEAVE_WEIGHTS = frozenset({"Gather", "Gemm", "MatMul", "MatMulNBits"})
 _UNPACKED = ("session.disable_prepacking", "1")
 _SMALLEST_IN_WEIGHTS = "1024"  # bytes; smaller tensors stay in the model file
 
@@ -107,10 +108,11 @@ class OnnxRuntime:
         options = _options(settings)
         if artifact is None:
             return self._session(_with_precision(source, options, settings), options, settings.device)
-        if not settings.shared or isinstance(source, bytes):
+        if isinstance(source, bytes) or not _leaves_weights(source):
             _write_into(artifact, options)
             return self._session(_with_precision(source, options, settings), options, settings.device)
-        # It refers to the weights of the source, which are then those of the artifact: none is copied in memory.
+        # It refers to the weights of the source, which are then those of the artifact. Written into a file of its own,
+        # all of them would be in memory once more.
         options.optimized_model_filepath = str(artifact / _ARTIFACT)
         compiled = self._session(_with_precision(source, options, settings), options, settings.device)
         linked_copy(source.with_name(WEIGHTS), artifact / WEIGHTS)
@@ -167,6 +169,16 @@ class OnnxRuntime:
         except Exception as error:  # its exceptions have no common base but Exception
             raise CompilationError(f"ONNX Runtime {self.version} cannot compile the model: {error}") from error
         return CompiledOnnxRuntime(session, device)
+
+
+def _leaves_weights(source: Path) -> bool:
+    """Whether only operators read the weights outside of the model file for which they are not rewritten."""
+    import onnx
+
+    graph = onnx.load(source, load_external_data=False).graph
+    outside = {tensor.name for tensor in graph.initializer if tensor.external_data}
+    readers = {node.op_type for node in graph.node if not outside.isdisjoint(node.input)}
+    return (source.with_name(WEIGHTS)).is_file() and readers <= _LEAVE_WEIGHTS
 
 
 def _has_kernel(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool:

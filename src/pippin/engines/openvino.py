@@ -137,7 +137,8 @@ class OpenVINO:
 
     def weights_held(self, kind: str, settings: Settings) -> tuple[str, str]:
         """Float weights are packed in the precision that it computes in."""
-        return settings.precision if kind.startswith(("float", "bfloat")) else kind, "repacked, private"
+        computed = settings.precision if settings.precision in ("bfloat16", "float16") else "float32"
+        return computed if kind.startswith(("float", "bfloat")) else kind, "repacked, private"
 
     def concurrent_settings(self, settings: Settings, cores: int) -> tuple[Settings, ...]:
         """One stream per core; with 8 or more, also one per four cores, for moderate concurrency.

@@ -34,6 +34,10 @@ class Budget:
         """A part of it for comparing a candidate with a reference: a prediction that takes seconds is not compared."""
         return Budget(min(max(self.left, 0.0), _SECONDS_COMPARISON), self._stages)
 
+    def extend(self, seconds: float) -> None:
+        """Something else took this long since the budget was made."""
+        self._deadline += seconds
+
     @property
     def left(self) -> float:
         return self._deadline - time.perf_counter()

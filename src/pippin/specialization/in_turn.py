@@ -114,6 +114,8 @@ class _Contest:
             except EngineError as error:
                 trial.note = str(error)
                 return
+            finally:
+                self.budget.extend(time.perf_counter() - started)
             trial.compilation = time.perf_counter() - started
         passes = agreeing([trial], self._reference, self.outputs, self.stages, self.budget.comparison())
         if passes and self._timed(trial):

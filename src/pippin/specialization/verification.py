@@ -48,10 +48,10 @@ class Verification:
         """Compute what a candidate is compared with, before it is loaded."""
         inputs = self._inputs() if self._concerns(trial) else []
         right = self._exact_run([]) if inputs else None
-        if right is not None and not isinstance(right[0], _Recorded):
+        if right is not None and not isinstance(right[0], Recorded):
             guard = self.guards[trial.engine.name]
             admitted = [arrays for arrays in inputs if guard.admits(arrays)]
-            self._exact = [(_Recorded(right[0], admitted, self.budget.comparison()), right[1])]
+            self._exact = [(Recorded(right[0], admitted, self.budget.comparison()), right[1])]
 
     def _concerns(self, trial: Trial) -> bool:
         return trial.engine.name != EXACT and self.segment.device == "cpu"
@@ -76,7 +76,7 @@ class Verification:
         return known[0] if known else None
 
 
-class _Recorded:
+class Recorded:
     """Answers with what a model computed before it was freed; raises what it raised. The inputs come in their order."""
 
     def __init__(self, compiled: Compiled, inputs: Sequence[Arrays], budget: Budget) -> None:
@@ -85,7 +85,7 @@ class _Recorded:
             try:
                 self._answers.append((arrays, budget.run(compiled, arrays)))
             except EngineError as error:
-                self._answers.append((arrays, error))
+                self._answers.append((arrays, type(error)(str(error))))  # its traceback would hold the model
 
     def run(self, inputs: Arrays, stop: Stop | None = None, into: Arrays | None = None) -> dict[str, np.ndarray]:
         for arrays, answer in self._answers:

@@ -17,6 +17,7 @@ from .trial import Trial
 LARGE = 32 << 20
 """Bytes of weights from which memory matters more than the time to compile several engines at once."""
 _FEW = 1 << 20  # bytes; what is less is not worth mentioning
+_SIXTEEN_BITS = ("bfloat16", "float16")
 _PASSING = frozenset({"Cast", "DequantizeLinear", "Transpose"})
 _PRODUCTS = _PASSING | {"Gather", "Gemm", "MatMul"}
 _VERBS = {"float32": "widened", "bfloat16": "rounded", "float16": "rounded"}
@@ -61,9 +62,9 @@ class Storage:
         if not self.large:
             return False
         if self.type.startswith(("int", "uint")):
-            return trial.settings.growing and trial.settings.precision != "float32"
+            return trial.settings.growing and trial.settings.precision in _SIXTEEN_BITS
         held, _ = trial.engine.weights_held(self.type, trial.settings)
-        return held == "float32" and self.type in ("float16", "bfloat16")
+        return held == "float32" and self.type in _SIXTEEN_BITS
 
     def lightest_first(self, trials: Sequence[Trial]) -> list[Trial]:
         """Float32 first, which others are compared with; heavy ones last, if they are not the only float32 ones."""
@@ -74,7 +75,7 @@ class Storage:
         """Why a candidate need not be tried after others have passed, or ""."""
         if not passed or not self.heavy(trial):
             return ""
-        narrow = any(other.settings.precision != "float32" for other in passed)
+        narrow = any(other.settings.precision in _SIXTEEN_BITS for other in passed)
         if narrow or self._only_products:
             reason = "a 16-bit precision passed" if narrow else "products with few rows gain nothing from it"
             return f"not tried: {self.type} weights would take four times their bytes, and {reason}"
