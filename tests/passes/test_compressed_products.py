@@ -153,6 +153,37 @@ def test_forms_of_a_product(engine, kind, form):
     assert "DequantizeLinear" not in kinds(made)
 
 
+def pointwise(weights, positions, bias=None, kernel=1):
+    """The model of one convolution, with its weights as a kernel of that size."""
+    g, columns = Graph(), weights.dense.shape[1]
+    x = Tensor("x", np.dtype(np.float32), (2, columns // kernel, *positions))
+    codes = weights.codes.reshape(len(weights.dense), columns // kernel, *[1] * (len(positions) - 1), kernel)
+    scales, zeros = (
+        each if each is None or each.ndim < 2 else each.reshape(*each.shape, *[1] * len(positions))
+        for each in (weights.scales, weights.zeros)
+    )
+    matrix = g.DequantizeLinear(codes, scales, zeros, **weights.how)
+    return g.model("main", [x], [g.named(g.Conv(x, matrix, bias, kernel_shape=codes.shape[2:]), "y")])
+
+
+@pytest.mark.parametrize("positions", [(1,), (5,), (1, 1), (3, 2)])
+@pytest.mark.parametrize(
+    "kind", ["4 bits, one scale", "4 bits by channel", "blocks of 32, zero points", "8 bits by channel"]
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pointwise_convolution_is_a_product(engine, kind, positions):
+    weights = Weights(*KINDS[kind])
+    bias = np.random.default_rng(1).standard_normal(len(weights.dense)).astype(np.float32)
+    model = pointwise(weights, positions, bias)
+    made = all_engines()[engine].prepared(model)
+    assert "DequantizeLinear" not in kinds(made)
+    assert "Conv" not in kinds(made)
+    x = np.random.default_rng(0).standard_normal((2, weights.dense.shape[1], *positions)).astype(np.float32)
+    found = all_engines()[engine].compile(made.SerializeToString(), Settings(threads=1)).run({"x": x})
+    right = np.moveaxis(np.moveaxis(x.astype(np.float64), 1, -1) @ weights.dense.T + bias, -1, 1)
+    assert signal_to_noise({"y": right}, found, ["y"])["y"] > EXACT
+
+
 @pytest.mark.parametrize(("kind", "rows", "packed"), [
     ("8 bits by channel", 1, True), ("8 bits by channel", None, True), ("8 bits by channel", 64, False),
     ("blocks of 32", 64, True),
@@ -198,10 +229,21 @@ def _scale_by_column():
     return product(weights, 2)
 
 
+def _vector():
+    weights, g = Weights(*KINDS["4 bits by channel"]).turned(), Graph()
+    x = Tensor("x", np.dtype(np.float32), (96,))
+    matrix = g.DequantizeLinear(weights.codes, weights.scales, weights.zeros, **weights.how)
+    return g.model("main", [x], [g.named(g.MatMul(x, matrix), "y")])
+
+
 STAYS = {
     "few weights": lambda: product(Weights(INT4, 16, 32, 1, ""), 2),
     "activations of 8 bits": _quantized_activation,
     "a scale for each column": _scale_by_column,
+    "a convolution of many positions": lambda: pointwise(Weights(*KINDS["4 bits by channel"]), (8, 8)),
+    "a convolution of any number of positions": lambda: pointwise(Weights(*KINDS["4 bits by channel"]), (None,)),
+    "a convolution of neighbours": lambda: pointwise(Weights(INT4, 64, 96, 1, ""), (5,), kernel=3),
+    "a vector": _vector,
 }
 
 
