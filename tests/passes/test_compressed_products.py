@@ -184,6 +184,24 @@ def test_a_pointwise_convolution_is_a_product(engine, kind, positions):
     assert signal_to_noise({"y": right}, found, ["y"])["y"] > EXACT
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_of_a_table(engine, kind):
+    """Embeddings: ONNX Runtime keeps the integers where blocks are powers of two of 16 and more."""
+    weights, g = Weights(*KINDS[kind]), Graph()
+    indices = Tensor("i", np.dtype(np.int32), (None, 3))
+    table = g.DequantizeLinear(weights.codes, weights.scales, weights.zeros, **weights.how)
+    made = all_engines()[engine].prepared(g.model("main", [indices], [g.named(g.Gather(table, indices, axis=0), "y")]))
+    block = weights.how.get("block_size", 32)
+    if engine == "onnxruntime":
+        assert ("GatherBlockQuantized" in kinds(made)) == (
+            block in (16, 32, 64, 128) and weights.codes.shape[1] % block == 0
+        )
+    i = np.array([[0, 3, 3], [len(weights.dense) - 1, 1, 0]], np.int32)
+    found = all_engines()[engine].compile(made.SerializeToString(), Settings(threads=1)).run({"i": i})["y"]
+    np.testing.assert_allclose(found, weights.dense[i], rtol=1e-5)
+
+
 @pytest.mark.parametrize(("kind", "rows", "packed"), [
     ("8 bits by channel", 1, True), ("8 bits by channel", None, True), ("8 bits by channel", 64, False),
     ("blocks of 32", 64, True),

@@ -98,7 +98,7 @@ def rewritten(model: onnx.ModelProto, emit: Emit) -> onnx.ModelProto:
         made.graph.node.extend(found.get(number, [node]))
     made.graph.initializer.extend(stored.values())
     remove_unused(made.graph)
-    _import_domains(made)
+    import_domains(made)
     return made
 
 
@@ -115,7 +115,8 @@ def _around(node: Any, product: Product, nodes: Sequence[Any]) -> Sequence[Any]:
     ]
 
 
-def _import_domains(model: onnx.ModelProto) -> None:
+def import_domains(model: onnx.ModelProto) -> None:
+    """Import the domains of nodes that a pass has added."""
     known = {imported.domain for imported in model.opset_import}
     for domain in sorted({node.domain for node in model.graph.node} - known - {""}):
         model.opset_import.append(helper.make_opsetid(domain, 1))
