@@ -202,6 +202,27 @@ def test_rows_of_a_table(engine, kind):
     np.testing.assert_allclose(found, weights.dense[i], rtol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_embedding_and_the_products_after_it(engine):
+    """ONNX infers no shapes behind ONNX Runtime's own operators."""
+    weights, g = Weights(INT4, 96, 96, 3, "any"), Graph()
+    indices = Tensor("i", np.dtype(np.int32), (1, None))
+    table = g.DequantizeLinear(weights.codes, weights.scales, weights.zeros, **weights.how)
+    matrix = g.Transpose(table, perm=[1, 0])
+    y = g.MatMul(g.MatMul(g.Gather(table, indices, axis=0), matrix), matrix)
+    made = all_engines()[engine].prepared(g.model("main", [indices], [g.named(y, "y")]))
+    assert "DequantizeLinear" not in kinds(made) or engine == "openvino"
+    assert kinds(made).count(NBITS if engine == "onnxruntime" else "MatMul") == 2
+    assert weight_bytes(made) <= 3 * weights.dense.size
+    found = (
+        all_engines()[engine]
+        .compile(made.SerializeToString(), Settings(threads=1))
+        .run({"i": np.array([[5, 7]], np.int32)})
+    )
+    right = weights.dense[[[5, 7]]] @ weights.dense.T @ weights.dense.T
+    assert signal_to_noise({"y": right}, found, ["y"])["y"] > EXACT
+
+
 @pytest.mark.parametrize(("kind", "rows", "packed"), [
     ("8 bits by channel", 1, True), ("8 bits by channel", None, True), ("8 bits by channel", 64, False),
     ("blocks of 32", 64, True),

@@ -90,7 +90,7 @@ class OnnxRuntime:
         from ..passes.integer_forms import SATURATING
         from ..passes.matmul_nbits import packed_products
 
-        model = packed_products(looked_up(accurate_tails(model, _CUT_TO_ZERO)))
+        model = looked_up(packed_products(accurate_tails(model, _CUT_TO_ZERO)))
         model = exact_integers(decompressed(model, _has_kernel), SATURATING)
         return unsigned(model) if saturates else model
 

@@ -73,17 +73,17 @@ def _lookup(node: Any, table: Any, stored: Mapping[str, Any], constants: dict[st
         scale = _by_block(scale, rows, columns // block)
         zero = None if zero is None else _by_block(zero, rows, columns // block)
     name = table.output[0]
-    inputs = [table.input[0], node.input[1], f"{name}/scales"]
+    inputs = [table.input[0], node.input[1], f"{name}/table/scales"]
     constants[inputs[2]] = np.ascontiguousarray(scale)
     if data.data_type not in _FOUR_BITS:
         # The kernel reads unsigned bytes.
         codes, zero = numpy_helper.to_array(data), np.zeros(scale.shape, np.int16) if zero is None else zero
         moved = 128 if data.data_type == TensorProto.INT8 else 0
-        inputs[0] = f"{name}/bytes"
+        inputs[0] = f"{name}/table/bytes"
         constants[inputs[0]] = (codes.astype(np.int16) + moved).astype(np.uint8)
         zero = (zero.astype(np.int16) + moved).astype(np.uint8)
     if zero is not None:
-        inputs.append(f"{name}/zeros")
+        inputs.append(f"{name}/table/zeros")
         constants[inputs[3]] = np.ascontiguousarray(zero)
     how = {"gather_axis": 0, "quantize_axis": 1, "block_size": block}
     how |= {} if data.data_type in _FOUR_BITS else {"bits": 8}
