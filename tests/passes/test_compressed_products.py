@@ -153,6 +153,76 @@ def test_forms_of_a_product(engine, kind, form):
     assert "DequantizeLinear" not in kinds(made)
 
 
+def pointwise(weights, positions, bias=None, kernel=1):
+    """The model of one convolution, with its weights as a kernel of that size."""
+    g, columns = Graph(), weights.dense.shape[1]
+    x = Tensor("x", np.dtype(np.float32), (2, columns // kernel, *positions))
+    codes = weights.codes.reshape(len(weights.dense), columns // kernel, *[1] * (len(positions) - 1), kernel)
+    scales, zeros = (
+        each if each is None or each.ndim < 2 else each.reshape(*each.shape, *[1] * len(positions))
+        for each in (weights.scales, weights.zeros)
+    )
+    matrix = g.DequantizeLinear(codes, scales, zeros, **weights.how)
+    return g.model("main", [x], [g.named(g.Conv(x, matrix, bias, kernel_shape=codes.shape[2:]), "y")])
+
+
+@pytest.mark.parametrize("positions", [(1,), (5,), (1, 1), (3, 2)])
+@pytest.mark.parametrize(
+    "kind", ["4 bits, one scale", "4 bits by channel", "blocks of 32, zero points", "8 bits by channel"]
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pointwise_convolution_is_a_product(engine, kind, positions):
+    weights = Weights(*KINDS[kind])
+    bias = np.random.default_rng(1).standard_normal(len(weights.dense)).astype(np.float32)
+    model = pointwise(weights, positions, bias)
+    made = all_engines()[engine].prepared(model)
+    assert "DequantizeLinear" not in kinds(made)
+    assert "Conv" not in kinds(made)
+    x = np.random.default_rng(0).standard_normal((2, weights.dense.shape[1], *positions)).astype(np.float32)
+    found = all_engines()[engine].compile(made.SerializeToString(), Settings(threads=1)).run({"x": x})
+    right = np.moveaxis(np.moveaxis(x.astype(np.float64), 1, -1) @ weights.dense.T + bias, -1, 1)
+    assert signal_to_noise({"y": right}, found, ["y"])["y"] > EXACT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_of_a_table(engine, kind):
+    """Embeddings: ONNX Runtime keeps the integers where blocks are powers of two of 16 and more."""
+    weights, g = Weights(*KINDS[kind]), Graph()
+    indices = Tensor("i", np.dtype(np.int32), (None, 3))
+    table = g.DequantizeLinear(weights.codes, weights.scales, weights.zeros, **weights.how)
+    made = all_engines()[engine].prepared(g.model("main", [indices], [g.named(g.Gather(table, indices, axis=0), "y")]))
+    block = weights.how.get("block_size", 32)
+    if engine == "onnxruntime":
+        assert ("GatherBlockQuantized" in kinds(made)) == (
+            block in (16, 32, 64, 128) and weights.codes.shape[1] % block == 0
+        )
+    i = np.array([[0, 3, 3], [len(weights.dense) - 1, 1, 0]], np.int32)
+    found = all_engines()[engine].compile(made.SerializeToString(), Settings(threads=1)).run({"i": i})["y"]
+    np.testing.assert_allclose(found, weights.dense[i], rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_embedding_and_the_products_after_it(engine):
+    """ONNX infers no shapes behind ONNX Runtime's own operators."""
+    weights, g = Weights(INT4, 96, 96, 3, "any"), Graph()
+    indices = Tensor("i", np.dtype(np.int32), (1, None))
+    table = g.DequantizeLinear(weights.codes, weights.scales, weights.zeros, **weights.how)
+    matrix = g.Transpose(table, perm=[1, 0])
+    y = g.MatMul(g.MatMul(g.Gather(table, indices, axis=0), matrix), matrix)
+    made = all_engines()[engine].prepared(g.model("main", [indices], [g.named(y, "y")]))
+    assert "DequantizeLinear" not in kinds(made) or engine == "openvino"
+    assert kinds(made).count(NBITS if engine == "onnxruntime" else "MatMul") == 2
+    assert weight_bytes(made) <= 3 * weights.dense.size
+    found = (
+        all_engines()[engine]
+        .compile(made.SerializeToString(), Settings(threads=1))
+        .run({"i": np.array([[5, 7]], np.int32)})
+    )
+    right = weights.dense[[[5, 7]]] @ weights.dense.T @ weights.dense.T
+    assert signal_to_noise({"y": right}, found, ["y"])["y"] > EXACT
+
+
 @pytest.mark.parametrize(("kind", "rows", "packed"), [
     ("8 bits by channel", 1, True), ("8 bits by channel", None, True), ("8 bits by channel", 64, False),
     ("blocks of 32", 64, True),
@@ -198,10 +268,21 @@ def _scale_by_column():
     return product(weights, 2)
 
 
+def _vector():
+    weights, g = Weights(*KINDS["4 bits by channel"]).turned(), Graph()
+    x = Tensor("x", np.dtype(np.float32), (96,))
+    matrix = g.DequantizeLinear(weights.codes, weights.scales, weights.zeros, **weights.how)
+    return g.model("main", [x], [g.named(g.MatMul(x, matrix), "y")])
+
+
 STAYS = {
     "few weights": lambda: product(Weights(INT4, 16, 32, 1, ""), 2),
     "activations of 8 bits": _quantized_activation,
     "a scale for each column": _scale_by_column,
+    "a convolution of many positions": lambda: pointwise(Weights(*KINDS["4 bits by channel"]), (8, 8)),
+    "a convolution of any number of positions": lambda: pointwise(Weights(*KINDS["4 bits by channel"]), (None,)),
+    "a convolution of neighbours": lambda: pointwise(Weights(INT4, 64, 96, 1, ""), (5,), kernel=3),
+    "a vector": _vector,
 }
 
 

@@ -85,6 +85,7 @@ class OnnxRuntime:
 
     def prepared(self, model: ModelProto, saturates: bool = False) -> ModelProto:
         from ..passes.accurate_tails import accurate_tails
+        from ..passes.compressed_tables import looked_up
         from ..passes.decompress import decompressed
         from ..passes.eight_bit import unsigned
         from ..passes.exact_integers import exact_integers
@@ -92,7 +93,7 @@ class OnnxRuntime:
         from ..passes.matmul_nbits import packed_products
         from ..passes.widen import widened
 
-        model = widened(packed_products(accurate_tails(model, _CUT_TO_ZERO)))
+        model = widened(looked_up(packed_products(accurate_tails(model, _CUT_TO_ZERO))))
         model = exact_integers(decompressed(model, _has_kernel), SATURATING)
         return unsigned(model) if saturates else model
 

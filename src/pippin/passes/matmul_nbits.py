@@ -52,7 +52,7 @@ def _nodes(product: Product, store: Callable[[str, np.ndarray], str]) -> list[An
     if product.zeros is not None:
         zeros += product.zeros
     zeros = np.repeat(zeros, repeats, 1)
-    x, made, out = product.node.input[0], [], product.node.output[0]
+    x, made, out = product.x, [], product.out
     codes = _padded(codes, zeros, block)
     if product.bits == 8:
         if codes.shape[1] != columns:
@@ -67,7 +67,7 @@ def _nodes(product: Product, store: Callable[[str, np.ndarray], str]) -> list[An
         inputs.append(store(f"{product.weights}/zeros", _nibbles(zeros)))
     given = {"K": columns, "N": len(codes), "bits": 4, "block_size": block, _LEVEL: FLOAT32}
     result = f"{out}/product" if product.bias else out
-    made.append(helper.make_node(_KIND, inputs, [result], name=product.node.name, domain=_DOMAIN, **given))
+    made.append(helper.make_node(_KIND, inputs, [result], name=product.name, domain=_DOMAIN, **given))
     if product.bias:
         made.append(helper.make_node("Add", [result, product.bias], [out], name=f"{out}/bias"))
     return made

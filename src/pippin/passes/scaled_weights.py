@@ -32,7 +32,8 @@ def scaled_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with its compressed products in this form, and weights that the kernels get wrong as floats; the same
     object if nothing changes."""
     model = rewritten(model, _nodes)
-    dims = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in _FOUR_BITS}
+    matrices = [t for t in model.graph.initializer if t.data_type in _FOUR_BITS and len(t.dims) == 2]
+    dims = {tensor.name: tuple(tensor.dims) for tensor in matrices}
 
     def right(dequantize: Any, reader: Any, makers: Mapping[str, Any]) -> bool:
         block = next((a.i for a in dequantize.attribute if a.name == "block_size"), 0)
@@ -59,13 +60,13 @@ def _nodes(product: Product, store: Callable[[str, np.ndarray], str]) -> list[An
             return None
         product = product.split(block)
         blocks = columns // block
-    name, out, made = product.node.output[0], product.node.output[0], []
+    out, made = product.out, []
     codes, zeros = _codes(product)
     shape, per_block = ((rows, columns), (rows, 1)) if blocks == 1 else ((rows, blocks, -1), (rows, blocks, 1))
 
     def emit(kind: str, inputs: list[str], label: str, **given: Any) -> str:
-        made.append(helper.make_node(kind, inputs, [f"{name}/{label}"], name=f"{name}/{label}", **given))
-        return f"{name}/{label}"
+        made.append(helper.make_node(kind, inputs, [f"{out}/{label}"], name=f"{out}/{label}", **given))
+        return f"{out}/{label}"
 
     def floats(label: str, values: np.ndarray) -> str:
         return emit("Cast", [store(f"{product.weights}/{label}", values)], label, to=TensorProto.FLOAT)
@@ -79,7 +80,7 @@ def _nodes(product: Product, store: Callable[[str, np.ndarray], str]) -> list[An
         weights = emit("Reshape", [weights, store(f"{product.weights}/shape", np.array([rows, columns]))], "whole")
     weights = emit("Transpose", [weights], "turned", perm=[1, 0])
     result = f"{out}/product" if product.bias else out
-    made.append(helper.make_node("MatMul", [product.node.input[0], weights], [result], name=product.node.name))
+    made.append(helper.make_node("MatMul", [product.x, weights], [result], name=product.name))
     if product.bias:
         made.append(helper.make_node("Add", [result, product.bias], [out], name=f"{out}/bias"))
     return made

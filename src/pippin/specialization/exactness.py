@@ -37,7 +37,7 @@ def guarded_model(
     their operands, and make numbers of NaN and infinity."""
 
     def misjudges(operator: str, kind: Literal["NaN", "infinity"]) -> bool:
-        return (quantizes and operator in ("MatMul", "Gemm")) or engine.misjudges(operator, kind)
+        return (quantizes and operator in ("Conv", "Gemm", "MatMul")) or engine.misjudges(operator, kind)
 
     found = exposure(model.graph, known, misjudges, pixels)
     if found.hidden and engine.name == EXACT:

@@ -1,4 +1,4 @@
-"""Unpacked weights: says in the plan which compressed weights become floats, because no engine has a kernel for them."""
+"""Unpacked weights: says in the plan which compressed weights become floats, as no engine has a kernel for them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ def export(
     path: Annotated[Path, typer.Argument(help="ONNX file to write.")],
     function: Annotated[str | None, typer.Option(help="Function of a multi-function model.")] = None,
     precision: Annotated[
-        str, typer.Option(help="float16 computes float16 values in float16; auto, float32 and bfloat16 in float32.")
+        str,
+        typer.Option(
+            help="float16 computes float16 values in float16; auto, float32, bfloat16, dynamic_int8 in float32."
+        ),
     ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
