@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 import pippin
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError, PredictionError
+from pippin.segment.rates import Rates
 from pippin.specialization import candidates, prospects
 from pippin.specialization.candidates import Trial, _best, _reason
 from pippin.specialization.progress import Stages
@@ -159,14 +160,25 @@ CONVOLUTION = network(helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4),
 DEVICES = [SimpleNamespace(name="a processor")]
 
 
-def test_what_is_sure_of_large_convolutions(tmp_path, monkeypatch):
-    """Measured rates count only if there are some of each engine; a busy machine is not measured."""
+@pytest.mark.parametrize(("sets", "least", "most"), [(("AVX2",), 2.5, 2.5), (("AVX2", "AVX-512"), 1.35, 1.6)])
+def test_how_sure_an_estimate_is_without_measured_rates(tmp_path, monkeypatch, sets, least, most):
     calls = []
     monkeypatch.setattr(prospects.contention, "is_contended", lambda: calls.append(1) or True)
+    monkeypatch.setattr(prospects, "instruction_sets", lambda: sets)
     made = prospects.prospects(CONVOLUTION, [RUNTIME, OPENVINO], DEVICES, tmp_path / "rates.json")
-    assert made.error == 2.5
+    assert least <= made.error <= most
     assert made.seconds.keys() == {"onnxruntime", "openvino"}
     assert not calls, "so small a model is compiled before the rates are measured"
+
+
+def test_how_sure_an_estimate_is_with_measured_rates(tmp_path, monkeypatch):
+    rates = {"onnxruntime": Rates(launch=1e-7, start=1e-7), "openvino": Rates(dense=1.6e11, launch=1e-7, start=1e-7)}
+    monkeypatch.setattr(prospects, "rates_of", lambda engines, *given: rates)
+    convolution = prospects.prospects(CONVOLUTION, [RUNTIME, OPENVINO], DEVICES, tmp_path / "rates.json")
+    assert convolution.error < 1.15
+    assert convolution.seconds["onnxruntime"] > 1.8 * convolution.seconds["openvino"]
+    small = network(helper.make_node("Relu", ["x"], ["y"]))
+    assert prospects.prospects(small, [RUNTIME, OPENVINO], DEVICES, tmp_path / "rates.json").error == 1.9
 
 
 @pytest.mark.parametrize(
