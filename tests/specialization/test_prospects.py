@@ -34,7 +34,7 @@ def trial(name):
     return Trial(all_engines()[engine], Settings(precision=precision))
 
 
-def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=(), cannot_run=()):
+def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=(), cannot_run=(), slow=()):
     """(what was compiled, in order; the best; notes by name) for candidates that take these seconds."""
     compiled, clock = [], SimpleNamespace(now=0.0, perf_counter=lambda: clock.now, sleep=lambda s: None)
 
@@ -46,7 +46,7 @@ def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=(), cannot_run
             raise CompilationError("cannot")
 
         def run(inputs, stop=None):
-            clock.now += seconds[name]
+            clock.now += seconds[name] * (10 if name in slow else 1)
             if name in cannot_run:
                 raise PredictionError("cannot")
             return {"y": inputs["x"] * (1.5 if name in noisy else 1.0 + 1e-4 * ("16" in name))}
@@ -93,6 +93,8 @@ TIMES = {"openvino float32": 0.02, "openvino bfloat16": 0.01, "openvino float16"
         (HALF, None, {"noisy": HALF[1:2]}, ["onnxruntime float32", *HALF[1:3]], 2),
         (HALF, None, {"noisy": HALF[1:3]}, ["onnxruntime float32", *HALF[1:3], HALF[0]], 0),
         (HALF, known(1, 9), {"noisy": HALF[1:3]}, ["onnxruntime float32", *HALF[1:3]], 3),
+        (HALF, None, {"slow": HALF[1:3]}, ["onnxruntime float32", "openvino bfloat16", "openvino float32"], 0),
+        (HALF, known(1, 9), {"slow": HALF[1:3]}, ["onnxruntime float32", "openvino bfloat16"], 3),
         (HALF, None, {"fails": HALF[3:]}, ["onnxruntime float32", "openvino bfloat16", "openvino float32"], 1),
         (HALF, None, {"cannot_run": HALF[3:]}, ["onnxruntime float32", *HALF[1:3], HALF[0]], 2),
         (HALF[:3], None, {}, HALF[:2], 1),  # its own float32 run is the only one to compare with

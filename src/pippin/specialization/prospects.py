@@ -103,7 +103,9 @@ def waves(trials: Sequence[Trial], known: Prospects | None) -> list[list[Trial]]
 
 def left_out(trial: Trial, best: Trial | None, known: Prospects | None) -> str:
     """Why a candidate was not compiled."""
-    if best is None or known is None or best.settings.precision != trial.settings.precision:
+    if trial.settings.precision != "float32":
+        return "not compiled: another 16-bit precision keeps 40 dB"
+    if best is None or known is None or best.settings.precision != "float32":
         return "not compiled: a faster precision keeps 40 dB"
     times = known.seconds[trial.engine.name] / known.seconds[best.engine.name]
     return f"not compiled: estimated to take {times:.2f} times as long as {best.engine.name}"
@@ -115,14 +117,16 @@ def has_room(
     """Those of a later wave that are still worth compiling."""
     if best is None:
         return list(wave)
+    if best.settings.precision != "float32":
+        return []
     accurate = any(trial.settings.precision != "float32" for trial in usable)
-    found = []
-    for trial in wave:
-        half = trial.settings.precision != "float32"
-        faster = known is None or known.may_win(trial.engine.name, best.engine.name)
-        if not accurate and (half or faster) and (half or best.settings.precision == "float32"):
-            found.append(trial)
-    return found
+
+    def worth(trial: Trial) -> bool:
+        if trial.settings.precision != "float32":
+            return not accurate
+        return known is None or known.may_win(trial.engine.name, best.engine.name)
+
+    return [trial for trial in wave if worth(trial)]
 
 
 def to_compare_with(usable: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
