@@ -42,5 +42,5 @@ class Trial:
         return Candidate(
             self.engine.name, s.device, s.precision, s.threads, self.seconds, self.throughput, self.compilation,
             {name: min(value, 999.0) for name, value in self.noise.items()}, self.note, s.streams,
-            contention.spread(self.times) if self.times else None,
+            spread=contention.spread(self.times) if self.times else None,
         )  # fmt: skip
