@@ -60,7 +60,8 @@ def load(path):
     return o.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 def run(session):
     types = {"tensor(float)": "f4", "tensor(int64)": "i8", "tensor(int32)": "i4", "tensor(float16)": "f2"}
-    session.run(None, {i.name: tensors[i.name].astype(types.get(i.type, "f4")) for i in session.get_inputs()})
+    inputs = zip(session.get_inputs(), tensors.values())  # names differ between exports
+    session.run(None, {i.name: tensors.get(i.name, other).astype(types.get(i.type, "f4")) for i, other in inputs})
 """,
     "openvino": """
 import openvino as v
@@ -68,7 +69,8 @@ core = v.Core()
 def load(path):
     return core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
 def run(compiled):
-    compiled({name: tensors[name] for port in compiled.inputs for name in port.names if name in tensors})
+    names = [next((name for name in port.names if name in tensors), "") for port in compiled.inputs]
+    compiled({n: tensors.get(name, other) for n, (name, other) in enumerate(zip(names, tensors.values()))})
 """,
 }
 PEER = """
@@ -155,6 +157,8 @@ def measured(row: Row, folder: Path, rounds: int) -> dict[str, dict[str, float]]
     pippin("default", kept)()
     if (kept / "rates.json").exists():
         shutil.copy(kept / "rates.json", rates)
+    elif not rates.exists():
+        print(f"{row.name:13} the engines' rates are not known: the model is small, or the machine is busy", flush=True)
     contestants: dict[str, Callable[[], dict[str, object]]] = {
         "default": pippin("default", fresh),
         "progressive": pippin("progressive", fresh),
@@ -191,10 +195,14 @@ def main() -> None:
         for row in rows(given.only, given.also, Path(at)):
             folder = Path(at) / f"{row.name}-caches"
             folder.mkdir()
+            if (Path(at) / "rates.json").exists():
+                shutil.copy(Path(at) / "rates.json", folder)
             table[row.name] = found = measured(row, folder, given.rounds)
             loads = ", ".join(f"{n} {1e3 * v['loading']:.1f}" for n, v in found.items() if "loading" in v)
             firsts = ", ".join(f"{n} {1e3 * v['seconds']:.1f}" for n, v in found.items() if "seconds" in v)
             print(f"{row.name:13} load, ms: {loads}\n{'':13} to the first prediction, ms: {firsts}", flush=True)
+            if (folder / "rates.json").exists():
+                shutil.copy(folder / "rates.json", at)
             shutil.rmtree(folder)
 
     def ratios(own: str, key: str, peers: tuple[str, ...], goal: str) -> None:

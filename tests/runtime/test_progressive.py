@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 
+import anyio
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
@@ -511,3 +512,54 @@ def test_the_command_line_says_which_stage_it_is_in(half, worker, tmp_path, caps
         if command == "plan":
             assert "stage: first of two: onnxruntime float32 on cpu; being tried beside it: openvino" in out
     assert len(entries(tmp_path)) == 1, "compile does the whole of it"
+
+
+def test_the_switch_is_in_the_trace(package, worker, tmp_path):
+    with pippin.trace.record(sample=0) as recorded:
+        model = pippin.load(package, PROGRESSIVE, cache=tmp_path)
+        worker.go.set()
+        assert model.specialized.wait(PATIENCE)
+    (switch,) = (event for event in recorded.events if event.name == "switch")
+    assert switch.label == "onnxruntime float32 on cpu to openvino float32 on cpu"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_asynchronous_load(package, worker, tmp_path, backend):
+    async def main():
+        return await pippin.load_async(package, PROGRESSIVE, cache=tmp_path)
+
+    model = anyio.run(main, backend=backend)
+    assert not model.specialized.done, "the task has ended, and has cancelled nothing"
+    worker.go.set()
+    assert model.specialized.wait(PATIENCE)
+    assert model.engine == "openvino"
+
+
+@pytest.mark.process
+def test_a_load_with_a_timeout(package, worker, tmp_path):
+    model = pippin.load(package, PROGRESSIVE, cache=tmp_path, timeout=PATIENCE)
+    worker.go.set()
+    assert model.specialized.wait(PATIENCE)
+    right(model)
+
+
+def test_many_threads_beside_the_switch(package, worker, tmp_path):
+    model = pippin.load(package, PROGRESSIVE, cache=tmp_path)
+    failures = []
+
+    def predict():
+        try:
+            while not model.specialized.done:
+                right(model)
+            right(model)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=predict) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    worker.go.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not failures
+    assert model.engine == "openvino"

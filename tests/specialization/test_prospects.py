@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 import pippin
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError, PredictionError
+from pippin.segment.rates import Rates
 from pippin.specialization import candidates, prospects
 from pippin.specialization.candidates import Trial, _best, _reason
 from pippin.specialization.progress import Stages
@@ -33,7 +34,7 @@ def trial(name):
     return Trial(all_engines()[engine], Settings(precision=precision))
 
 
-def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=(), cannot_run=()):
+def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=(), cannot_run=(), slow=()):
     """(what was compiled, in order; the best; notes by name) for candidates that take these seconds."""
     compiled, clock = [], SimpleNamespace(now=0.0, perf_counter=lambda: clock.now, sleep=lambda s: None)
 
@@ -45,7 +46,7 @@ def chosen(names, seconds, foreseen, monkeypatch, noisy=(), fails=(), cannot_run
             raise CompilationError("cannot")
 
         def run(inputs, stop=None):
-            clock.now += seconds[name]
+            clock.now += seconds[name] * (10 if name in slow else 1)
             if name in cannot_run:
                 raise PredictionError("cannot")
             return {"y": inputs["x"] * (1.5 if name in noisy else 1.0 + 1e-4 * ("16" in name))}
@@ -92,6 +93,8 @@ TIMES = {"openvino float32": 0.02, "openvino bfloat16": 0.01, "openvino float16"
         (HALF, None, {"noisy": HALF[1:2]}, ["onnxruntime float32", *HALF[1:3]], 2),
         (HALF, None, {"noisy": HALF[1:3]}, ["onnxruntime float32", *HALF[1:3], HALF[0]], 0),
         (HALF, known(1, 9), {"noisy": HALF[1:3]}, ["onnxruntime float32", *HALF[1:3]], 3),
+        (HALF, None, {"slow": HALF[1:3]}, ["onnxruntime float32", "openvino bfloat16", "openvino float32"], 0),
+        (HALF, known(1, 9), {"slow": HALF[1:3]}, ["onnxruntime float32", "openvino bfloat16"], 3),
         (HALF, None, {"fails": HALF[3:]}, ["onnxruntime float32", "openvino bfloat16", "openvino float32"], 1),
         (HALF, None, {"cannot_run": HALF[3:]}, ["onnxruntime float32", *HALF[1:3], HALF[0]], 2),
         (HALF[:3], None, {}, HALF[:2], 1),  # its own float32 run is the only one to compare with
@@ -159,14 +162,25 @@ CONVOLUTION = network(helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4),
 DEVICES = [SimpleNamespace(name="a processor")]
 
 
-def test_what_is_sure_of_large_convolutions(tmp_path, monkeypatch):
-    """Measured rates count only if there are some of each engine; a busy machine is not measured."""
+@pytest.mark.parametrize(("sets", "least", "most"), [(("AVX2",), 2.5, 2.5), (("AVX2", "AVX-512"), 1.35, 1.6)])
+def test_how_sure_an_estimate_is_without_measured_rates(tmp_path, monkeypatch, sets, least, most):
     calls = []
     monkeypatch.setattr(prospects.contention, "is_contended", lambda: calls.append(1) or True)
+    monkeypatch.setattr(prospects, "instruction_sets", lambda: sets)
     made = prospects.prospects(CONVOLUTION, [RUNTIME, OPENVINO], DEVICES, tmp_path / "rates.json")
-    assert made.error == 2.5
+    assert least <= made.error <= most
     assert made.seconds.keys() == {"onnxruntime", "openvino"}
     assert not calls, "so small a model is compiled before the rates are measured"
+
+
+def test_how_sure_an_estimate_is_with_measured_rates(tmp_path, monkeypatch):
+    rates = {"onnxruntime": Rates(launch=1e-7, start=1e-7), "openvino": Rates(dense=1.6e11, launch=1e-7, start=1e-7)}
+    monkeypatch.setattr(prospects, "rates_of", lambda engines, *given: rates)
+    convolution = prospects.prospects(CONVOLUTION, [RUNTIME, OPENVINO], DEVICES, tmp_path / "rates.json")
+    assert convolution.error < 1.15
+    assert convolution.seconds["onnxruntime"] > 1.8 * convolution.seconds["openvino"]
+    small = network(helper.make_node("Relu", ["x"], ["y"]))
+    assert prospects.prospects(small, [RUNTIME, OPENVINO], DEVICES, tmp_path / "rates.json").error == 1.9
 
 
 @pytest.mark.parametrize(

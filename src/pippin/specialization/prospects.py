@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 
 from ..devices import ComputeDevice
+from ..devices.cpu import instruction_sets
 from ..engines import Engine
 from ..lowering.onnx_nodes import bodies
 from ..passes.eight_bit import quantizes_activations
@@ -24,8 +25,9 @@ from .trial import Trial
 AT_STAKE = 1.3
 """A candidate that may be this many times as fast is never left out, and never loses to another that loads faster."""
 # How far the proportion of two estimates may be off (docs/notes/specialization.md): for networks of large convolutions
-# and products alone, for those without, and with the rates of another machine.
-_ERROR_OF_PRODUCTS, _ERROR, _ERROR_ELSEWHERE = 1.05, 1.9, 2.5
+# and products alone, and for those without; more with the rates of a like machine, and with those of another kind.
+_ERROR_OF_PRODUCTS, _ERROR, _MORE_ON_A_LIKE_MACHINE, _ERROR_ELSEWHERE = 1.05, 1.9, 0.3, 2.5
+_ALIKE = "AVX-512"  # the instruction set of the typical rates
 _FEW = 64  # nodes; the first stage of a progressive specialization has no time to look at more
 _WORTH_MEASURING = 5e-3  # seconds of a prediction; such a model takes longer to compile than the rates to be measured
 
@@ -63,7 +65,9 @@ def prospects(
     known = len(measured) == len(engines)
     work = estimates(model, measured) if known else work
     share = min(each.products / each.seconds for each in work.values())
-    error = _ERROR - share * (_ERROR - _ERROR_OF_PRODUCTS) if known else _ERROR_ELSEWHERE
+    error = _ERROR - share * (_ERROR - _ERROR_OF_PRODUCTS)
+    if not known:
+        error = error + _MORE_ON_A_LIKE_MACHINE if _ALIKE in instruction_sets() else _ERROR_ELSEWHERE
     return Prospects({name: each.seconds for name, each in work.items()}, error)
 
 
@@ -99,7 +103,9 @@ def waves(trials: Sequence[Trial], known: Prospects | None) -> list[list[Trial]]
 
 def left_out(trial: Trial, best: Trial | None, known: Prospects | None) -> str:
     """Why a candidate was not compiled."""
-    if best is None or known is None or best.settings.precision != trial.settings.precision:
+    if trial.settings.precision != "float32":
+        return "not compiled: another 16-bit precision keeps 40 dB"
+    if best is None or known is None or best.settings.precision != "float32":
         return "not compiled: a faster precision keeps 40 dB"
     times = known.seconds[trial.engine.name] / known.seconds[best.engine.name]
     return f"not compiled: estimated to take {times:.2f} times as long as {best.engine.name}"
@@ -111,14 +117,16 @@ def has_room(
     """Those of a later wave that are still worth compiling."""
     if best is None:
         return list(wave)
+    if best.settings.precision != "float32":
+        return []
     accurate = any(trial.settings.precision != "float32" for trial in usable)
-    found = []
-    for trial in wave:
-        half = trial.settings.precision != "float32"
-        faster = known is None or known.may_win(trial.engine.name, best.engine.name)
-        if not accurate and (half or faster) and (half or best.settings.precision == "float32"):
-            found.append(trial)
-    return found
+
+    def worth(trial: Trial) -> bool:
+        if trial.settings.precision != "float32":
+            return not accurate
+        return known is None or known.may_win(trial.engine.name, best.engine.name)
+
+    return [trial for trial in wave if worth(trial)]
 
 
 def to_compare_with(usable: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
