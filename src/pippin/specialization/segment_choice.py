@@ -93,7 +93,7 @@ def choose_candidate(
     strategy = configuration.hints.specialization_strategy
     wanted, _ = sixteen_bit(configuration, lowered)
     whole = segment.judged
-    if strategy == "fast_load" or not whole:  # such a segment cannot be judged on its own
+    if strategy == "fast_load" or not whole:  # a segment cannot be judged on its own
         wanted = wanted if wanted in ("float16", "bfloat16") and whole else ""
     threads = segment.threads or configuration.threads or (lowered.threads and min(lowered.threads, cpu.cores()))
     trials = candidates(
