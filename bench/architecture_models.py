@@ -172,7 +172,7 @@ def _timm(name: str, **how: Any) -> Callable[[], Any]:
 
 
 _LENGTH = 128
-_DECODERS = frozenset({"GPT2Model", "LlamaModel", "OPTModel", "Qwen2Model"})
+_DECODERS = frozenset({"GPT2Model", "LlamaModel", "Qwen2Model"})
 _SMALL = {
     "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6, "intermediate_size": 768,
     "vocab_size": VOCABULARY, "max_position_embeddings": 512,
@@ -257,8 +257,6 @@ ARCHITECTURES = (
                                         hidden_dim=768, vocab_size=VOCABULARY), _TOKENS),
             ("gpt2", _transformer("GPT2Model", "GPT2Config", n_embd=192, n_layer=4, n_head=6, n_positions=512,
                                   vocab_size=VOCABULARY), _TOKENS),
-            ("opt", _transformer("OPTModel", "OPTConfig", hidden_size=192, num_hidden_layers=4, ffn_dim=768,
-                                 num_attention_heads=6, vocab_size=VOCABULARY, word_embed_proj_dim=192), _TOKENS),
             ("llama", _transformer("LlamaModel", "LlamaConfig", num_key_value_heads=2, **_SMALL), _TOKENS),
             ("qwen2", _transformer("Qwen2Model", "Qwen2Config", num_key_value_heads=2, **_SMALL), _TOKENS),
             ("t5_encoder", _transformer("T5EncoderModel", "T5Config", d_model=192, d_kv=32, d_ff=768, num_layers=4,
