@@ -17,7 +17,7 @@ SEED ?= $(shell git rev-list --count HEAD 2>/dev/null || echo 0)
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --randomly-seed $(SEED)
 
 .PHONY: setup browser demo demo-headless demo-transcribe test test-quick test-all conformance fuzz lint clean
-.PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
+.PHONY: bench bench-load bench-latency bench-decoder bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
 
 setup: .venv/.installed
 
@@ -89,6 +89,9 @@ bench-latency: setup .venv/.test-installed
 	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/real_network.py
 	$(BIN)/python bench/classical.py
+
+bench-decoder: setup .venv/.test-installed
+	$(BIN)/python bench/decoder.py
 
 bench-trace: setup .venv/.test-installed
 	$(BIN)/python bench/trace_cost.py
