@@ -27,7 +27,8 @@ PYTEST_ESTIMATORS = $(ESTIMATORS)/bin/python -m pytest $(OPTIONS) tests/develop/
 
 .PHONY: conformance-coreai setup browser demo demo-headless demo-transcribe test test-quick test-all test-estimators conformance
 .PHONY: fuzz lint clean
-.PHONY: bench bench-load bench-latency bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report stress
+.PHONY: bench bench-load bench-latency bench-decoder bench-async bench-scene bench-memory bench-event-loop bench-trace bench-report
+.PHONY: stress
 
 setup: .venv/.installed
 
@@ -126,6 +127,9 @@ bench-latency: setup .venv/.test-installed
 	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/real_network.py
 	$(BIN)/python bench/classical.py
+
+bench-decoder: setup .venv/.test-installed
+	$(BIN)/python bench/decoder.py
 
 bench-trace: setup .venv/.test-installed
 	$(BIN)/python bench/trace_cost.py

@@ -3,6 +3,8 @@ the functions of a package and the chunks of a model that share a state."""
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from torch import nn
@@ -24,6 +26,7 @@ from runtime.stateful_networks import (
     decibels,
     expected,
     made,
+    positions,
     values,
 )
 
@@ -31,7 +34,7 @@ ENGINES = ("openvino", "onnxruntime")
 STEPS = [
     ("stacked", "float32"), ("stacked", "float16"), ("for each layer", "float16"), ("keys transposed", "float32"),
     ("in one state", "float16"), ("repeat_kv", "float16"), ("multi-query", "float32"), ("batch", "float32"),
-    ("batch", "float16"), ("read whole", "float32"), ("ring", "float32"), ("ring", "float16"), ("recurrent", "float32"),
+    ("read whole", "float32"), ("ring", "float32"), ("ring", "float16"), ("recurrent", "float32"),
     ("recurrent", "float16"), ("selective", "float32"), ("selective", "float16"),
 ]  # fmt: skip
 
@@ -148,3 +151,30 @@ def test_chunks(shared, tmp_path):
             x = model.predict({"x": x, "mask": step["mask"]}, state=state)["y"].copy()
         found.append(x)
     _check(wanted, found, "float32")
+
+
+@pytest.mark.slow
+def test_many_conversations_at_once(tmp_path):
+    """Each gets torch's numbers for what it alone has said, while eight are in flight on one model."""
+    network = made(Stacked)
+    converted(network, LONG, "float32", tmp_path / "model.mlpackage")
+    said = []
+    for number in range(8):
+        lengths = [number + 1, 1, 2, 1, 1]
+        starts = np.cumsum([0, *lengths[:-1]]).tolist()
+        steps = [positions(length, start) for length, start in zip(lengths, starts, strict=True)]
+        said.append([step | {"x": values(step["x"].shape[1], 100 * number + n)} for n, step in enumerate(steps)])
+    wanted = [expected(network, steps) for steps in said]  # what is masked or behind makes no difference
+
+    async def talk(model, steps):
+        state = model.make_state()
+        return [(await model.predict_async(step, state=state))["y"].copy() for step in steps]
+
+    async def everybody(model):
+        return await asyncio.gather(*(talk(model, steps) for steps in said))
+
+    for engine in ENGINES:
+        model = _load(tmp_path / "model.mlpackage", engine)
+        for _ in range(3):
+            for own, found in zip(wanted, asyncio.run(everybody(model)), strict=True):
+                _check(own, found, "float32")
