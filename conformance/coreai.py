@@ -88,7 +88,8 @@ def predicted(lowered: Lowered, data: dict[str, np.ndarray], name: str) -> dict[
     given: dict[str, Any] = {}
     for port in (*lowered.inputs, *lowered.states):
         value = data[f"initial_state_{port.name}" if port in lowered.states else port.name]
-        given[port.tensor] = np.ascontiguousarray(value.astype(port.dtype)).reshape(value.shape)
+        known = of_type(value, port.type.dtype.numpy)
+        given[port.tensor] = np.ascontiguousarray(known.astype(port.dtype)).reshape(value.shape)
     found = compiled.run(given)
     refuse_outside(lowered.index_checks, given | dict(found))
     outputs = {port.name: np.asarray(found[port.tensor]).astype(port.type.dtype.numpy) for port in lowered.outputs}
@@ -96,9 +97,15 @@ def predicted(lowered: Lowered, data: dict[str, np.ndarray], name: str) -> dict[
     return outputs | {key: value for key, value in after.items() if key in data}
 
 
+def of_type(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """An array of a type that numpy's files do not know, such as bfloat16, which they hold as bytes."""
+    return array.view(dtype) if array.dtype.kind == "V" else array
+
+
 def agrees(value: np.ndarray, expected: np.ndarray | None) -> bool:
     if expected is None or value.shape != expected.shape:
         return False
+    expected = of_type(expected, value.dtype)
     half = value.dtype.itemsize == 2 or expected.dtype.itemsize == 2
     relative, absolute = (2e-2, 1e-2) if half else (1e-3, 1e-4)
     numbers = (np.asarray(array, np.float64) for array in (value, expected))

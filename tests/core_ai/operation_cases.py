@@ -494,9 +494,23 @@ def made(c: Any, array: np.ndarray) -> Any:
 
 
 def c_uint4(c: Any, array: np.ndarray) -> Any:
-    import ml_dtypes
+    """A constant of four bits, packed."""
+    from coreai.authoring.constant import constant
 
-    return array.astype(ml_dtypes.uint4)
+    return constant(array, dtype=c.uint4)
 
 
-CASES = [*_elementwise(), *_reductions(), *_shapes(), *_indexing(), *_linear(), *_compression()]
+def _complex() -> list[Case]:
+    rows = []
+    for name in ("add", "sub", "mul"):
+        for part in ("real_part", "imaginary_part"):
+
+            def build(c: Any, a: Any, b: Any, name: str = name, part: str = part) -> Any:
+                first, second = c.create_complex(a, b), c.create_complex(b, a)
+                return getattr(c, part)(getattr(c, name)(first, second))
+
+            rows.append(Case(part, build, (floats(2, 3), floats(2, 3, seed=3)), note=name))
+    return rows
+
+
+CASES = [*_elementwise(), *_reductions(), *_shapes(), *_indexing(), *_linear(), *_compression(), *_complex()]

@@ -30,6 +30,7 @@ _MOST_OPERATIONS = 1 << 20
 """Operations of a program whose private graphs stand where they are invoked."""
 _MOST_REPEATED = 1 << 28
 _TERMINATORS = frozenset({"dataflow.output_v1", "dataflow.yield_v1", "controlflow.condition_v1"})
+_COMPLEX = {"complex_float32": DataType.FLOAT32, "complex_float16": DataType.FLOAT16}
 _STORED = {"sint2": DataType.UINT2, "float4E2M1FN": DataType.UINT4, "float8E8M0FN": DataType.UINT8}
 _SMALL = {"float4E2M1FN": "float4_e2m1fn", "float8E8M0FN": "float8_e8m0fnu"}
 
@@ -286,6 +287,8 @@ def _type(kind: Type) -> ValueType:
         inner = _type(kind.tensor)
         assert isinstance(inner, TensorType)
         return StateType(inner)
+    if isinstance(kind, Tensor) and kind.element in _COMPLEX:
+        return TensorType(_COMPLEX[kind.element], kind.shape)  # the type of its two parts
     if not isinstance(kind, Tensor) or kind.element not in DTYPES:
         raise UnsupportedOperationError(f"a value is {described(kind)}, which this version cannot compute with")
     return TensorType(DTYPES[kind.element], kind.shape)
@@ -319,15 +322,15 @@ def _numbers(value: Numbers, kind: Tensor, count: int) -> np.ndarray:
     if value.splat:
         # One element, but of booleans all of them are there, each in a byte.
         first = data[:1] if kind.element == "bool" else data
-        return np.broadcast_to(_elements(first, kind.element, 1).reshape(()), shape)
-    return _elements(data, kind.element, count).reshape(shape)
+        return np.broadcast_to(_elements(first, kind.element, 1, False).reshape(()), shape)
+    return _elements(data, kind.element, count, value.packed).reshape(shape)
 
 
-def _elements(data: memoryview, element: str, count: int) -> np.ndarray:
+def _elements(data: memoryview, element: str, count: int, packed: bool) -> np.ndarray:
     if element == "bool":
         return unpack_elements(data, DataType.UINT8 if len(data) == count else DataType.UINT1, count).astype(bool)
     dtype = _STORED.get(element, DTYPES[element])
-    if dtype.bits < 8 and len(data) == count > 0:  # not packed: MLIR gives each a byte
+    if dtype.bits < 8 and not packed and len(data) == count > 0:
         found: np.ndarray = np.frombuffer(data, np.uint8) & (1 << dtype.bits) - 1
         found = np.subtract(found.view(np.int8) ^ 8, 8) if dtype is DataType.INT4 else found
     else:

@@ -62,6 +62,8 @@ class Numbers:
 
     data: Cursor
     splat: bool = False
+    packed: bool = True
+    """Whether elements of fewer than eight bits share bytes."""
 
 
 class Enumerated(NamedTuple):
@@ -185,7 +187,7 @@ def _float(attributes: Attributes, cursor: Cursor) -> float:
 
 def _dense(attributes: Attributes, cursor: Cursor) -> Numbers:
     splat = bool(cursor.byte())
-    return Numbers(cursor.part(cursor.number()), splat)
+    return Numbers(cursor.part(cursor.number()), splat, packed=False)
 
 
 def _named(attributes: Attributes, cursor: Cursor) -> Named:

@@ -3,6 +3,7 @@
 The definition of each operation is Apple's documentation in `coreai-core` 1.0.0b3 (BSD-3).
 """
 
+from . import complex_numbers as complex_numbers
 from . import compression as compression
 from . import control_flow as control_flow
 from . import elementwise as elementwise

@@ -16,6 +16,7 @@ from ..ops import activation, elementwise_unary
 from ..ops.elementwise_binary import pow as power
 from . import spelled_out
 from .builder import CoreAIBuilder
+from .complex_numbers import Complex, computed
 from .registry import lowers, lowers_table
 
 _BROAD = "broadcasting_"
@@ -57,6 +58,8 @@ def _arithmetic(row: tuple[str, str]) -> Lowering:
     numbers, booleans = row
 
     def lower(g: CoreAIBuilder, x: Any, y: Any) -> Any:
+        if isinstance(x, Complex) or isinstance(y, Complex):
+            return computed(g, numbers, x, y)
         if x.dtype == np.bool_:
             return g.emit(booleans, x, y)
         if not isinstance(x, Tensor) and not isinstance(y, Tensor) and x.dtype.kind in "iu":
