@@ -227,7 +227,7 @@ class Lowered:
     sources: tuple[Source, ...] = ()
     """What the nodes were lowered from; node names start with the source's name."""
     unfamiliar: Mapping[str, str] | None = None
-    """Of a graph that no lowering made: {node name: operator} of what only the exact engine is known to compute right."""
+    """Of a graph that no lowering made: {node name: operator} of what only the exact engine is known to do right."""
     threads: int | None = None
     """Threads its operations can keep busy; more would only wait for each other. None: no limit."""
     checks: tuple[Check, ...] = ()

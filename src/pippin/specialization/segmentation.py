@@ -22,6 +22,7 @@ from .exactness import refusals
 from .leading_part import Split, split
 from .nonfinite import EXACT
 
+
 @dataclass(frozen=True, slots=True)
 class UncompiledSegment:
     """A segment before compilation, with its device and the engines that may run it."""

@@ -107,6 +107,23 @@ def test_two_classifiers():
     assert predict(made, x=1.0) == {"two": "d"}
 
 
+def test_the_probabilities_of_two_classifiers_go_on():
+    """Under names that the pipeline does not give, while it describes a label of its own."""
+    parts = []
+    for place, labels in enumerate(([0, 1], [0, 1])):
+        one = classifier(labels, f"label{place}")
+        one.description.output[1].name = f"p{place}"
+        parts += [one, renamed(vectorizer([(f"p{place}", 2)], {f"p{place}": INTS}, 2), y=f"row{place}")]
+    last = renamed(extractor([1], DOUBLE, (2,)), x="row1", y="x")
+    ends = pipeline(
+        [*parts, last, classifier([5, 6])], {"x": DOUBLE}, {"label": INT, "row0": (2,), "row1": (2,)}, "label", "pipelineClassifier",
+    )  # fmt: skip
+    outputs = predict(ends, x=0.0)
+    score = 1 / (1 + np.exp(-0.75))
+    np.testing.assert_allclose([outputs["row0"], outputs["row1"]], [[1 - score, score]] * 2, rtol=1e-12)
+    assert outputs["label"] == 5  # the score, 0.68, is above the split
+
+
 def test_a_check_inside_a_pipeline():
     with pytest.raises(FeatureValueError, match=r"'sex' must be one of the categories 'f', 'm', got x"):
         predict(features_of_a_person(), **{"age": 1.0, "sex": "x", "class": 1})

@@ -132,12 +132,15 @@ def _rows(path: Path, estimator: Any) -> Any:
 
 def _say(converted: Converted, output: Path, check: Path | None) -> None:
     description = converted.spec.description
-    write(f"{output}: {description.metadata.shortDescription}, {format_bytes(converted.spec.ByteSize())}")
-    write("inputs:  " + ", ".join(f"{f.name} ({_kind(f)})" for f in description.input))
-    write("outputs: " + ", ".join(f"{f.name} ({_kind(f)})" for f in description.output))
-    write("parts:   " + ", ".join(converted.kinds))
     rows = "made-up rows" if check is None else f"the rows of {check}"
-    write(f"checked: predicts what the estimator predicts on {rows}")
+    lines = (
+        f"{output}: {description.metadata.shortDescription}, {format_bytes(converted.spec.ByteSize())}",
+        "inputs:  " + ", ".join(f"{f.name} ({_kind(f)})" for f in description.input),
+        "outputs: " + ", ".join(f"{f.name} ({_kind(f)})" for f in description.output),
+        "parts:   " + ", ".join(converted.kinds),
+        f"checked: predicts what the estimator predicts on {rows}",
+    )
+    write("".join(f"{line}\n" for line in lines))
 
 
 def _kind(feature: Any) -> str:

@@ -201,11 +201,13 @@ class Assembly:
     # The whole.
 
     def _joined(self, outputs: Sequence[tuple[Value, str]], predicted: str, scores: str) -> Any:
-        classifier = bool(scores) or self.models[-1].WhichOneof("Type").endswith("Classifier")
+        last = self.models[-1].WhichOneof("Type")
         if len(self.models) == 1:
             return self.models[0]
         whole = messages("Model").Model()
-        kind = "pipelineClassifier" if classifier else "pipelineRegressor" if predicted else "pipeline"
+        # A pipeline of a kind ends in a model of that kind; one that ends otherwise is just a pipeline.
+        kind = "pipelineClassifier" if scores or last.endswith("Classifier") else "pipeline"
+        kind = "pipelineRegressor" if last.endswith("Regressor") and predicted else kind
         pipeline = getattr(whole, kind) if kind == "pipeline" else getattr(whole, kind).pipeline
         pipeline.models.extend(self.models)
         whole.specificationVersion = max(model.specificationVersion for model in self.models)
