@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from ..configuration import Configuration
 from ..errors import ConfigurationError, FeatureTypeError, StateError
@@ -27,17 +26,6 @@ if TYPE_CHECKING:  # deferred: needed only once a model is loaded
     from .loading import Loaded, Source
     from .progressive import SecondStage, Switch
     from .session import Session
-
-
-def _switch_of(model: Model) -> Switch:
-    """A model's `_switch` that does not keep it alive."""
-    known = ref(model)
-
-    def switch(first: Loaded, second: Loaded) -> bool:
-        model = known()
-        return model is not None and model._switch(first, second)
-
-    return switch
 
 
 def load(
@@ -191,7 +179,9 @@ class Model(ModelFacts):
                 self._executor.inline = not self._loaded.unbounded
                 self._session = self._loaded.session
                 if (self._loaded.untried or self._loaded.unsettled) and self._go_on is not None:
-                    self._second_stage = self._go_on(self._loaded, _switch_of(self))
+                    from .progressive import weakly
+
+                    self._second_stage = self._go_on(self._loaded, weakly(self._switch))
                     self._second_stage.cancel_with(self)
 
     def _switch(self, first: Loaded, second: Loaded) -> bool:

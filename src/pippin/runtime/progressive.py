@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
-from weakref import finalize
+from weakref import WeakMethod, finalize
 
 from .. import trace
 from ..cache.content import stamps_of
@@ -98,6 +98,17 @@ class SecondStage:
     def cancel_with(self, model: object) -> None:
         """Cancel it once nobody has the model. That is noticed anywhere, with any lock held, so a thread does it."""
         finalize(model, _forgotten.put, self.cancel).atexit = False
+
+
+def weakly(switch: Switch) -> Switch:
+    """A model's method that does not keep the model alive."""
+    known = WeakMethod(switch)
+
+    def switched(first: Loaded, second: Loaded) -> bool:
+        method = known()
+        return method is not None and bool(method(first, second))
+
+    return switched
 
 
 def _nothing() -> None:
