@@ -198,6 +198,7 @@ HELD = {  # (weights in the model, weights that the engine gets, engine, precisi
     ("float32", "float32", "openvino", "bfloat16"): "float32 weights rounded to bfloat16, repacked, private",
     ("int4", "int4", "openvino", "float32"): "int4 weights repacked, private",
     ("int4", "float32", "onnxruntime", "float32"): "int4 weights decompressed to float32, repacked, private",
+    ("int4", "uint8", "onnxruntime", "float32"): "int4 weights repacked, private",  # two in a byte
     ("float32", "float32", "mnn", "float32"): "float32 weights copied, private",
 }
 

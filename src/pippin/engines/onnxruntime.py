@@ -31,7 +31,7 @@ _MISJUDGED = frozenset({"ArgMax", "ArgMin", "GlobalMaxPool", "HardSwish", "MaxPo
 # Of a window of -inf alone, the lowest number; of the hard swish of -inf, NaN.
 _MISJUDGED_INFINITY = frozenset({"GlobalMaxPool", "HardSwish", "MaxPool"})
 _CUT_TO_ZERO = frozenset({"Sigmoid"})  # exactly 0 below -18
-_LEAVE_WEIGHTS = frozenset({"Gather", "Gemm", "MatMul", "MatMulNBits"})
+_LEAVE_WEIGHTS = frozenset({"Gather", "GatherBlockQuantized", "Gemm", "MatMul", "MatMulNBits"})
 _UNPACKED = ("session.disable_prepacking", "1")
 _SMALLEST_IN_WEIGHTS = "1024"  # bytes; smaller tensors stay in the model file
 
@@ -93,7 +93,7 @@ class OnnxRuntime:
         from ..passes.matmul_nbits import packed_products
         from ..passes.widen import widened
 
-        model = widened(looked_up(packed_products(accurate_tails(model, _CUT_TO_ZERO))))
+        model = looked_up(packed_products(widened(accurate_tails(model, _CUT_TO_ZERO))))
         model = exact_integers(decompressed(model, _has_kernel), SATURATING)
         return unsigned(model) if saturates else model
 
@@ -107,15 +107,16 @@ class OnnxRuntime:
         self, source: bytes | Path, settings: Settings = PLAIN, artifact: Path | None = None
     ) -> CompiledOnnxRuntime:
         options = _options(settings)
+        model = _with_precision(source, options, settings)
         if artifact is None:
-            return self._session(_with_precision(source, options, settings), options, settings.device)
-        if isinstance(source, bytes) or not _leaves_weights(source):
+            return self._session(model, options, settings.device)
+        if isinstance(source, bytes) or model is not source or not _leaves_weights(source):
             _write_into(artifact, options)
-            return self._session(_with_precision(source, options, settings), options, settings.device)
+            return self._session(model, options, settings.device)
         # It refers to the weights of the source, which are then those of the artifact. Written into a file of its own,
         # all of them would be in memory once more.
         options.optimized_model_filepath = str(artifact / _ARTIFACT)
-        compiled = self._session(_with_precision(source, options, settings), options, settings.device)
+        compiled = self._session(source, options, settings.device)
         linked_copy(source.with_name(WEIGHTS), artifact / WEIGHTS)
         return compiled
 

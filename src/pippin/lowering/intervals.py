@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
 
 from ..types import Shape
 from .interval import (
@@ -40,6 +39,7 @@ from .interval import (
 )
 from .interval_rules import RULES, places
 from .onnx_nodes import bodies
+from .weight_arrays import array_of, is_reference
 
 # Of a bound: what rounding, in any of the engines' types and orders, may add to it.
 _ROUNDING = 2.0**-7
@@ -93,8 +93,9 @@ class Intervals:
             return Interval(-MODERATE, MODERATE, dtype) if self.moderate and dtype.kind == "f" else whole(dtype)
         if not isinstance(stored, np.ndarray):
             dtype = dtype_of(stored.data_type)
-            small = readable(math.prod(stored.dims), dtype) and stored.data_type != 8 and not stored.external_data
-            stored = numpy_helper.to_array(stored) if small else None
+            here = is_reference(stored) or not stored.external_data
+            small = readable(math.prod(stored.dims), dtype) and stored.data_type != 8
+            stored = array_of(stored) if here and small else None
         elif not readable(stored.size, stored.dtype):
             dtype, stored = stored.dtype, None
         found = None if stored is None else of_array(stored)

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..lowering.onnx_nodes import attributes
 from ..lowering.unused_nodes import remove_unused
+from ..lowering.weight_arrays import array_of
 from .value_types import value_types
 
 WORTHWHILE = 4096
@@ -194,7 +195,7 @@ def _products(model: onnx.ModelProto) -> Iterator[tuple[int, Product]]:
 
 def _product(place: _Place, count: int | None) -> Product | None:
     node, dequantize = place.node, place.dequantize
-    tensors = [numpy_helper.to_array(place.stored[name]) if name else None for name in dequantize.input]
+    tensors = [array_of(place.stored[name]) if name else None for name in dequantize.input]
     data, scale, *_ = (each.reshape(each.shape[:2]) if each is not None and each.ndim > 2 else each for each in tensors)
     assert data is not None
     assert scale is not None

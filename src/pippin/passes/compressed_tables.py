@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..lowering.onnx_nodes import attributes
 from ..lowering.unused_nodes import remove_unused
+from ..lowering.weight_arrays import array_of
 from .compressed_products import WORTHWHILE, import_domains
 
 _BLOCKS = (256, 128, 64, 32, 16)  # columns that share a scale
@@ -60,9 +61,9 @@ def _fits(table: Any, stored: Mapping[str, Any]) -> bool:
 
 def _lookup(node: Any, table: Any, stored: Mapping[str, Any], constants: dict[str, np.ndarray]) -> Any | None:
     """One node for both; None if the kernel does not have the blocks."""
-    data, scale = stored[table.input[0]], numpy_helper.to_array(stored[table.input[1]])
+    data, scale = stored[table.input[0]], array_of(stored[table.input[1]])
     given, (rows, columns) = attributes(table), data.dims
-    zero = numpy_helper.to_array(stored[table.input[2]]) if len(table.input) > 2 and table.input[2] else None
+    zero = array_of(stored[table.input[2]]) if len(table.input) > 2 and table.input[2] else None
     block, axis = given.get("block_size", 0), given.get("axis", 1) % 2
     if block and (axis != 1 or block not in _BLOCKS or columns % block):
         return None
@@ -77,7 +78,7 @@ def _lookup(node: Any, table: Any, stored: Mapping[str, Any], constants: dict[st
     constants[inputs[2]] = np.ascontiguousarray(scale)
     if data.data_type not in _FOUR_BITS:
         # The kernel reads unsigned bytes.
-        codes, zero = numpy_helper.to_array(data), np.zeros(scale.shape, np.int16) if zero is None else zero
+        codes, zero = array_of(data), np.zeros(scale.shape, np.int16) if zero is None else zero
         moved = 128 if data.data_type == TensorProto.INT8 else 0
         inputs[0] = f"{name}/table/bytes"
         constants[inputs[0]] = (codes.astype(np.int16) + moved).astype(np.uint8)

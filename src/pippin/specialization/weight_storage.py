@@ -100,7 +100,7 @@ def _only_products(model: onnx.ModelProto) -> bool:
 
 def _described(stored: str, prepared: str, engine: Engine, settings: Settings) -> str:
     held, how = engine.weights_held(prepared, settings)
-    if held == stored:
+    if held == stored or (stored in ("int4", "uint4") and held in ("int8", "uint8")):  # two in a byte
         return f"{stored} weights {how}"
     verb = _VERBS.get(held, "converted") if stored.startswith(("float", "bfloat")) else "decompressed"
     return f"{stored} weights {verb} to {held}, {how}"
