@@ -168,6 +168,14 @@ FORMS = [
         ["ReduceMean"],
         ["GlobalAveragePool"],
         case(
+            "reduce_mean", label="unknown_sizes", x=dynamic(f32(2, 3, 4, 5)), axes=[2, 3], keep_dims=True,
+            expect=lambda x, axes, keep_dims: x.mean((2, 3), keepdims=True),
+        ),
+    ),
+    (
+        ["ReduceMean"],
+        ["GlobalAveragePool"],
+        case(
             "reduce_mean", x=f32(2, 3, 4, 5), axes=[1, 2], keep_dims=True,
             expect=lambda x, axes, keep_dims: x.mean((1, 2), keepdims=True),
         ),

@@ -66,7 +66,7 @@ def instance_norm(g: Graph, x: Any, y: Any) -> Tensor | None:
     factors = made_by(g, _mean_of(g, variance[0]), "Mul")
     if z is None or not factors or epsilon is None or epsilon <= 0:
         return None
-    if any(_centred(g, factor) is not z for factor in factors) or z.shape is None or None in z.shape[:2]:
+    if any(_centred(g, factor) is not z for factor in factors) or not z.shape or None in z.shape[:2] or 0 in z.shape:
         return None
     sizes = [z.static_size(0), z.static_size(1), -1]
     ones, zeros = (limits.full(sizes[1:2], value, z.dtype) for value in (1, 0))
