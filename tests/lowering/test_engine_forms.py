@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lowering.harness import case, check, const, f32, float_of, program_of, rows
+from lowering.harness import Dynamic, case, check, const, dynamic, f32, float_of, program_of, rows
 from pippin.format.asset import open_asset
 from pippin.lowering.lower_program import lower
 from pippin.program.protobuf_reader import read_program
@@ -168,6 +168,14 @@ FORMS = [
         ["ReduceMean"],
         ["GlobalAveragePool"],
         case(
+            "reduce_mean", label="unknown_sizes", x=dynamic(f32(2, 3, 4, 5)), axes=[2, 3], keep_dims=True,
+            expect=lambda x, axes, keep_dims: x.mean((2, 3), keepdims=True),
+        ),
+    ),
+    (
+        ["ReduceMean"],
+        ["GlobalAveragePool"],
+        case(
             "reduce_mean", x=f32(2, 3, 4, 5), axes=[1, 2], keep_dims=True,
             expect=lambda x, axes, keep_dims: x.mean((1, 2), keepdims=True),
         ),
@@ -183,13 +191,16 @@ FORMS = [
         )
         for rank in (2, 3)
     ),
-    (
-        [],
-        [],
-        case(
-            "reshape", label="twice", x=f32(2, 3, 4), expect=lambda x: x.reshape(4, 6),
-            build=lambda mb, x: mb.reshape(x=mb.reshape(x=x, shape=[6, 4]), shape=[4, -1]),
-        ),
+    *(
+        (
+            [],
+            [],
+            case(
+                "reshape", label=f"twice_{made.__name__}", x=made(f32(2, 3, 4)), expect=lambda x: x.reshape(4, 6),
+                build=lambda mb, x: mb.reshape(x=mb.reshape(x=x, shape=[6, 4]), shape=[4, -1]),
+            ),
+        )
+        for made in (np.asarray, dynamic)
     ),
 ]  # fmt: skip
 
@@ -202,8 +213,19 @@ def test_the_numbers(row, engine, dtype):
 
 @pytest.mark.parametrize(("present", "absent", "row"), FORMS, ids=[f"{row.op}-{row.label}" for *_, row in FORMS])
 def test_the_operators(present, absent, row, tmp_path):
-    inputs = {name: value for name, value in row.arguments.items() if isinstance(value, np.ndarray)}
+    inputs = {name: value for name, value in row.arguments.items() if isinstance(value, np.ndarray | Dynamic)}
     model = program_of(row, row.arguments, inputs, str(tmp_path))
     nodes = lower(read_program(open_asset(model, weights=str(tmp_path))), "main").model.graph.node
     found = {node.op_type for node in nodes}
     assert found >= set(present) and not found & set(absent), found
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_reshape_of_a_reshape(known, tmp_path):
+    """It is one node, unless the first one checks how many elements there are."""
+    made = np.asarray if known else dynamic
+    row = case("reshape", x=made(f32(2, 3, 4)), expect=None,
+               build=lambda mb, x: mb.reshape(x=mb.reshape(x=x, shape=[6, 4]), shape=[4, -1]))  # fmt: skip
+    model = program_of(row, row.arguments, row.arguments, str(tmp_path))
+    nodes = lower(read_program(open_asset(model, weights=str(tmp_path))), "main").model.graph.node
+    assert [node.op_type for node in nodes].count("Reshape") == (1 if known else 2)

@@ -66,13 +66,12 @@ def instance_norm(g: Graph, x: Any, y: Any) -> Tensor | None:
     factors = made_by(g, _mean_of(g, variance[0]), "Mul")
     if z is None or not factors or epsilon is None or epsilon <= 0:
         return None
-    if any(_centred(g, factor) is not z for factor in factors) or z.shape is None or None in z.shape[:2]:
+    if any(_centred(g, factor) is not z for factor in factors) or not z.shape or None in z.shape[:2] or 0 in z.shape:
         return None
     sizes = [z.static_size(0), z.static_size(1), -1]
     ones, zeros = (limits.full(sizes[1:2], value, z.dtype) for value in (1, 0))
-    # With one axis for all positions, as engines are used to it; not by way of a reshape before it.
-    source = made_by(g, z, "Reshape")
-    flat = z if z.rank == 3 else g.Reshape(source[0] if source else z, sizes)
+    # With one axis for all positions, as engines are used to it.
+    flat = z if z.rank == 3 else g.Reshape(before_reshape(g, z), sizes)
     normal: Tensor = g.InstanceNormalization(flat, ones, zeros, epsilon=epsilon)
     return normal if z.rank == 3 else g.Reshape(normal, g.shape_of(z))
 
@@ -133,6 +132,12 @@ def shifted(g: Graph, x: Tensor, amount: float) -> Tensor:
 def _scalar(g: Graph, x: Any) -> float | None:
     constant = g.initializers.get(x.name) if isinstance(x, Tensor) else None
     return float(constant.reshape(-1)[0]) if constant is not None and constant.size == 1 else None
+
+
+def before_reshape(g: Graph, x: Tensor) -> Tensor:
+    """What x is a reshape of, if that has known sizes: else the reshape checks how many elements there are."""
+    operands = made_by(g, x, "Reshape")
+    return operands[0] if operands and operands[0].static_shape is not None else x
 
 
 def unrepeated(g: Graph, x: Any, y: Any) -> tuple[Any, Any]:

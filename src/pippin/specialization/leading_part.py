@@ -23,6 +23,7 @@ _LEAST = 1e7
 # The part of the multiply-adds that it must have: the rest runs on one thread, so that no threads of another engine
 # spin beside it.
 _SHARE = 0.9
+_HEAVY = frozenset({"Conv", "ConvTranspose", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
 _DOUBLE, _STRING, _INT64 = onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING, onnx.TensorProto.INT64
 
 
@@ -36,12 +37,17 @@ class Split:
 
 
 def split(lowered: Lowered, engines: Sequence[Engine], declined: Mapping[str, Mapping[str, str]]) -> Split | None:
-    """The model before and from the first nodes that an engine declines; None if that is not worth it. Each of
-    `engines` may be named in `declined`; at least one declines nothing."""
-    if lowered.states:
+    """The model before and from the first nodes that an engine declines; None if that is not worth it, as for an engine
+    that is only tried for fast predictions. Each of `engines` may be named in `declined`; at least one declines
+    nothing."""
+    if lowered.states or not any(node.op_type in _HEAVY for node in lowered.model.graph.node):
         return None
     for engine in engines:
-        if declined[engine.name] and (found := _split_for(lowered, engine, declined[engine.name])):
+        if (
+            not engine.thorough
+            and declined[engine.name]
+            and (found := _split_for(lowered, engine, declined[engine.name]))
+        ):
             able = [e for e in engines if e is engine or not (declined[e.name] and _declines(e, lowered, found[0]))]
             return Split(*found, tuple(able))
     return None

@@ -59,8 +59,9 @@ def _reduction(row: tuple[str, bool]) -> Lowering:
 
 
 def _over_positions(x: Tensor, axes: np.ndarray) -> bool:
-    """Whether these are the axes of the positions of an image."""
-    return bool(x.shape) and x.rank == 4 and x.dtype.kind == "f" and sorted(axes.reshape(-1) % 4) == [2, 3]
+    """Whether these are the axes of the positions of an image, of which there are some: a mean of nothing is NaN."""
+    shape = x.shape or ()
+    return len(shape) == 4 and x.dtype.kind == "f" and all(shape[2:]) and sorted(axes.reshape(-1) % 4) == [2, 3]
 
 
 def _integer_mean(g: Builder, x: Tensor, axes: np.ndarray | None, keep_dims: bool) -> Any:

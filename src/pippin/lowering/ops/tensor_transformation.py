@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import UnsupportedOperationError
 from .. import limits
-from ..engine_forms import made_by
+from ..engine_forms import before_reshape
 from ..lower_blocks import Builder
 from ..onnx_builder import Tensor
 from ..op_registry import Variadic, lowers
@@ -90,10 +90,11 @@ def reshape(g: Builder, x: Tensor, shape: Any) -> Tensor:
     if not isinstance(shape, Tensor) and 0 in shape and 0 in (x.shape or ()) and -1 not in shape:
         return g.Reshape(x, shape, allowzero=1)  # an empty tensor: the 0 is a size
     sizes = _zeros_from_the_right(g, x, shape)
-    before = made_by(g, x, "Reshape") if not isinstance(sizes, Tensor) and 0 not in sizes else []
+    direct = not isinstance(sizes, Tensor) and 0 not in sizes
+    before = before_reshape(g, x) if direct else x
     # One reshape for two, unless the first one may fail.
-    if before and before[0].static_shape is not None and x.static_shape is not None:
-        return g.Reshape(before[0], sizes)
+    if before is not x and before.static_shape is not None and x.static_shape is not None:
+        return g.Reshape(before, sizes)
     return g.reshaped(x, sizes)
 
 
