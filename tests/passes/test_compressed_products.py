@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from pippin.devices import cpu
 from pippin.engines import Settings, all_engines
 from pippin.lowering.onnx_builder import Graph, Tensor
 from pippin.passes.compressed_products import WORTHWHILE, has_compressed_products
@@ -315,6 +316,8 @@ def test_the_packed_model_is_valid():
 )
 @pytest.mark.parametrize("engine", ENGINES)
 def test_operands_are_quantized_only_if_asked_for(engine, kind):
+    if engine == "openvino" and cpu.saturates():
+        pytest.skip("OpenVINO may fail to compile this without VNNI; another candidate is chosen then")
     weights = Weights(*KINDS[kind])
     found = all_engines()[engine]
     source = found.prepared(product(weights, 1)).SerializeToString()

@@ -32,7 +32,9 @@ def report(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="auto, float32, bfloat16 or float16; repeat to compare.", autocompletion=PRECISIONS),
+        typer.Option(
+            help="auto, float32, bfloat16, float16 or dynamic_int8; repeat to compare.", autocompletion=PRECISIONS
+        ),
     ] = None,
     engine: Annotated[
         list[str] | None, typer.Option(help="openvino, onnxruntime or mnn; repeat to compare.", autocompletion=ENGINES)
