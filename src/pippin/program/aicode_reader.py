@@ -26,8 +26,8 @@ from .ir import STRING, Argument, Block, Function, Literal, NameAndValue, Operat
 OPSET = "CoreAI"
 _IN_TEXT = 64
 """Elements of a constant that is shown as such; a longer one is shown as a place in the file."""
-_MOST_OPERATIONS = 1 << 20
-"""Operations of a program whose private graphs stand where they are invoked."""
+_MOST_OPERATIONS = 1 << 16
+"""Operations of a program whose private graphs stand where they are invoked; a larger file may have one for a byte."""
 _MOST_REPEATED = 1 << 28
 _TERMINATORS = frozenset({"dataflow.output_v1", "dataflow.yield_v1", "controlflow.condition_v1"})
 _COMPLEX = {"complex_float32": DataType.FLOAT32, "complex_float16": DataType.FLOAT16}
@@ -72,6 +72,8 @@ class _Reader:
         self.file = file
         self.attributes = file.attributes
         self.made = 0
+        begin, end = file.sections.program
+        self.most = max(_MOST_OPERATIONS, end - begin)
         self._locations: dict[int, str] = {}
 
     def function(self, graph: Graph) -> Function:
@@ -127,8 +129,8 @@ class _Reader:
             if raw.kind in _TERMINATORS:
                 break
             self.made += 1
-            if self.made > _MOST_OPERATIONS:
-                raise ProgramError(f"the program has more than {_MOST_OPERATIONS} operations where graphs are invoked")
+            if self.made > self.most:
+                raise ProgramError(f"the program has more than {self.most} operations where graphs are invoked")
             try:
                 operation = self.operation(raw, scope, names, calls)
             except PippinError as error:
