@@ -20,7 +20,7 @@ from ..format.mlir.operations import RawBlock, RawOperation
 from ..format.weight_blob import unpack_elements
 from ..support.boundary import boundary
 from ..types import DataType, StateType, TensorType, ValueType
-from .aicode_operations import OLDER, OPERANDS, PREFIX, PROPERTIES, WITH_REGIONS, documented
+from .aicode_operations import OPERANDS, PREFIX, PROPERTIES, WITH_REGIONS, documented, is_known
 from .ir import STRING, Argument, Block, Function, Literal, NameAndValue, Operation, Program, Value
 
 OPSET = "CoreAI"
@@ -143,18 +143,19 @@ class _Reader:
     def operation(self, raw: RawOperation, scope: Scope, names: _Names, calls: tuple[str, ...]) -> Operation | None:
         name = documented(raw.kind)
         given = [_defined(scope, number) for number in raw.operands]
-        if name in _STATES:
-            return self._state(name, raw, given, scope, names)
-        if name in ("create_token", "join_token"):
+        if raw.kind in _STATES:
+            return self._state(raw, given, scope, names)
+        if raw.kind in _TOKENS:
             scope.update((number, None) for number, _ in raw.results)
             return None
-        properties = self.file.properties(raw, PROPERTIES.get(name, ()))
+        known = is_known(raw.kind)
+        properties = self.file.properties(raw, PROPERTIES.get(name, ())) if known else {}
         own = dict(scope) if not raw.isolated else {}
         blocks: tuple[Block, ...] = ()
         attributes = {key: _literal(value) for key, value in properties.items() if isinstance(value, _PLAIN)}
-        if name == "invoke":
+        if known and name == "invoke":
             kind, inputs, blocks = self._invoked(properties, given, attributes, names, calls)
-        elif name in OPERANDS and raw.kind not in OLDER:
+        elif known:
             kind, inputs = PREFIX + name, _bound(OPERANDS[name], given)
             if name in WITH_REGIONS:
                 blocks = self._blocks(raw, own, names, calls)
@@ -166,20 +167,18 @@ class _Reader:
                 f"Core AI's operation '{raw.kind}' is not known to this version, and the file does not describe it"
             )
         outputs = self._results(raw, name, scope, names)
-        if name == "constant":
+        if known and name == "constant":
             return self._constant(outputs[0], self.attributes.type(raw.results[0][1]), properties.get("value"))
         return Operation(kind, inputs, outputs, blocks, attributes)
 
-    def _state(
-        self, name: str, raw: RawOperation, given: Sequence[Value | None], scope: Scope, names: _Names
-    ) -> Operation:
+    def _state(self, raw: RawOperation, given: Sequence[Value | None], scope: Scope, names: _Names) -> Operation:
         if not given or given[0] is None or not isinstance(given[0].type, StateType):
             raise ProgramError("its first operand must be a state")
         outputs = self._results(raw, "read", scope, names)
         inputs: dict[str, tuple[Argument, ...]] = {"input": (given[0],)}
-        if name == "write_handle":
+        if _STATES[raw.kind] == "write_state":
             inputs["data"] = _values(given[1:2])
-        return Operation(_STATES[name], inputs, outputs)
+        return Operation(_STATES[raw.kind], inputs, outputs)
 
     def _results(self, raw: RawOperation, name: str, scope: Scope, names: _Names) -> tuple[Value, ...]:
         label = self._label(raw.location) or name
@@ -244,7 +243,8 @@ class _Reader:
         return Operation("const", {}, (output,), attributes=NameAndValue(output.name, literal))
 
 
-_STATES = {"read_handle": "read_state", "write_handle": "write_state"}
+_STATES = {"dataflow.read_handle_v1": "read_state", "dataflow.write_handle_v1": "write_state"}
+_TOKENS = ("dataflow.create_token_v1", "dataflow.join_token_v1")
 _PLAIN = (Enumerated, str, int, float)
 
 
