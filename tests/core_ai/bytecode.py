@@ -87,6 +87,15 @@ class Program:
         self.values += len(made)
         return self.values - len(made)
 
+    def described(self, kind: str, body: str) -> int:
+        """Append an operation of the input that its body describes by one of twice the same operand."""
+        head = number(2 << 1 | 1) + number(1) + number(self.input << 1) + b"\0"
+        inner = self.operation(body, [0, 0], [self.input]) + self.operation("dataflow.yield_v1", [1])
+        operation = self.operation(kind, [0], [self.input])
+        self.body.append(self._with_region(operation, number(1) + number(2) + head + inner))
+        self.values += 1
+        return self.values - 1
+
     def constant(self, shape: tuple[int, ...], size: int) -> int:
         """A constant of float32 whose `size` bytes are a resource."""
         self.resources.append(size)

@@ -443,7 +443,7 @@ def _linear() -> list[Case]:
 
 def _compression() -> list[Case]:
     data = ints(4, 6, dtype=np.int8, low=-100, high=100)
-    wide = np.arange(16, dtype=np.float32).reshape(1, 1, 16, 1) / 4
+    wide = np.arange(256, dtype=np.float32).reshape(1, 1, 256, 1) / 4
     every = i32(0, 1)
     return [
         Case(
@@ -481,7 +481,7 @@ def _compression() -> list[Case]:
         Case(
             "lut_to_dense",
             lambda c, x: c.broadcasting_add(
-                x, c.lut_to_dense(c_uint4(c, ints(4, 6, low=0, high=16, dtype=np.uint8)), wide, np.int16(0))
+                x, c.lut_to_dense(ints(4, 6, low=0, high=256, dtype=np.uint8), wide, np.int16(0))
             ),
             (floats(4, 6),),
         ),
@@ -491,13 +491,6 @@ def _compression() -> list[Case]:
 def made(c: Any, array: np.ndarray) -> Any:
     """A constant as a value, which some functions of the interface want."""
     return c.reshape(array, np.array(array.shape, np.int32))
-
-
-def c_uint4(c: Any, array: np.ndarray) -> Any:
-    """A constant of four bits, packed."""
-    from coreai.authoring.constant import constant
-
-    return constant(array, dtype=c.uint4)
 
 
 def _complex() -> list[Case]:

@@ -93,6 +93,27 @@ def test_weights_are_read_where_they_are(tmp_path):
     np.testing.assert_array_equal(found["y"], [2, 3, 4])
 
 
+def test_an_unknown_operation_is_computed_by_its_body(tmp_path):
+    program = Program((3,))
+    path = write(tmp_path / "m.aimodel", program, program.described("twice_v7", "primitive.add_v1"))
+    found = pippin.load(path, FAST).predict({"x": np.array([1, 2, 3], np.float32)})
+    np.testing.assert_array_equal(found["y"], [2, 4, 6])
+
+
+def test_another_version_of_a_known_operation_is_computed_by_its_body(tmp_path):
+    program = Program((3,))
+    path = write(tmp_path / "m.aimodel", program, program.described("relu_v2", "primitive.add_v1"))
+    found = pippin.load(path, FAST).predict({"x": np.array([-1, 0, 3], np.float32)})
+    np.testing.assert_array_equal(found["y"], [-2, 0, 6])
+
+
+def test_the_body_of_a_known_operation_is_not_read(tmp_path):
+    program = Program((3,))
+    path = write(tmp_path / "m.aimodel", program, program.described("relu_v1", "primitive.unheard_of_v1"))
+    found = pippin.load(path, FAST).predict({"x": np.array([-1, 0, 3], np.float32)})
+    np.testing.assert_array_equal(found["y"], [0, 0, 3])
+
+
 def _changed(**values):
     def change(program):
         for name, value in values.items():
@@ -103,6 +124,10 @@ def _changed(**values):
 
 def _unknown(program):
     program.add("primitive.flip_v1", [0], [program.input])
+
+
+def _newer(program):
+    program.add("primitive.abs_v2", [0], [program.input])
 
 
 def _undefined(program):
@@ -124,6 +149,7 @@ REFUSED = {
     "dialect": (_changed(dialect=3), UnsupportedVersionError, "version 3 of the dialect 'aicode'"),
     "operations": (_changed(operations_version=20991231), UnsupportedVersionError, "version 20991231"),
     "operation": (_unknown, UnsupportedOperationError, "'primitive.flip_v1' is not known"),
+    "version": (_newer, UnsupportedOperationError, "'primitive.abs_v2' is not known"),
     "undefined": (_undefined, ProgramError, "used where it is not defined"),
     "size": (_negative, ProgramError, "an axis has the size -5"),
 }

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from lowering.harness import compiled_on
-from pippin.errors import UnsupportedOperationError
+from pippin.errors import PredictionError, UnsupportedOperationError
 from pippin.lowering.lower_program import lower
+from pippin.lowering.lowered_model import refuse_outside
 from pippin.program.aicode_reader import OPSET
 from pippin.program.ir import STRING, Block, Function, Literal, NameAndValue, Operation, Program, Value
 from pippin.types import DataType, TensorType
@@ -259,6 +260,27 @@ def test_an_unknown_body_is_refused_by_name():
     make = reduced("atan2", 0, np.add)
     with pytest.raises(UnsupportedOperationError, match=r"\[coreai.reduce\].*reduces by 'coreai.atan2'"):
         w.lowered(make(w, floats(3, 5))[0])
+
+
+OUTSIDE = {
+    "gather_nd": lambda w: w("gather_nd", floats(1, 3), input=floats(4, 3), indices=w.x),
+    "gather_along_axis": lambda w: w(
+        "gather_along_axis", floats(1, 1), input=floats(4, 1), indices=w.x, axis=np.array(0, np.int32)
+    ),
+    "scatter_nd": lambda w: w("scatter_nd", floats(4, 3), input=floats(4, 3), indices=w.x, updates=floats(1, 3)),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("make", OUTSIDE.values(), ids=OUTSIDE)
+@pytest.mark.parametrize("index", [4, -5])
+def test_an_index_outside_is_an_error(make, index, engine):
+    w = Writer(np.array([[index]], np.int32))
+    lowered = w.lowered(make(w))
+    given = {"x": np.array([[index]], np.int32)}
+    with pytest.raises(PredictionError, match=rf"\[coreai\..*the index {index} is outside the axis of size 4"):
+        refuse_outside([check for check in lowered.index_checks if check.before], given)
+        refuse_outside(lowered.index_checks, given | compiled_on(engine, lowered).run(given))
 
 
 def test_sparse_weights_become_dense():

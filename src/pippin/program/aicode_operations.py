@@ -118,8 +118,12 @@ PROPERTIES: Mapping[str, tuple[str, ...]] = {
 }
 WITH_REGIONS = frozenset({"if", "while", "reduce", "reduce_index", "scatter_nd", "isolated_group"})
 """Operations whose regions say what they compute; the others' only describe it."""
-# Versions whose operands or meaning are not those of the documentation: they are computed by their bodies.
-OLDER = frozenset({"quantize_v1", "dequantize_v1", "primitive.blockwise_shift_scale_v1"})
+# The versions that mean what the documentation says, where they are others than 1. What the first version of `reshape`
+# and `get_shape` took or gave as other integers makes no difference here. Others are computed by their bodies.
+_VERSIONS = {
+    "blockwise_shift_scale": (2,), "dequantize": (2,), "get_shape": (1, 2), "quantize": (2,), "reshape": (1, 2),
+    "tile": (2,),
+}  # fmt: skip
 
 
 def documented(kind: str) -> str:
@@ -127,3 +131,9 @@ def documented(kind: str) -> str:
     found = _VERSIONED.match(kind.removeprefix("ax."))
     name = found[1] if found else kind
     return _RENAMED.get(name, name)
+
+
+def is_known(kind: str) -> bool:
+    """Whether the operation in the file is that of the documentation, in a version that means the same."""
+    found, name = _VERSIONED.match(kind.removeprefix("ax.")), documented(kind)
+    return name in OPERANDS and found is not None and int(found[2]) in _VERSIONS.get(name, (1,))

@@ -20,14 +20,14 @@ from ..format.mlir.operations import RawBlock, RawOperation
 from ..format.weight_blob import unpack_elements
 from ..support.boundary import boundary
 from ..types import DataType, StateType, TensorType, ValueType
-from .aicode_operations import OLDER, OPERANDS, PREFIX, PROPERTIES, WITH_REGIONS, documented
+from .aicode_operations import OPERANDS, PREFIX, PROPERTIES, WITH_REGIONS, documented, is_known
 from .ir import STRING, Argument, Block, Function, Literal, NameAndValue, Operation, Program, Value
 
 OPSET = "CoreAI"
 _IN_TEXT = 64
 """Elements of a constant that is shown as such; a longer one is shown as a place in the file."""
-_MOST_OPERATIONS = 1 << 20
-"""Operations of a program whose private graphs stand where they are invoked."""
+_MOST_OPERATIONS = 1 << 16
+"""Operations of a program whose private graphs stand where they are invoked; a larger file may have one for a byte."""
 _MOST_REPEATED = 1 << 28
 _TERMINATORS = frozenset({"dataflow.output_v1", "dataflow.yield_v1", "controlflow.condition_v1"})
 _COMPLEX = {"complex_float32": DataType.FLOAT32, "complex_float16": DataType.FLOAT16}
@@ -72,6 +72,8 @@ class _Reader:
         self.file = file
         self.attributes = file.attributes
         self.made = 0
+        begin, end = file.sections.program
+        self.most = max(_MOST_OPERATIONS, end - begin)
         self._locations: dict[int, str] = {}
 
     def function(self, graph: Graph) -> Function:
@@ -127,8 +129,8 @@ class _Reader:
             if raw.kind in _TERMINATORS:
                 break
             self.made += 1
-            if self.made > _MOST_OPERATIONS:
-                raise ProgramError(f"the program has more than {_MOST_OPERATIONS} operations where graphs are invoked")
+            if self.made > self.most:
+                raise ProgramError(f"the program has more than {self.most} operations where graphs are invoked")
             try:
                 operation = self.operation(raw, scope, names, calls)
             except PippinError as error:
@@ -141,18 +143,19 @@ class _Reader:
     def operation(self, raw: RawOperation, scope: Scope, names: _Names, calls: tuple[str, ...]) -> Operation | None:
         name = documented(raw.kind)
         given = [_defined(scope, number) for number in raw.operands]
-        if name in _STATES:
-            return self._state(name, raw, given, scope, names)
-        if name in ("create_token", "join_token"):
+        if raw.kind in _STATES:
+            return self._state(raw, given, scope, names)
+        if raw.kind in _TOKENS:
             scope.update((number, None) for number, _ in raw.results)
             return None
-        properties = self.file.properties(raw, PROPERTIES.get(name, ()))
+        known = is_known(raw.kind)
+        properties = self.file.properties(raw, PROPERTIES.get(name, ())) if known else {}
         own = dict(scope) if not raw.isolated else {}
         blocks: tuple[Block, ...] = ()
         attributes = {key: _literal(value) for key, value in properties.items() if isinstance(value, _PLAIN)}
-        if name == "invoke":
+        if known and name == "invoke":
             kind, inputs, blocks = self._invoked(properties, given, attributes, names, calls)
-        elif name in OPERANDS and raw.kind not in OLDER:
+        elif known:
             kind, inputs = PREFIX + name, _bound(OPERANDS[name], given)
             if name in WITH_REGIONS:
                 blocks = self._blocks(raw, own, names, calls)
@@ -164,20 +167,18 @@ class _Reader:
                 f"Core AI's operation '{raw.kind}' is not known to this version, and the file does not describe it"
             )
         outputs = self._results(raw, name, scope, names)
-        if name == "constant":
+        if known and name == "constant":
             return self._constant(outputs[0], self.attributes.type(raw.results[0][1]), properties.get("value"))
         return Operation(kind, inputs, outputs, blocks, attributes)
 
-    def _state(
-        self, name: str, raw: RawOperation, given: Sequence[Value | None], scope: Scope, names: _Names
-    ) -> Operation:
+    def _state(self, raw: RawOperation, given: Sequence[Value | None], scope: Scope, names: _Names) -> Operation:
         if not given or given[0] is None or not isinstance(given[0].type, StateType):
             raise ProgramError("its first operand must be a state")
         outputs = self._results(raw, "read", scope, names)
         inputs: dict[str, tuple[Argument, ...]] = {"input": (given[0],)}
-        if name == "write_handle":
+        if _STATES[raw.kind] == "write_state":
             inputs["data"] = _values(given[1:2])
-        return Operation(_STATES[name], inputs, outputs)
+        return Operation(_STATES[raw.kind], inputs, outputs)
 
     def _results(self, raw: RawOperation, name: str, scope: Scope, names: _Names) -> tuple[Value, ...]:
         label = self._label(raw.location) or name
@@ -242,7 +243,8 @@ class _Reader:
         return Operation("const", {}, (output,), attributes=NameAndValue(output.name, literal))
 
 
-_STATES = {"read_handle": "read_state", "write_handle": "write_state"}
+_STATES = {"dataflow.read_handle_v1": "read_state", "dataflow.write_handle_v1": "write_state"}
+_TOKENS = ("dataflow.create_token_v1", "dataflow.join_token_v1")
 _PLAIN = (Enumerated, str, int, float)
 
 
