@@ -65,6 +65,7 @@ def test_issue_57_a_whole_pipeline_with_a_text():
         naive_bayes.MultinomialNB(),
     )
     estimator = steps.fit(texts, ["up", "down", "up", "down", "so"] * 8)
+    assert pippin.from_estimator(estimator).features(["good plot"]) == [{"text": {"good": 1.0, "plot": 1.0}}]
     converted = pippin.from_estimator(estimator, inputs=["review"], check=texts)
     assert converted.features(["good good film"]) == [{"review": {"good": 2.0, "film": 1.0}}]
     assert converted.load().predict({"review": {"good": 2, "film": 1}})["classLabel"] == "up"
