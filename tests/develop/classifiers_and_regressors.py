@@ -387,6 +387,13 @@ OTHERS: list[Case] = [
         *LABELS,
     ),
     *of(
+        "CalibratedClassifierCV-svc",
+        lambda: calibration.CalibratedClassifierCV(scaled(svm.SVC()), cv=2),
+        "binary",
+        "three",
+    ),
+    *of("VotingClassifier-svc", lambda: ensemble.VotingClassifier([("c", scaled(svm.SVC())), *_members("c")]), "three"),
+    *of(
         "CalibratedClassifierCV-isotonic",
         lambda: calibration.CalibratedClassifierCV(naive_bayes.GaussianNB(), method="isotonic", cv=2),
         "binary",

@@ -56,7 +56,7 @@ def test_issue_50_probabilities_of_gradient_boosting():
     assert np.abs(found - estimator.predict_proba(data)).max() < 1e-12
 
 
-def test_issue_57_a_whole_pipeline_with_a_text():
+def test_a_whole_pipeline_with_a_text():
     """A vectorizer, its weights and a classifier in one pipeline."""
     texts = ["good film", "bad film", "good good plot", "bad bad plot", "so so"] * 8
     steps = pipeline.make_pipeline(
@@ -65,6 +65,7 @@ def test_issue_57_a_whole_pipeline_with_a_text():
         naive_bayes.MultinomialNB(),
     )
     estimator = steps.fit(texts, ["up", "down", "up", "down", "so"] * 8)
+    assert pippin.from_estimator(estimator).features(["good plot"]) == [{"text": {"good": 1.0, "plot": 1.0}}]
     converted = pippin.from_estimator(estimator, inputs=["review"], check=texts)
     assert converted.features(["good good film"]) == [{"review": {"good": 2.0, "film": 1.0}}]
     assert converted.load().predict({"review": {"good": 2, "film": 1}})["classLabel"] == "up"
@@ -103,6 +104,16 @@ def test_issue_2596_the_newest_xgboost():
     model = converted.load()
     found = np.array([model.predict(f)["prediction"] for f in converted.features(OTHER)])
     np.testing.assert_allclose(found, estimator.predict(OTHER), atol=1e-5 * np.abs(NUMBER).max())
+
+
+def test_issue_53_a_stump_of_xgboost_is_not_off_by_a_constant():
+    options = {"learning_rate": 0.1, "max_delta_step": 0.1, "max_depth": 1, "objective": "reg:squarederror"}
+    data = datasets.load_diabetes(as_frame=True)
+    booster = xgboost.train(options, xgboost.DMatrix(data.data, data.target), 1)
+    converted = pippin.from_estimator(booster, check=data.data)
+    model, right = converted.load(), booster.predict(xgboost.DMatrix(data.data))
+    found = np.array([model.predict(f)["prediction"] for f in converted.features(data.data)])
+    assert np.abs(found - right).max() < 1e-4
 
 
 def test_boosters_without_their_estimators():

@@ -190,8 +190,7 @@ def survived(table):
 
 
 def test_a_whole_pipeline_keeps_names_and_categories():
-    """Named columns of a table, with missing numbers, categories and a text, into a classifier: coremltools issue 57 and
-    its kin ended at the first transformer that was no array of numbers."""
+    """Named columns of a table, with missing numbers, categories and a text, into a classifier."""
     columns = compose.ColumnTransformer(
         [
             ("numbers", pipeline.make_pipeline(impute.SimpleImputer(), pre.StandardScaler()), ["age", "fare"]),

@@ -16,6 +16,8 @@ from .parts.values import NUMBER, Columns, Node, Value
 
 ARRAY = "input"
 """The name of an input that is a row of all numbers."""
+TEXT = "text"
+"""The name of an only input that is a text."""
 PREDICTION, LABEL, PROBABILITIES, TRANSFORMED = "prediction", "classLabel", "classProbability", "transformed"
 _TEXT = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer", "DictVectorizer")
 
@@ -40,7 +42,7 @@ def from_estimator(estimator: Any, inputs: Any = None, check: Any = None, tolera
     made = convert(estimator, Table(graph, range(len(graph.columns))))
     single = names is None and all(column.kind in ("", NUMBER) for column in graph.columns)
     for number, column in enumerate(graph.columns):
-        column.name = f"x{number}" if names is None else names[number]
+        column.name = _made_up_name(graph, number) if names is None else names[number]
     converted = Converted(
         _specification(graph, made, ARRAY if single else None, estimator),
         tuple(Input(c.name, c.kind, graph.encoders.get(i)) for i, c in enumerate(graph.columns)),
@@ -86,6 +88,10 @@ def _made_by_a_part(graph: Graph, value: Value) -> Value:
     if value.node is not None and not isinstance(value.node, Columns):
         return value
     return graph.part("scaler", [value], value.kind, value.width, lambda m: m.scaleValue.append(1.0))
+
+
+def _made_up_name(graph: Graph, number: int) -> str:
+    return TEXT if len(graph.columns) == 1 and number in graph.encoders else f"x{number}"
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from ...errors import UnsupportedModelError
+from ..parts.program import ProgramBuilder, Tensor
 from ..parts.values import NUMBER, Part, Step, Value
 from .classified import Classified, OfScores, labels_of, winner
 from .registry import converts, name_of
@@ -98,23 +100,72 @@ class OfVectors(Classified):
         )
 
     def decision(self) -> Value:
-        if len(self.classes) != 2:
-            return super().decision()
-        estimator = self.estimator
+        """With two classes what LIBSVM computes, negated. With more, the votes of the pairs, and below 1/3 what their
+        decisions add up to: see `_ovr_decision_function` of scikit-learn."""
+        count = len(self.classes)
+        if count == 2:
+            return self.graph.row(self._pair(0, 1, -1.0))
+        if self.estimator.decision_function_shape != "ovr":
+            raise UnsupportedModelError(
+                f"{name_of(self.estimator)} gives the decisions of all pairs to another estimator; converted is"
+                " decision_function_shape='ovr'"
+            )
+
+        def step(g: ProgramBuilder, votes: Tensor, sums: Tensor) -> Tensor:
+            return g.add(votes, g.div(sums, g.mul(g.add(g.abs(sums), 1.0), 3.0)))
+
+        decisions = self._pairs()
+        _, signs = _matrices(count)
+        return self.graph.step(step, self._votes(decisions), self.graph.linear(decisions, signs), width=count)
+
+    def winner(self) -> Value:
+        if len(self.classes) == 2:
+            return winner(self.graph, self.graph.linear(self.decision(), [[0.0], [1.0]]))
+        return winner(self.graph, self._votes(self._pairs()))
+
+    def _votes(self, decisions: Value) -> Value:
+        """How many pairs each class wins; a decision of 0 is won by the second."""
+        count = len(self.classes)
+        won, _ = _matrices(count)
+
+        def step(g: ProgramBuilder, x: Tensor) -> Tensor:
+            first = g.select(g.greater(x, 0.0), np.ones(x.shape), np.zeros(x.shape))
+            return g.linear(g.concat([first, g.sub(1.0, first)]), won)
+
+        return self.graph.step(step, decisions, width=count)
+
+    def _pairs(self) -> Value:
+        pairs = combinations(range(len(self.classes)), 2)
+        return self.graph.concat([self._pair(i, j, 1.0) for i, j in pairs])
+
+    def _pair(self, i: int, j: int, sign: float) -> Value:
+        """LIBSVM's decision between two classes: above 0 it is the first."""
+        estimator, pairs = self.estimator, list(combinations(range(len(self.classes)), 2))
+        starts = np.cumsum([0, *estimator._n_support])
+        one, other = (np.arange(starts[c], starts[c + 1]) for c in (i, j))
+        coefficients = _coefficients(estimator)
+        alpha = sign * np.concatenate([coefficients[j - 1][one], coefficients[i][other]])
+        vectors = _vectors(estimator)[np.concatenate([one, other])]
+        offset = sign * float(estimator._intercept_[pairs.index((i, j))])
 
         def fill(message: Any) -> None:
             _kernel(estimator, message)
-            message.coefficients.alpha.extend(-_coefficients(estimator)[0])
-            message.rho = float(estimator._intercept_[0])
-            for row in _vectors(estimator):
+            message.coefficients.alpha.extend(alpha)
+            message.rho = -offset
+            for row in vectors:
                 message.denseSupportVectors.vectors.add().values.extend(row)
 
-        return self.graph.row(self.graph.part("supportVectorRegressor", [self.x], NUMBER, 1, fill))
+        return self.graph.part("supportVectorRegressor", [self.x], NUMBER, 1, fill)
 
-    def winner(self) -> Value:
-        if len(self.classes) != 2:
-            return super().winner()
-        return winner(self.graph, self.graph.linear(self.decision(), [[0.0], [1.0]]))
+
+def _matrices(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the pairs' outcomes (won by the first, by the second) and decisions count for each class."""
+    pairs = list(combinations(range(count), 2))
+    won, signs = np.zeros((count, 2 * len(pairs))), np.zeros((count, len(pairs)))
+    for number, (i, j) in enumerate(pairs):
+        won[i, number] = won[j, len(pairs) + number] = 1
+        signs[i, number], signs[j, number] = 1, -1
+    return won, signs
 
 
 @converts("sklearn", "SVC", "NuSVC")
