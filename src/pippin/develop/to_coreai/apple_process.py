@@ -21,11 +21,10 @@ os.environ.setdefault("USE_LOCAL_COREAI", "1")
 sys.setrecursionlimit(100_000)
 
 
-def _dtype(name: str) -> Any:
-    if name in ("int4", "uint4"):
-        import ml_dtypes
+_NARROW = ("int4", "uint1", "uint2", "uint4", "uint6")
 
-        return getattr(ml_dtypes, name)
+
+def _dtype(name: str) -> Any:
     return np.bool_ if name == "bool" else getattr(np, name)
 
 
@@ -56,9 +55,22 @@ class Graph:
         if key is None:
             return constant(np.array(given["data"], _dtype(given["dtype"])).reshape(given["shape"]))
         if key not in self.constants:
-            array = self.stored[key]
-            self.constants[key] = constant(array.astype(_dtype(given["dtype"]), copy=False))
+            array, dtype = self.stored[key], given["dtype"]
+            self.constants[key] = self.narrow(array, dtype) if dtype in _NARROW else constant(array)
         return self.constants[key]
+
+    def narrow(self, array: np.ndarray, dtype: str) -> Any:
+        """A constant of less than 8 bits: the facade would store an element in each byte, which the runtime misreads."""
+        from coreai._compiler import ir
+        from coreai._compiler.dialects.coreai import ConstantOp
+
+        bits = int(dtype[-1])
+        columns = np.unpackbits(array.reshape(-1, 1).view(np.uint8), axis=1, bitorder="little")[:, :bits]
+        packed = np.packbits(columns.reshape(-1), bitorder="little")
+        make = ir.IntegerType.get_unsigned if dtype.startswith("u") else ir.IntegerType.get_signed
+        kind = ir.RankedTensorType.get(list(array.shape), make(bits))
+        data = ir.DenseResourceElementsAttr.get_from_buffer(packed, "dense_resource", kind)
+        return self.c.Value._from_mlir(ConstantOp(value=data).result)
 
     def type(self, given: Any) -> Any:
         return self.c.TensorType(tuple(given["shape"]), _dtype(given["dtype"]))

@@ -37,8 +37,21 @@ class Type:
         return {"shape": [int(size) for size in self.shape], "dtype": self.dtype.name}
 
 
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """A constant of integers below 8 bits, one in each byte here and packed in the file."""
+
+    array: np.ndarray
+    kind: str
+    """int4, uint1, uint2, uint4 or uint6."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+
 Operand = Any
-"""A Value, an array or a number (a constant), a Type, a dtype, or a list of operands."""
+"""A Value, an array, a Narrow one or a number (a constant), a Type, a dtype, or a list of operands."""
 
 
 @dataclass
@@ -53,8 +66,7 @@ class Store:
         found = self._keys.get(id(array))
         if found is None:
             found = self._keys[id(array)] = f"c{len(self.arrays)}"
-            narrow = array.dtype.name in ("int4", "uint4")
-            self.arrays[found] = array.astype(np.int8 if array.dtype.name == "int4" else np.uint8) if narrow else array
+            self.arrays[found] = array
             self._held.append(array)  # no other array gets its identity
         return found
 
@@ -79,7 +91,7 @@ class Emitter:
         values = [one for one in operands if isinstance(one, Value | np.ndarray | np.generic)]
         if shape is None:
             shape = np.broadcast_shapes(*(one.shape for one in values))
-        result = Value(f"%{len(self.operations)}", tuple(map(int, shape)), np.dtype(dtype or values[0].dtype))
+        result = Value(f"%{len(self.operations)}", tuple(map(int, shape)), np.dtype(dtype if dtype is not None else values[0].dtype))
         self.operations.append({
             "op": name,
             "operands": [self.operand(one) for one in operands],
@@ -98,11 +110,12 @@ class Emitter:
             return {"list": [self.operand(one) for one in given]}
         if isinstance(given, np.dtype):
             return {"dtype_only": given.name}
+        if isinstance(given, Narrow):
+            return {"stored": self.store.key(given.array), "dtype": given.kind}
         array = np.asarray(given)
         if array.size > _INLINE:
             return {"stored": self.store.key(array), "dtype": array.dtype.name}
-        plain = array.astype(np.int64) if array.dtype.name in ("int4", "uint4") else array
-        data = plain.astype(float) if array.dtype.kind == "f" else plain
+        data = array.astype(float) if array.dtype.kind == "f" else array
         return {"data": data.reshape(-1).tolist(), "dtype": array.dtype.name, "shape": list(array.shape)}
 
     # What several translations need.

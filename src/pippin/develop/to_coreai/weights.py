@@ -1,21 +1,20 @@
 """Weights: keeps them compressed. The lowered graph has scaled integers as such; tables are found again in the numbers.
 
 A table is no approximation here: weights of at most 256 different numbers are written as those numbers and indices of
-4 or 8 bits, whatever they were compressed by. Halves of the output channels may have tables of their own, and so on.
+1 to 8 bits, whatever they were compressed by. Halves of the output channels may have tables of their own, and so on.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from .emitter import Emitter, Value
+from .emitter import Emitter, Narrow, Value
 from .registry import Node, translates
 
 _LEAST = 2048  # elements; below, a table saves nothing
-_BITS = {4: np.dtype(ml_dtypes.uint4), 8: np.dtype(np.uint8)}
+_BITS = (1, 2, 4, 6, 8)
 
 
 @translates("DequantizeLinear")
@@ -35,9 +34,17 @@ def dequantize(e: Emitter, node: Node, x: Any, scale: Any, zero: Any = None) -> 
         return e.cast(e.mul(shifted, scale), node.dtype)
     scale, zero = _narrow(scale, None if zero is None else zero)
     zero = np.zeros(scale.shape, x.dtype) if zero is None else zero.astype(x.dtype)
+    x, zero = (_small(one) for one in (x, zero))
     none = np.zeros(scale.shape, scale.dtype)
     found = e.op("blockwise_shift_scale", x, scale, zero, none, shape=x.shape, dtype=scale.dtype)
     return e.cast(found, node.dtype)
+
+
+def _small(integers: np.ndarray) -> Any:
+    kind = integers.dtype.name
+    if kind not in ("int4", "uint4"):
+        return integers
+    return Narrow(integers.astype(np.int8 if kind == "int4" else np.uint8), kind)
 
 
 def _narrow(scale: np.ndarray, zero: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -51,19 +58,23 @@ def _narrow(scale: np.ndarray, zero: np.ndarray | None) -> tuple[np.ndarray, np.
 
 
 def constant(e: Emitter, array: np.ndarray) -> Any:
-    """A constant, as a table and indices if that says the same in fewer bytes."""
+    """A constant, as a table and indices or as float16 if that says the same in fewer bytes."""
     if array.dtype not in (np.float32, np.float16) or array.size < _LEAST:
         return array
-    for bits in (4, 8):
+    for bits in _BITS:
         found = _table(array, bits)
         if found is not None:
             indices, table = found
             axis = np.int16(0)
             return e.op("lut_to_dense", indices, table, axis, shape=array.shape, dtype=array.dtype)
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    if array.dtype == np.float32 and np.array_equal(half.astype(np.float32), array):
+        return e.op("cast", half, array.dtype, shape=array.shape, dtype=array.dtype)
     return array
 
 
-def _table(array: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _table(array: np.ndarray, bits: int) -> tuple[Any, np.ndarray] | None:
     """Indices, and a table for each group of output channels: [groups, 1, ..., entries, 1]."""
     most, rows = 1 << bits, array.shape[0]
     stored = _bits_of(array)
@@ -79,7 +90,8 @@ def _table(array: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray] | None
             table[number, : values.size] = values
         indices = np.stack([inverse.reshape(-1) for _, inverse in found]).reshape(array.shape)
         shape = [groups, *[1] * (array.ndim - 1), most, 1]
-        return indices.astype(np.uint8).astype(_BITS[bits]), table.view(array.dtype).reshape(shape)
+        indices = indices.astype(np.uint8)
+        return (indices if bits == 8 else Narrow(indices, f"uint{bits}")), table.view(array.dtype).reshape(shape)
     return None
 
 
