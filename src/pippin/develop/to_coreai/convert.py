@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -30,9 +30,9 @@ from .emitter import Store
 from .translate import translate
 
 SUFFIX = ".aimodel"
-_LEAST = {DataType.FLOAT16: 35.0}
-_LEAST_FLOAT32 = 60.0
-"""Decibels that outputs must keep."""
+_LEAST_FLOAT16, _LEAST_FLOAT32 = 35.0, 60.0  # decibels that outputs must keep
+Precision: TypeAlias = Literal["float16", "float32"]
+_PRECISIONS: tuple[Precision, ...] = ("float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -91,23 +91,35 @@ def to_coreai(
     asset = source if isinstance(source, Asset) else open_model(source)
     if asset.description.kind == "coreAI":
         raise ConfigurationError(f"{asset.name} is a Core AI model already")
-    parts = [_lowered(asset, function, seed) for function in asset.description.functions]
-    described, store = _described(asset, parts)
     try:
-        with atomic_write(target) as unfinished, tempfile.TemporaryDirectory(prefix="pippin-") as folder:
-            build(program, Path(folder), unfinished, described, store.arrays)
-            noise = _compared(program, Path(folder), unfinished, parts, seed)
-            required = _required(parts)
-            if not force:
-                _check(noise, required)
+        with atomic_write(target) as unfinished:
+            return _written(program, asset, unfinished, target, force, seed)
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror or error}") from None
-    return ToCoreAI(target, noise, required, tuple(_notes(asset, parts)))
 
 
-def _lowered(asset: Asset, function: FunctionDescription, seed: int) -> _Part:
+def _written(program: Path, asset: Asset, unfinished: Path, target: Path, force: bool, seed: int) -> ToCoreAI:
+    """As the program declares its types; in float32 where Apple's float16 is too far from what Pippin computes."""
+    notes: list[str] = []
+    for precision in _PRECISIONS:
+        parts = [_lowered(asset, function, precision, seed) for function in asset.description.functions]
+        described, store = _described(asset, parts)
+        with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
+            build(program, Path(folder), unfinished, described, store.arrays)
+            noise = _compared(program, Path(folder), unfinished, parts)
+        required = _required(parts, precision)
+        name, worst = _worst(noise)
+        if force or worst >= required:
+            break
+        if required == _LEAST_FLOAT32:
+            raise _refused(name, worst, required)
+        notes.append(f"it computes in float32: in float16, '{name}' had {worst:.1f} dB of the required {required:.0f}")
+    return ToCoreAI(target, noise, required, (*notes, *_notes(parts)))
+
+
+def _lowered(asset: Asset, function: FunctionDescription, precision: Precision, seed: int) -> _Part:
     named = {"function_name": function.name} if len(asset.description.functions) > 1 else {}
-    written = lower_function(asset, Configuration(precision="float16", **named))
+    written = lower_function(asset, Configuration(precision=precision, **named))
     part = _Part(function, written, lower_function(asset, Configuration(precision="float32", **named)))
     part.inputs = example_inputs(function, written, seed)
     return part
@@ -162,7 +174,7 @@ def _custom(parts: Sequence[_Part]) -> dict[str, str]:
     return {f"pippin.{name}": json.dumps(value) for name, value in found.items() if value}
 
 
-def _notes(asset: Asset, parts: Sequence[_Part]) -> list[str]:
+def _notes(parts: Sequence[_Part]) -> list[str]:
     found = []
     for part in parts:
         for feature in part.function.inputs:
@@ -181,7 +193,7 @@ def _notes(asset: Asset, parts: Sequence[_Part]) -> list[str]:
 # The check.
 
 
-def _compared(python: Path, folder: Path, target: Path, parts: Sequence[_Part], seed: int) -> dict[str, dict[str, float]]:
+def _compared(python: Path, folder: Path, target: Path, parts: Sequence[_Part]) -> dict[str, dict[str, float]]:
     runs = []
     single = len(parts) == 1
     for part in parts:
@@ -242,16 +254,18 @@ def _place(write: StateWrite, outputs: Any) -> tuple[slice, ...]:
     return tuple(slice(start, end) for start, end in zip(*ends, strict=True))
 
 
-def _required(parts: Sequence[_Part]) -> float:
-    kinds = {kind for part in parts for kind in part.exact.computes}
-    return min((_LEAST.get(kind, _LEAST_FLOAT32) for kind in kinds), default=_LEAST_FLOAT32)
+def _required(parts: Sequence[_Part], precision: Precision) -> float:
+    float16 = any(DataType.FLOAT16 in part.exact.computes for part in parts)
+    return _LEAST_FLOAT16 if float16 and precision == "float16" else _LEAST_FLOAT32
 
 
-def _check(noise: dict[str, dict[str, float]], required: float) -> None:
-    for function, outputs in noise.items():
-        for name, value in outputs.items():
-            if not value >= required:
-                raise ConversionError(
-                    f"'{name}' of function '{function}' has a signal-to-noise ratio of {value:.1f} dB in Apple's runtime"
-                    f" against Pippin; {required:.0f} dB is required. The model is not written; --force writes it"
-                )
+def _worst(noise: dict[str, dict[str, float]]) -> tuple[str, float]:
+    every = [(name, value) for one in noise.values() for name, value in one.items()]
+    return min(every, key=lambda one: one[1], default=("", float("inf")))
+
+
+def _refused(name: str, worst: float, required: float) -> ConversionError:
+    return ConversionError(
+        f"'{name}' has a signal-to-noise ratio of {worst:.1f} dB in Apple's runtime against Pippin;"
+        f" {required:.0f} dB is required. The model is not written; force=True (--force) writes it"
+    )

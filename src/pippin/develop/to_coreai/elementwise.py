@@ -215,18 +215,18 @@ def softsign(e: Emitter, node: Node, x: Value) -> Value:
     return e.divide(x, e.add(e.op("abs_", x), 1.0))
 
 
-def _hard_sigmoid(e: Emitter, x: Value, alpha: float, beta: float) -> Value:
+def hard_sigmoid(e: Emitter, x: Value, alpha: float, beta: float) -> Value:
     return e.minimum(e.maximum(e.add(e.mul(x, alpha), beta), 0.0), 1.0)
 
 
 @translates("HardSigmoid")
-def hard_sigmoid(e: Emitter, node: Node, x: Value) -> Value:
-    return _hard_sigmoid(e, x, node.get("alpha", 0.2), node.get("beta", 0.5))
+def scaled_sigmoid(e: Emitter, node: Node, x: Value) -> Value:
+    return hard_sigmoid(e, x, node.get("alpha", 0.2), node.get("beta", 0.5))
 
 
 @translates("HardSwish")
 def hard_swish(e: Emitter, node: Node, x: Value) -> Value:
-    return e.mul(x, _hard_sigmoid(e, x, 1 / 6, 0.5))
+    return e.mul(x, hard_sigmoid(e, x, 1 / 6, 0.5))
 
 
 @translates("Gelu")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .elementwise import hard_sigmoid
 from .emitter import Emitter, Value
 from .registry import Node, translates
 
 _MOST_STEPS = 512
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
-_FUNCTIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
+_FUNCTIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu", "HardSigmoid": ""}
 
 
 @translates("LSTM", "GRU", "RNN")
@@ -36,14 +38,19 @@ def _check(node: Node, x: Value, lengths: Any, states: Any) -> None:
         raise node.refused("sequences of different lengths have no counterpart in Core AI")
     if node.get("layout", 0) or node.get("clip") or node.get("input_forget", 0) or len(states) > 2 and states[2] is not None:
         raise node.refused("its layout, clipping, coupled gates or peepholes have no counterpart in Core AI")
-    unknown = set(_activations(node)) - _FUNCTIONS.keys()
+    unknown = {name for name, _, _ in _activations(node)} - _FUNCTIONS.keys()
     if unknown:
         raise node.refused(f"its activation {sorted(unknown)[0]} has no counterpart in Core AI")
 
 
-def _activations(node: Node) -> list[str]:
+def _activations(node: Node) -> list[tuple[str, float, float]]:
+    """The name, alpha and beta of each activation."""
     given = node.get("activations")
-    return [n.decode() if isinstance(n, bytes) else n for n in given] if given else _DEFAULTS[node.kind] * 2
+    names = [n.decode() if isinstance(n, bytes) else n for n in given] if given else _DEFAULTS[node.kind] * 2
+    alphas, betas = (
+        node.get(f"activation_{kind}") or [default] * len(names) for kind, default in (("alpha", 0.2), ("beta", 0.5))
+    )
+    return list(zip(names, alphas, betas, strict=False))
 
 
 def _side(e: Emitter, node: Node, x: Value, weights: Any, states: Any, number: int, direction: str, size: int) -> Any:
@@ -56,8 +63,8 @@ def _side(e: Emitter, node: Node, x: Value, weights: Any, states: Any, number: i
     held = [_at(e, one, number) if one is not None else None for one in states[:2]]
     zeros = np.zeros((batch, size), x.dtype)
     held = [zeros if one is None else one for one in [*held, None, None][:2]]
-    names = _activations(node)[number * len(_DEFAULTS[node.kind]) :]
-    acts = [lambda v, n=_FUNCTIONS[name]: e.op(n, v) for name in names]
+    chosen = _activations(node)[number * len(_DEFAULTS[node.kind]) :]
+    acts = [partial(_activated, e, *one) for one in chosen]
     # What does not depend on the state is one product for all steps.
     given = e.matmul(e.reshape(x, [steps * batch, x.shape[2]]), w)
     given = e.reshape(given if bw is None else e.add(given, bw), [steps, batch, wide])
@@ -68,6 +75,10 @@ def _side(e: Emitter, node: Node, x: Value, weights: Any, states: Any, number: i
         held = _STEPS[node.kind](e, node, row, held, r, br, acts, size)
         found[step] = e.reshape(held[0], [1, 1, batch, size])
     return (e.concat(found, 0) if steps > 1 else found[0]), held
+
+
+def _activated(e: Emitter, name: str, alpha: float, beta: float, x: Value) -> Value:
+    return hard_sigmoid(e, x, alpha, beta) if name == "HardSigmoid" else e.op(_FUNCTIONS[name], x)
 
 
 def _at(e: Emitter, x: Any, number: int) -> Any:
