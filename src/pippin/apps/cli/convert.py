@@ -1,7 +1,8 @@
-"""pippin convert: makes a Core ML model of a fitted estimator, or of a torch or ONNX network."""
+"""pippin convert: makes a Core ML model of an estimator or a network, or a Core AI model of a Core ML model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +20,15 @@ def convert(
         Path,
         typer.Argument(
             help="A network: .pt2 (torch.export), .pt or .ts (TorchScript), .onnx. A fitted estimator: .joblib, .pkl or"
-            " .pickle (with --trust), .skops, XGBoost's .json or .ubj, LightGBM's .txt, CatBoost's .cbm."
+            " .pickle (with --trust), .skops, XGBoost's .json or .ubj, LightGBM's .txt, CatBoost's .cbm. Or a model for"
+            " an .aimodel: .mlpackage, .mlmodel or .mlmodelc."
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="X.mlmodel or X.mlpackage to write. An ML Program needs a package.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="X.mlmodel or X.mlpackage to write, or X.aimodel. An ML Program needs a package."
+        ),
     ],
     input: Annotated[
         list[str] | None,
@@ -56,11 +61,22 @@ def convert(
     trust: Annotated[
         bool, typer.Option("--trust", help="Read a file that runs the code that is in it, such as a .joblib.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write an .aimodel even if Apple's runtime is too far from Pippin.")
+    ] = False,
 ) -> None:
-    """Convert a torch or ONNX network, or an estimator of scikit-learn, XGBoost, LightGBM or CatBoost, to Core ML.
+    """Convert a torch or ONNX network or an estimator (scikit-learn, XGBoost, ...) to Core ML, or Core ML to Core AI.
 
     The model is compared with its source before it is written; what differs is not written.
     """
+    converter = _CONVERTERS.get((source.suffix.lower(), output.suffix))
+    if converter is not None:
+        if inputs is not None or check is not None or tolerance is not None or trust:
+            raise ConfigurationError(f"{source}: --inputs, --check, --tolerance and --trust are for estimators")
+        converter(source, output, force)
+        return
+    if force:
+        raise ConfigurationError("--force is for an .aimodel; --tolerance says how far an estimator's model may differ")
     if source.suffix.lower() in _NETWORKS:
         words = keep_float32.split(",") if keep_float32 else []
         _network(source, output, input or [], outputs=output_name or [], precision=precision, keep_float32=words,
@@ -71,7 +87,10 @@ def convert(
     from .output_file import check_file
 
     if output.suffix not in (".mlmodel", ".mlpackage"):
-        raise ConfigurationError(f"{output}: the output must be an .mlmodel or .mlpackage")
+        raise ConfigurationError(
+            f"{output}: the output must be an .mlmodel or .mlpackage"
+            + (" for an estimator" if output.suffix == ".aimodel" else "")
+        )
     check_file(output, "--output")
     if output.exists():
         raise ConfigurationError(f"{output} already exists")
@@ -109,6 +128,29 @@ def _lines(path: Path | None) -> list[str] | None:
         return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--classes {path} cannot be read: {error}") from None
+
+
+def _to_coreai(source: Path, output: Path, force: bool) -> None:
+    from ...develop.to_coreai import to_coreai
+    from .open_argument import open_argument
+    from .output_file import check_file
+
+    check_file(output, "--output")
+    found = to_coreai(open_argument(source), output, force=force)
+    write(f"{output}: {format_bytes(found.size)}")
+    for function, outputs in found.noise.items():
+        for name, noise in outputs.items():
+            write(
+                f"checked: '{name}' of '{function}': {noise:.1f} dB in Apple's runtime ({found.required:.0f} required)"
+            )
+    for note in found.notes:
+        notice(note)
+
+
+# By the suffixes of source and target; an estimator's file is all that is not here.
+_CONVERTERS: dict[tuple[str, str], Callable[[Path, Path, bool], None]] = {
+    (source, ".aimodel"): _to_coreai for source in (".mlpackage", ".mlmodel", ".mlmodelc", ".mil", ".onnx")
+}
 
 
 def _rows(path: Path, estimator: Any) -> Any:

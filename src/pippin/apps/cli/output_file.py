@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import ConfigurationError
 
-_FOLDERS = (".mlmodelc", ".mlpackage")  # whoever writes one says that it is there already
+_FOLDERS = (".aimodel", ".mlmodelc", ".mlpackage")  # whoever writes one says that it is there already
 
 
 def check_file(path: Path, option: str) -> None:
