@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from core_ai.operation_cases import floats
+from core_ai.elementwise_cases import floats
 
 
 @dataclass(frozen=True)

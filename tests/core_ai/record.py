@@ -13,7 +13,8 @@ from typing import Annotated
 
 import numpy as np
 
-from core_ai.operation_cases import CASES, Case
+from core_ai.elementwise_cases import Case
+from core_ai.operation_cases import CASES
 from core_ai.program_cases import PROGRAMS, Program
 
 sys.setrecursionlimit(10_000)

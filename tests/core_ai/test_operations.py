@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import pippin
-from core_ai.operation_cases import CASES, Case
+from core_ai.elementwise_cases import Case
+from core_ai.operation_cases import CASES
 from core_ai.program_cases import PROGRAMS, Program
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError, UnsupportedOperationError
