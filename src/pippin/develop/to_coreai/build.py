@@ -74,4 +74,5 @@ def _call(python: Path, what: str, folder: Path, target: Path) -> None:
         raise ConversionError(f"Apple's coreai-core did not {doing}: {error}") from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"]
-        raise ConversionError(f"Apple's coreai-core did not {doing}: {said[-1][:_SHOWN]}")
+        named = [line for line in said if "Error" in line or line.startswith("error")]
+        raise ConversionError(f"Apple's coreai-core did not {doing}: {(named or said)[-1][:_SHOWN]}")

@@ -107,11 +107,11 @@ def _written(program: Path, asset: Asset, unfinished: Path, target: Path, force:
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             build(program, Path(folder), unfinished, described, store.arrays)
             noise = _compared(program, Path(folder), unfinished, parts)
-        required = _required(parts, precision)
+        required = _required(parts)
         name, worst = _worst(noise)
         if force or worst >= required:
             break
-        if required == _LEAST_FLOAT32:
+        if precision == "float32" or required == _LEAST_FLOAT32:
             raise _refused(name, worst, required)
         notes.append(f"it computes in float32: in float16, '{name}' had {worst:.1f} dB of the required {required:.0f}")
     return ToCoreAI(target, noise, required, (*notes, *_notes(parts)))
@@ -254,9 +254,10 @@ def _place(write: StateWrite, outputs: Any) -> tuple[slice, ...]:
     return tuple(slice(start, end) for start, end in zip(*ends, strict=True))
 
 
-def _required(parts: Sequence[_Part], precision: Precision) -> float:
+def _required(parts: Sequence[_Part]) -> float:
+    """A program that declares float16 rounds its own results to it, also where float32 computes them."""
     float16 = any(DataType.FLOAT16 in part.exact.computes for part in parts)
-    return _LEAST_FLOAT16 if float16 and precision == "float16" else _LEAST_FLOAT32
+    return _LEAST_FLOAT16 if float16 else _LEAST_FLOAT32
 
 
 def _worst(noise: dict[str, dict[str, float]]) -> tuple[str, float]:
