@@ -90,7 +90,9 @@ def _to_coreai(source: Path, output: Path, force: bool) -> None:
     write(f"{output}: {format_bytes(found.size)}")
     for function, outputs in found.noise.items():
         for name, noise in outputs.items():
-            write(f"checked: '{name}' of '{function}': {noise:.1f} dB in Apple's runtime ({found.required:.0f} required)")
+            write(
+                f"checked: '{name}' of '{function}': {noise:.1f} dB in Apple's runtime ({found.required:.0f} required)"
+            )
     for note in found.notes:
         notice(note)
 

@@ -91,7 +91,11 @@ class Emitter:
         values = [one for one in operands if isinstance(one, Value | np.ndarray | np.generic)]
         if shape is None:
             shape = np.broadcast_shapes(*(one.shape for one in values))
-        result = Value(f"%{len(self.operations)}", tuple(map(int, shape)), np.dtype(dtype if dtype is not None else values[0].dtype))
+        result = Value(
+            f"%{len(self.operations)}",
+            tuple(map(int, shape)),
+            np.dtype(dtype if dtype is not None else values[0].dtype),
+        )
         self.operations.append({
             "op": name,
             "operands": [self.operand(one) for one in operands],
@@ -182,7 +186,9 @@ class Emitter:
             return x
         return self.op("transpose", x, np.array(order, np.uint32), shape=[x.shape[axis] for axis in order])
 
-    def pad(self, x: Value, before: Sequence[int], after: Sequence[int], value: float = 0, mode: str = "constant") -> Value:
+    def pad(
+        self, x: Value, before: Sequence[int], after: Sequence[int], value: float = 0, mode: str = "constant"
+    ) -> Value:
         if not any(before) and not any(after):
             return x
         sizes = np.stack([before, after], axis=1).reshape(-1).astype(np.uint32)

@@ -167,7 +167,10 @@ def gather_nd(e: Emitter, node: Node, x: Any, indices: Any) -> Value:
     places, count = e.cast(indices, INDICES), node.get("batch_dims", 0)
     if count:  # the place in the batch becomes a part of the index
         lead = indices.shape[:-1]
-        own = [np.broadcast_to(np.arange(n).reshape(-1, *[1] * (len(lead) - 1 - a)), lead) for a, n in enumerate(lead[:count])]
+        own = [
+            np.broadcast_to(np.arange(n).reshape(-1, *[1] * (len(lead) - 1 - a)), lead)
+            for a, n in enumerate(lead[:count])
+        ]
         batch = np.stack(own, axis=-1).astype(INDICES)
         known = isinstance(places, np.ndarray)
         places = np.concatenate([batch, places], -1) if known else e.concat([batch, places], len(lead))
