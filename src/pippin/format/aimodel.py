@@ -277,7 +277,7 @@ def _about(metadata: Mapping[str, Any]) -> Metadata:
     texts = {name: str(metadata[name]) for name in ("description", "version", "author", "license") if name in metadata}
     known = {*texts, "assetVersion"}
     others = {name: value for name, value in metadata.items() if name not in known}
-    custom = others.pop("customMetadata", None) or others.pop("userDefined", None) or {}
+    custom = others.pop("creatorDefinedMetadata", None) or {}
     flat = {**others, **(custom if isinstance(custom, dict) else {})}
     return Metadata(
         texts.get("description", ""),

@@ -60,7 +60,7 @@ class Graph:
         return self.constants[key]
 
     def narrow(self, array: np.ndarray, dtype: str) -> Any:
-        """A constant of less than 8 bits: the facade would store an element in each byte, which the runtime misreads."""
+        """A constant of less than 8 bits: the facade stores an element in each byte, which the runtime misreads."""
         from coreai._compiler import ir
         from coreai._compiler.dialects.coreai import ConstantOp
 
@@ -149,7 +149,7 @@ async def _run(folder: Path, target: Path) -> dict[str, np.ndarray]:
 
 
 def run(folder: Path, target: Path) -> None:
-    np.savez(folder / "outputs.npz", **asyncio.run(_run(folder, target)))
+    np.savez(folder / "outputs.npz", **asyncio.run(_run(folder, target)))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

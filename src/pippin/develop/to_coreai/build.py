@@ -27,7 +27,9 @@ def interpreter(given: str | os.PathLike[str] | None = None) -> Path:
     named = given or os.environ.get(VARIABLE)
     if named:
         if not Path(named).is_file():
-            raise ConfigurationError(f"{named}: there is no such Python ({VARIABLE} or `python` names the one with coreai-core)")
+            raise ConfigurationError(
+                f"{named}: there is no such Python ({VARIABLE} or `python` names the one with coreai-core)"
+            )
         return Path(named)
     if find_spec("coreai") is None:
         raise ConfigurationError(
@@ -37,7 +39,9 @@ def interpreter(given: str | os.PathLike[str] | None = None) -> Path:
     return Path(sys.executable)
 
 
-def build(python: Path, folder: Path, target: Path, described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def build(
+    python: Path, folder: Path, target: Path, described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
     """Write the asset. Raises ConversionError if Apple's package refuses it."""
     (folder / "description.json").write_text(json.dumps(described), "utf-8")
     np.savez(folder / "constants.npz", **arrays)  # type: ignore[arg-type]
@@ -74,4 +78,5 @@ def _call(python: Path, what: str, folder: Path, target: Path) -> None:
         raise ConversionError(f"Apple's coreai-core did not {doing}: {error}") from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"]
-        raise ConversionError(f"Apple's coreai-core did not {doing}: {said[-1][:_SHOWN]}")
+        named = [line for line in said if "Error" in line or line.startswith("error")]
+        raise ConversionError(f"Apple's coreai-core did not {doing}: {(named or said)[-1][:_SHOWN]}")

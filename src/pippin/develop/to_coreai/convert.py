@@ -107,20 +107,22 @@ def _written(program: Path, asset: Asset, unfinished: Path, target: Path, force:
         with tempfile.TemporaryDirectory(prefix="pippin-") as folder:
             build(program, Path(folder), unfinished, described, store.arrays)
             noise = _compared(program, Path(folder), unfinished, parts)
-        required = _required(parts, precision)
+        required = _required(parts)
         name, worst = _worst(noise)
         if force or worst >= required:
             break
-        if required == _LEAST_FLOAT32:
+        if precision == "float32" or required == _LEAST_FLOAT32:
             raise _refused(name, worst, required)
         notes.append(f"it computes in float32: in float16, '{name}' had {worst:.1f} dB of the required {required:.0f}")
     return ToCoreAI(target, noise, required, (*notes, *_notes(parts)))
 
 
 def _lowered(asset: Asset, function: FunctionDescription, precision: Precision, seed: int) -> _Part:
-    named = {"function_name": function.name} if len(asset.description.functions) > 1 else {}
-    written = lower_function(asset, Configuration(precision=precision, **named))
-    part = _Part(function, written, lower_function(asset, Configuration(precision="float32", **named)))
+    name = function.name if len(asset.description.functions) > 1 else None
+    written, exact = (
+        lower_function(asset, Configuration(precision=one, function_name=name)) for one in (precision, "float32")
+    )
+    part = _Part(function, written, exact)
     part.inputs = example_inputs(function, written, seed)
     return part
 
@@ -184,7 +186,9 @@ def _notes(parts: Sequence[_Part]) -> list[str]:
             if isinstance(feature.type, Image):
                 found.append(f"the image '{feature.name}' is a tensor of pixels from 0 to 255")
         if part.written.labels is not None:
-            found.append(f"the class labels of '{_renamed(part)[part.written.labels.probabilities]}' are in the metadata")
+            found.append(
+                f"the class labels of '{_renamed(part)[part.written.labels.probabilities]}' are in the metadata"
+            )
         if part.written.checks or part.written.index_checks:
             found.append("values that Pippin refuses in a prediction are not refused by Core AI")
     return list(dict.fromkeys(found))
@@ -194,17 +198,8 @@ def _notes(parts: Sequence[_Part]) -> list[str]:
 
 
 def _compared(python: Path, folder: Path, target: Path, parts: Sequence[_Part]) -> dict[str, dict[str, float]]:
-    runs = []
     single = len(parts) == 1
-    for part in parts:
-        states = {port.name for port in part.written.states}
-        tensors = {port.tensor: port.name for port in part.written.inputs}
-        runs.append({
-            "function": "main" if single else part.function.name,
-            "calls": 2 if states else 1,
-            "inputs": {tensors[name]: array for name, array in part.inputs.items() if name in tensors and name not in states},
-            "states": {name: part.inputs[name] for name in states},
-        })  # fmt: skip
+    runs = [_run("main" if single else part.function.name, part) for part in parts]
     found = run(python, folder, target, runs)
     noise = {}
     for number, part in enumerate(parts):
@@ -217,6 +212,17 @@ def _compared(python: Path, folder: Path, target: Path, parts: Sequence[_Part]) 
             for n, db in signal_to_noise(right, got, list(right)).items()
         }
     return noise
+
+
+def _run(name: str, part: _Part) -> dict[str, Any]:
+    states = {port.name for port in part.written.states}
+    tensors = {port.tensor: port.name for port in part.written.inputs if port.name not in states}
+    return {
+        "function": name,
+        "calls": 2 if states else 1,
+        "inputs": {tensors[name]: array for name, array in part.inputs.items() if name in tensors},
+        "states": {name: part.inputs[name] for name in states},
+    }
 
 
 def _kept(name: str, names: dict[str, str]) -> str:
@@ -250,13 +256,17 @@ def _after(state: np.ndarray, name: str, lowered: Lowered, outputs: Any) -> np.n
 
 
 def _place(write: StateWrite, outputs: Any) -> tuple[slice, ...]:
-    ends = [[int(np.ravel(outputs[n])[0]) if isinstance(n, str) else n for n in given] for given in (write.starts, write.ends)]
+    ends = [
+        [int(np.ravel(outputs[n])[0]) if isinstance(n, str) else n for n in given]
+        for given in (write.starts, write.ends)
+    ]
     return tuple(slice(start, end) for start, end in zip(*ends, strict=True))
 
 
-def _required(parts: Sequence[_Part], precision: Precision) -> float:
+def _required(parts: Sequence[_Part]) -> float:
+    """A program that declares float16 rounds its own results to it, also where float32 computes them."""
     float16 = any(DataType.FLOAT16 in part.exact.computes for part in parts)
-    return _LEAST_FLOAT16 if float16 and precision == "float16" else _LEAST_FLOAT32
+    return _LEAST_FLOAT16 if float16 else _LEAST_FLOAT32
 
 
 def _worst(noise: dict[str, dict[str, float]]) -> tuple[str, float]:

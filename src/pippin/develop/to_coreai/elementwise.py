@@ -1,4 +1,4 @@
-"""Elementwise: arithmetic, comparisons and activations. What Core AI has no operation for is spelled in those it has."""
+"""Elementwise: arithmetic, comparisons and activations. What Core AI has no operation for is spelled in others."""
 
 from __future__ import annotations
 
@@ -201,7 +201,9 @@ def elu(e: Emitter, node: Node, x: Value) -> Value:
 
 @translates("Selu")
 def selu(e: Emitter, node: Node, x: Value) -> Value:
-    return _exponential(e, x, node.get("alpha", 1.67326319217681884765625), node.get("gamma", 1.05070102214813232421875))
+    return _exponential(
+        e, x, node.get("alpha", 1.67326319217681884765625), node.get("gamma", 1.05070102214813232421875)
+    )
 
 
 @translates("Softplus")

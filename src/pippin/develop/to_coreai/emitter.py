@@ -91,7 +91,11 @@ class Emitter:
         values = [one for one in operands if isinstance(one, Value | np.ndarray | np.generic)]
         if shape is None:
             shape = np.broadcast_shapes(*(one.shape for one in values))
-        result = Value(f"%{len(self.operations)}", tuple(map(int, shape)), np.dtype(dtype if dtype is not None else values[0].dtype))
+        result = Value(
+            f"%{len(self.operations)}",
+            tuple(map(int, shape)),
+            np.dtype(dtype if dtype is not None else values[0].dtype),
+        )
         self.operations.append({
             "op": name,
             "operands": [self.operand(one) for one in operands],
@@ -182,7 +186,9 @@ class Emitter:
             return x
         return self.op("transpose", x, np.array(order, np.uint32), shape=[x.shape[axis] for axis in order])
 
-    def pad(self, x: Value, before: Sequence[int], after: Sequence[int], value: float = 0, mode: str = "constant") -> Value:
+    def pad(
+        self, x: Value, before: Sequence[int], after: Sequence[int], value: float = 0, mode: str = "constant"
+    ) -> Value:
         if not any(before) and not any(after):
             return x
         sizes = np.stack([before, after], axis=1).reshape(-1).astype(np.uint32)
@@ -191,12 +197,20 @@ class Emitter:
 
     def slice(self, x: Value, starts: Sequence[int], ends: Sequence[int], steps: Sequence[int] | None = None) -> Value:
         """Part of each axis. The ends lie within the axes; a negative one is before the first element."""
-        steps = steps or [1] * x.rank
-        if list(starts) == [0] * x.rank and tuple(ends) == x.shape and set(steps) == {1}:
+        parts = [range(*one) for one in zip(starts, ends, steps or [1] * x.rank, strict=True)]
+        backward = [axis for axis, part in enumerate(parts) if part.step < 0]
+        if backward:  # Apple's runtime leaves out the first element of a slice that ends before it
+            x = self.op("reverse", x, np.array(backward, INDICES), shape=x.shape)
+            parts = [
+                range(size - 1 - p.start, size - 1 - p.start + len(p) * -p.step, -p.step) if p.step < 0 else p
+                for p, size in zip(parts, x.shape, strict=True)
+            ]
+        if all(part == range(size) for part, size in zip(parts, x.shape, strict=True)):
             return x
-        shape = [len(range(a, b, s)) for a, b, s in zip(starts, ends, steps, strict=True)]
-        numbers = [np.array([n if n >= 0 else -(2**30) for n in given], INDICES) for given in (starts, ends)]
-        return self.op("slice_", x, *numbers, np.array(steps, INDICES), shape=shape)
+        last = [min(part.stop, size) for part, size in zip(parts, x.shape, strict=True)]
+        numbers = [[part.start for part in parts], last, [part.step for part in parts]]
+        shape = [len(part) for part in parts]
+        return self.op("slice_", x, *(np.array(one, INDICES) for one in numbers), shape=shape)
 
     def concat(self, values: list[Operand], axis: int) -> Value:
         shape = list(values[0].shape)

@@ -42,12 +42,13 @@ class FixedGraph:
         graph = helper.make_graph(self.nodes, "main", list(self._ports()), self._results(), self._small())
         model = helper.make_model(graph, opset_imports=self._imports, ir_version=self._version)
         inferred = shape_inference.infer_shapes(model, data_prop=True).graph
-        self.types = dict(self.inputs)
+        self.types = {**self.inputs}
         for value in [*inferred.value_info, *inferred.output]:
             tensor = value.type.tensor_type
             if value.type.WhichOneof("value") == "tensor_type" and tensor.elem_type:
-                sizes = [d.dim_value if d.WhichOneof("value") == "dim_value" else None for d in tensor.shape.dim]
-                shape = None if None in sizes or not tensor.HasField("shape") else tuple(sizes)
+                sizes = [d.dim_value for d in tensor.shape.dim if d.WhichOneof("value") == "dim_value"]
+                known = tensor.HasField("shape") and len(sizes) == len(tensor.shape.dim)
+                shape = tuple(sizes) if known else None
                 self.types[value.name] = (shape, np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)))
 
     def _ports(self) -> Iterator[onnx.ValueInfoProto]:
@@ -89,7 +90,9 @@ class FixedGraph:
         operands = {name: self.constants.get(name) for name in node.input if name}
         if any(value is None for value in operands.values()):
             return None
-        if node.op_type in ("Cast", "Expand", "Tile") and any(a is not None and a.size > _LARGE for a in operands.values()):
+        if node.op_type in ("Cast", "Expand", "Tile") and any(
+            a is not None and a.size > _LARGE for a in operands.values()
+        ):
             return None
         return self._evaluated(node, operands)
 

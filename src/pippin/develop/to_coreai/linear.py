@@ -1,4 +1,4 @@
-"""Linear: products, convolutions, pooling and resizing. Core AI pads beside them, and knows two and three dimensions."""
+"""Linear: products, convolutions, pooling and resizing. Core AI pads beside them, in two and three dimensions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def einsum(e: Emitter, node: Node, *values: Any) -> Value:
     if len(terms) != 2 or "." in equation or any(len(set(term)) != len(term) for term in (*terms, result)):
         raise node.refused(f"the equation '{equation}' cannot be written as one product of matrices")
     left, right = terms
-    sizes = {letter: size for term, x in zip(terms, values, strict=True) for letter, size in zip(term, x.shape, strict=True)}
+    sizes = {
+        letter: size for term, x in zip(terms, values, strict=True) for letter, size in zip(term, x.shape, strict=True)
+    }
     batch = [c for c in left if c in right and c in result]
     summed = [c for c in left if c in right and c not in result]
     rows, columns = ([c for c in term if c not in other] for term, other in ((left, right), (right, left)))
@@ -65,7 +67,9 @@ def _numbers(node: Node, name: str, count: int, default: int) -> list[int]:
     return [int(n) for n in node.get(name) or [default] * count]
 
 
-def padding(node: Node, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> tuple[list[int], list[int]]:
+def padding(
+    node: Node, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[list[int], list[int]]:
     """The elements before and after each axis."""
     auto, count = node.get("auto_pad", "NOTSET"), len(kernel)
     if auto in ("NOTSET", "VALID"):
@@ -162,11 +166,15 @@ def average_pool(e: Emitter, node: Node, x: Value) -> Value:
     return e.divide(e.reshape(total, node.shape), counts.astype(x.dtype))
 
 
-def _windows(e: Emitter, node: Node, x: Value, value: float) -> tuple[Value, list[int], list[int], list[int], list[int]]:
+def _windows(
+    e: Emitter, node: Node, x: Value, value: float
+) -> tuple[Value, list[int], list[int], list[int], list[int]]:
     count, kernel = x.rank - 2, [int(n) for n in node.get("kernel_shape")]
     strides, dilations = (_numbers(node, name, count, 1) for name in ("strides", "dilations"))
     before, after = padding(node, x.shape[2:], kernel, strides, dilations)
-    reach = [(m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(node.shape[2:], strides, kernel, dilations, strict=True)]
+    reach = [
+        (m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(node.shape[2:], strides, kernel, dilations, strict=True)
+    ]
     # With ceil_mode, the last window may reach further.
     after = [max(r - n - low, 0) for r, n, low in zip(reach, x.shape[2:], before, strict=True)]
     x = e.pad(x, [0, 0, *before], [0, 0, *after], value)
@@ -174,7 +182,9 @@ def _windows(e: Emitter, node: Node, x: Value, value: float) -> tuple[Value, lis
     return _raised(e, x), [*line, *kernel], [*line, *strides], [*line, *dilations], line
 
 
-def _counts(node: Node, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> np.ndarray:
+def _counts(
+    node: Node, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> np.ndarray:
     """How many elements each window averages; the ones that `ceil_mode` adds never count."""
     before, after = padding(node, sizes, kernel, strides, dilations)
     inside, total = bool(node.get("count_include_pad", 0)), np.ones([])
@@ -229,13 +239,15 @@ def _matrix(node: Node, size: int, wanted: int, scale: float) -> np.ndarray:
     from onnx.reference import ReferenceEvaluator
 
     names = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a", "antialias", "exclude_outside")
-    made = helper.make_node("Resize", ["x", "", "s"], ["y"], **{n: node.get(n) for n in names if node.get(n) is not None})
+    made = helper.make_node(
+        "Resize", ["x", "", "s"], ["y"], **{n: node.get(n) for n in names if node.get(n) is not None}
+    )
     columns = np.eye(size, dtype=np.float32)
     ports = [helper.make_tensor_value_info(name, 1, None) for name in ("x", "s")]
     graph = helper.make_graph([made], "g", ports, [helper.make_tensor_value_info("y", 1, None)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
     factor = np.array([scale], np.float32)
-    run = ReferenceEvaluator(model)
+    run: Any = ReferenceEvaluator(model)
     found = np.stack([run.run(None, {"x": column, "s": factor})[0] for column in columns], axis=1)
     return np.asarray(found[:wanted])
 
@@ -250,12 +262,18 @@ def _taken(e: Emitter, x: Value, axis: int, matrix: np.ndarray) -> Value:
         return e.reshape(e.op("broadcast_to", apart, np.array(wide, np.uint32), shape=wide), shape)
     order = [axis, *(one for one in range(x.rank) if one != axis)]
     turned = e.transpose(x, order)
-    found = e.op("gather_nd", turned, places.astype(INDICES).reshape(-1, 1), shape=[len(places), *turned.shape[1:]], dtype=x.dtype)
-    return e.transpose(found, np.argsort(order))
+    found = e.op(
+        "gather_nd",
+        turned,
+        places.astype(INDICES).reshape(-1, 1),
+        shape=[len(places), *turned.shape[1:]],
+        dtype=x.dtype,
+    )
+    return e.transpose(found, np.argsort(order).tolist())
 
 
 def _mixed(e: Emitter, x: Value, axis: int, matrix: np.ndarray) -> Value:
     if axis == x.rank - 1:
         return e.matmul(x, np.ascontiguousarray(matrix.T).astype(x.dtype))
     order = [*(one for one in range(x.rank) if one != axis), axis]
-    return e.transpose(_mixed(e, e.transpose(x, order), x.rank - 1, matrix), np.argsort(order))
+    return e.transpose(_mixed(e, e.transpose(x, order), x.rank - 1, matrix), np.argsort(order).tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,14 @@ from .registry import Node, translates
 _MOST_STEPS = 512
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
-_FUNCTIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu", "HardSigmoid": ""}
+_FUNCTIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
+_NUMBERS = {"HardSigmoid": (0.2, 0.5), "Affine": (1.0, 0.0), "ScaledTanh": (1.0, 1.0)}
 
 
 @translates("LSTM", "GRU", "RNN")
-def recurrent(e: Emitter, node: Node, x: Value, w: Any, r: Any, b: Any = None, lengths: Any = None, *states: Any) -> Any:
+def recurrent(
+    e: Emitter, node: Node, x: Value, w: Any, r: Any, b: Any = None, lengths: Any = None, *states: Any
+) -> Any:
     _check(node, x, lengths, states)
     direction, size = node.get("direction", "forward"), node.get("hidden_size")
     count = 2 if direction == "bidirectional" else 1
@@ -36,21 +39,30 @@ def _check(node: Node, x: Value, lengths: Any, states: Any) -> None:
         raise node.refused(f"its {x.shape[0]} steps are written one by one, at most {_MOST_STEPS}")
     if lengths is not None and not (isinstance(lengths, np.ndarray) and (lengths == x.shape[0]).all()):
         raise node.refused("sequences of different lengths have no counterpart in Core AI")
-    if node.get("layout", 0) or node.get("clip") or node.get("input_forget", 0) or len(states) > 2 and states[2] is not None:
+    if (
+        node.get("layout", 0)
+        or node.get("clip")
+        or node.get("input_forget", 0)
+        or any(one is not None for one in states[2:])
+    ):
         raise node.refused("its layout, clipping, coupled gates or peepholes have no counterpart in Core AI")
-    unknown = {name for name, _, _ in _activations(node)} - _FUNCTIONS.keys()
+    unknown = {name for name, _, _ in _activations(node)} - _FUNCTIONS.keys() - _NUMBERS.keys()
     if unknown:
         raise node.refused(f"its activation {sorted(unknown)[0]} has no counterpart in Core AI")
 
 
 def _activations(node: Node) -> list[tuple[str, float, float]]:
-    """The name, alpha and beta of each activation."""
+    """The name, alpha and beta of each activation. Only those that take them have numbers in the lists."""
     given = node.get("activations")
     names = [n.decode() if isinstance(n, bytes) else n for n in given] if given else _DEFAULTS[node.kind] * 2
-    alphas, betas = (
-        node.get(f"activation_{kind}") or [default] * len(names) for kind, default in (("alpha", 0.2), ("beta", 0.5))
-    )
-    return list(zip(names, alphas, betas, strict=False))
+    alphas, betas = (list(node.get(f"activation_{kind}") or ()) for kind in ("alpha", "beta"))
+    found = []
+    for name in names:
+        alpha, beta = _NUMBERS.get(name, (0.0, 0.0))
+        if name in _NUMBERS:
+            alpha, beta = (alphas.pop(0) if alphas else alpha), (betas.pop(0) if betas else beta)
+        found.append((name, alpha, beta))
+    return found
 
 
 def _side(e: Emitter, node: Node, x: Value, weights: Any, states: Any, number: int, direction: str, size: int) -> Any:
@@ -78,6 +90,10 @@ def _side(e: Emitter, node: Node, x: Value, weights: Any, states: Any, number: i
 
 
 def _activated(e: Emitter, name: str, alpha: float, beta: float, x: Value) -> Value:
+    if name == "Affine":
+        return e.add(e.mul(x, alpha), beta)
+    if name == "ScaledTanh":
+        return e.mul(e.op("tanh", e.mul(x, beta)), alpha)
     return hard_sigmoid(e, x, alpha, beta) if name == "HardSigmoid" else e.op(_FUNCTIONS[name], x)
 
 
@@ -104,13 +120,31 @@ def _summed(e: Emitter, row: Value, h: Any, r: Any, br: Any) -> Value:
     return found if br is None else e.add(found, br)
 
 
-def _lstm(e: Emitter, node: Node, row: Value, held: list[Any], r: Any, br: Any, acts: list[Callable[..., Value]], size: int) -> list[Any]:
+def _lstm(
+    e: Emitter,
+    node: Node,
+    row: Value,
+    held: list[Any],
+    r: Any,
+    br: Any,
+    acts: Sequence[Callable[..., Value]],
+    size: int,
+) -> list[Any]:
     i, o, f, c = _gates(e, _summed(e, row, held[0], r, br), size, 4)
     cell = e.add(e.mul(acts[0](f), held[1]), e.mul(acts[0](i), acts[1](c)))
     return [e.mul(acts[0](o), acts[2](cell)), cell]
 
 
-def _gru(e: Emitter, node: Node, row: Value, held: list[Any], r: Any, br: Any, acts: list[Callable[..., Value]], size: int) -> list[Any]:
+def _gru(
+    e: Emitter,
+    node: Node,
+    row: Value,
+    held: list[Any],
+    r: Any,
+    br: Any,
+    acts: Sequence[Callable[..., Value]],
+    size: int,
+) -> list[Any]:
     h = held[0]
     xz, xr, xh = _gates(e, row, size, 3)
     rz, rr, rh = _gates(e, r, size, 3)
@@ -124,7 +158,16 @@ def _gru(e: Emitter, node: Node, row: Value, held: list[Any], r: Any, br: Any, a
     return [e.add(new, e.mul(z, e.sub(h, new))), None]
 
 
-def _rnn(e: Emitter, node: Node, row: Value, held: list[Any], r: Any, br: Any, acts: list[Callable[..., Value]], size: int) -> list[Any]:
+def _rnn(
+    e: Emitter,
+    node: Node,
+    row: Value,
+    held: list[Any],
+    r: Any,
+    br: Any,
+    acts: Sequence[Callable[..., Value]],
+    size: int,
+) -> list[Any]:
     return [acts[0](_summed(e, row, held[0], r, br)), None]
 
 

@@ -88,7 +88,9 @@ def top_k(e: Emitter, node: Node, x: Value, k: Any) -> tuple[Value, Value]:
 @translates("CumSum")
 def cumulative_sum(e: Emitter, node: Node, x: Value, axis: Any) -> Value:
     place = int(node.constant(axis, "axis").reshape(-1)[0]) % x.rank
-    total = e.op("scan", x, np.array(place, np.uint32), np.array(bool(node.get("reverse", 0))), combiner="sum", shape=x.shape)
+    total = e.op(
+        "scan", x, np.array(place, np.uint32), np.array(bool(node.get("reverse", 0))), combiner="sum", shape=x.shape
+    )
     return e.sub(total, x) if node.get("exclusive", 0) else total
 
 
@@ -173,9 +175,8 @@ def local_response(e: Emitter, node: Node, x: Value) -> Value:
     size = node.get("size")
     before, after = (size - 1) // 2, size // 2
     squares = e.mul(x, x)
-    edges = [[0] * x.rank, [0] * x.rank]
-    edges[0][1], edges[1][1] = before, after
-    padded, total = e.pad(squares, *edges), None
+    rest = [0] * (x.rank - 2)
+    padded, total = e.pad(squares, [0, before, *rest], [0, after, *rest]), None
     for shift in range(size):
         part = e.slice(padded, [0, shift, *[0] * (x.rank - 2)], [x.shape[0], shift + x.shape[1], *x.shape[2:]])
         total = part if total is None else e.add(total, part)

@@ -59,7 +59,7 @@ def split(e: Emitter, node: Node, x: Value, _sizes: Any = None) -> tuple[Value, 
 @translates("Slice")
 def slice_(e: Emitter, node: Node, x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
     rank = len(x.shape)
-    chosen = range(len(starts.shape and range(starts.shape[0]))) if axes is None else node.constant(axes, "axes")
+    chosen = range(starts.shape[0]) if axes is None else node.constant(axes, "axes")
     strides = np.ones(len(chosen), int) if steps is None else node.constant(steps, "steps")
     places = [int(axis) % rank for axis in chosen]
     if isinstance(starts, Value) or isinstance(ends, Value):
@@ -164,9 +164,17 @@ def gather_elements(e: Emitter, node: Node, x: Any, indices: Any) -> Value:
 
 @translates("GatherND")
 def gather_nd(e: Emitter, node: Node, x: Any, indices: Any) -> Value:
-    if node.get("batch_dims", 0):
-        raise node.refused("its batch dimensions have no counterpart in Core AI")
-    return e.op("gather_nd", x, e.cast(indices, INDICES), shape=node.shape, dtype=x.dtype)
+    places, count = e.cast(indices, INDICES), node.get("batch_dims", 0)
+    if count:  # the place in the batch becomes a part of the index
+        lead = indices.shape[:-1]
+        own = [
+            np.broadcast_to(np.arange(n).reshape(-1, *[1] * (len(lead) - 1 - a)), lead)
+            for a, n in enumerate(lead[:count])
+        ]
+        batch = np.stack(own, axis=-1).astype(INDICES)
+        known = isinstance(places, np.ndarray)
+        places = np.concatenate([batch, places], -1) if known else e.concat([batch, places], len(lead))
+    return e.op("gather_nd", x, places, shape=node.shape, dtype=x.dtype)
 
 
 @translates("ScatterND")

@@ -53,9 +53,10 @@ def _check(graph: FixedGraph, lowered: Lowered) -> None:
 
 
 # Operators whose constants may be weights.
-_WEIGHTED = frozenset(
-    "Add Cast Concat Conv ConvTranspose Einsum Gather Gemm GRU LSTM MatMul Mul RNN Reshape Squeeze Transpose Unsqueeze".split()
-)
+_WEIGHTED = {
+    "Add", "Cast", "Concat", "Conv", "ConvTranspose", "Einsum", "Gather", "Gemm", "GRU", "LSTM", "MatMul", "Mul", "RNN",
+    "Reshape", "Squeeze", "Transpose", "Unsqueeze",
+}  # fmt: skip
 
 
 class _Function:
