@@ -204,7 +204,7 @@ REFUSED = {
     "folder": (lambda d, p: made(d / "models"), PackageError, r"is not a model package: Manifest\.json is missing"),
     "compiled": (lambda d, p: made(d / "m.mlmodelc"), PackageError, r"is not a compiled model: coremldata\.bin is missing"),
     "compiled-unnamed": (lambda d, p: made(d / "m", "coremldata.bin"), SpecificationError, "offset 0: expected 4 bytes for the model kind"),
-    "onnx": (lambda d, p: touched(d / "m.onnx"), UnsupportedModelError, r"is an ONNX model; expected an .*coremltools has not converted ONNX since version 6"),
+    "onnx": (lambda d, p: touched(d / "m.onnx"), SpecificationError, r"is no ONNX model"),
     "torch": (lambda d, p: touched(d / "M.PT"), UnsupportedModelError, r"is a PyTorch model; .*coremltools converts the traced"),
     "keras": (lambda d, p: touched(d / "m.keras"), UnsupportedModelError, "is a Keras model"),
     "tflite": (lambda d, p: touched(d / "m.tflite"), UnsupportedModelError, "coremltools does not convert it"),

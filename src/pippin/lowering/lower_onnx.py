@@ -45,6 +45,7 @@ _STRANGE: Mapping[str, Mapping[str, Any]] = {
     "SpaceToDepth": {"mode": b"CRD"},
 }
 """Values of attributes with which an operator is not familiar."""
+_WIDE_CODES = (onnx.TensorProto.INT16, onnx.TensorProto.UINT16)
 _OLDEST = 13  # of what passes take, if a model cannot be converted to a newer one
 
 
@@ -62,6 +63,10 @@ def lower_onnx(asset: Asset, function: FunctionDescription) -> Lowered:
     inputs = tuple(_port(info) for info in graph.input)
     outputs = tuple(_output(graph, info, inputs) for info in list(graph.output))
     _without_dropout(graph)
+    # OpenVINO's quantization to 16 bits is one code off where a quotient is half-way between two.
+    codes = {t.name for t in graph.initializer if t.data_type in _WIDE_CODES}
+    codes |= {info.name for info in graph.input if info.type.tensor_type.elem_type in _WIDE_CODES}
+    wide_codes = {name for node in graph.node if node.op_type == "QuantizeLinear" for name in node.input[2:]} & codes
     sources = _named(graph)
     weights = WeightArrays()
     _refer(file, graph, weights)
@@ -75,7 +80,9 @@ def lower_onnx(asset: Asset, function: FunctionDescription) -> Lowered:
         labels=None,
         computes=_floats(inputs, outputs, graph),
         sources=sources,
-        unfamiliar={node.name: node.op_type for node in graph.node if not _is_familiar(node)},
+        unfamiliar={
+            node.name: node.op_type for node in graph.node if not _is_familiar(node) or set(node.input) & wide_codes
+        },
         weights=(weights,),
     )
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "report": (["report", "MODEL", "--seconds", "0"], "median"),
     "generate": (["generate", "MODEL"], "class "),
     "export": (["export", "MODEL", "OUT/model.onnx"], "opset"),
+    "convert": (["convert", "--help"], "estimator"),
     "convert-mil": (["convert-mil", "MODEL"], "func main"),
     "ops": (["ops", "--search", "relu"], "leaky_relu"),
     "compare": (["compare", "MODEL"], "signal to noise"),

@@ -134,7 +134,7 @@ def test_spam(shared_models):
 def test_the_boxes_of_a_detector(shared_models):
     """YOLO: a program and non-maximum suppression in one graph; a blank picture has no objects."""
     model = load(shared_models / "program" / "yolov8n.mlpackage")
-    assert model.engine == "onnxruntime"
+    assert "onnxruntime" in model.engine.split("+")  # which has the suppression
     rng = np.random.default_rng(0)
     blank = np.full((640, 640, 3), 114, np.uint8)
     picture = rng.integers(0, 256, (40, 40, 3), np.uint8).repeat(16, 0).repeat(16, 1)

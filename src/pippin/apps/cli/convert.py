@@ -38,7 +38,9 @@ def convert(
         ),
     ] = None,
     output_name: Annotated[list[str] | None, typer.Option(help="Name of a network's next output; repeatable.")] = None,
-    precision: Annotated[str, typer.Option(help="Precision of a network: float16 or float32.")] = "float16",
+    network_precision: Annotated[
+        str, typer.Option("--precision", help="Precision of a network: float16 or float32.")
+    ] = "float16",
     keep_float32: Annotated[
         str | None, typer.Option(help="Names or kinds of operations that stay float32, with commas.")
     ] = None,
@@ -65,7 +67,7 @@ def convert(
         bool, typer.Option("--force", help="Write an .aimodel even if Apple's runtime is too far from Pippin.")
     ] = False,
 ) -> None:
-    """Convert a torch or ONNX network or an estimator (scikit-learn, XGBoost, ...) to Core ML, or Core ML to Core AI.
+    """Convert a torch or ONNX network, or an estimator of scikit-learn or XGBoost, to Core ML, or Core ML to Core AI.
 
     The model is compared with its source before it is written; what differs is not written.
     """
@@ -79,7 +81,7 @@ def convert(
         raise ConfigurationError("--force is for an .aimodel; --tolerance says how far an estimator's model may differ")
     if source.suffix.lower() in _NETWORKS:
         words = keep_float32.split(",") if keep_float32 else []
-        _network(source, output, input or [], outputs=output_name or [], precision=precision, keep_float32=words,
+        _network(source, output, input or [], outputs=output_name or [], precision=network_precision, keep_float32=words,
                  classes=_lines(classes), target=target, check=not no_check, minimum=minimum)  # fmt: skip
         return
     from ...develop.estimator_files import read_estimator
