@@ -147,7 +147,44 @@ def _cyclic(path):
     return _write(path, model.SerializeToString())
 
 
+def _doubling(path):
+    """30 functions, each of which calls the one before twice."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    functions = [helper.make_function("f", "f0", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])], opsets)]
+    for n in range(1, 30):
+        twice = [helper.make_node(f"f{n - 1}", [a], [b], domain="f") for a, b in (("a", "m"), ("m", "b"))]
+        functions.append(helper.make_function("f", f"f{n}", ["a"], ["b"], twice, opsets))
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("f29", ["x"], ["y"], domain="f")], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=opsets, functions=functions)
+    return _write(path, model.SerializeToString())
+
+
+def _stored(path, inner=False, **changed):
+    """A weight in w.bin beside the model, with some of what is said of it changed."""
+    np.zeros(4, np.float32).tofile(path.parent / "w.bin")
+    told = {"location": "w.bin", "offset": "0", "length": "16"} | changed
+    weight = TensorProto(name="w", data_type=told.pop("type", 1), dims=told.pop("dims", [4]), data_location=1)
+    for key, value in told.items():
+        weight.external_data.add(key=key, value=value)
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")
+    constant = [helper.make_node("Constant", [], ["w"], value=weight)] if inner else []
+    nodes = [*constant, helper.make_node("Add", ["x", "w"], ["y"])]
+    return _saved(path, helper.make_graph(nodes, "g", [x], [y], [] if inner else [weight]))
+
+
 REFUSED = {
+    "functions that double": (_doubling, UnsupportedModelError, r"functions expand to 1,610,612,735 nodes"),
+    "an offset that is no number": (lambda p: _stored(p, offset="abc"), WeightError, "offset of 'w'.*got 'abc'"),
+    "an offset before the file": (lambda p: _stored(p, offset="-4"), WeightError, "offset of 'w'.*got '-4'"),
+    "a length of 5,000 digits": (lambda p: _stored(p, length="1" * 5000), WeightError, "length of 'w'"),
+    "an unknown type": (lambda p: _stored(p, type=99), WeightError, "'w' has the type 99"),
+    "strings in a file": (lambda p: _stored(p, type=8), WeightError, "'w' has the type 8"),
+    "negative sizes": (lambda p: _stored(p, dims=[-2, -2]), WeightError, r"'w' has the shape \[-2, -2\]"),
+    "sizes beyond 64 bits": (lambda p: _stored(p, dims=[2**62, 2**62]), WeightError, "'w' has 8507059173023461586"),
+    "a name with a zero": (lambda p: _stored(p, location="w\0"), WeightError, "no name of a file"),
+    "a name of 5,000 letters": (lambda p: _stored(p, location="w" * 5000), WeightError, "no name of a file"),
+    "an inner weight in a file": (lambda p: _stored(p, inner=True), WeightError, "only the weights of the main graph"),
     "nothing": (lambda p: _write(p, b""), SpecificationError, "no ONNX model"),
     "noise": (lambda p: _write(p, bytes(range(256)) * 9), SpecificationError, "no ONNX model, or it is damaged"),
     "text": (lambda p: _write(p, b"version https://git-lfs"), FormatError, "."),
@@ -156,7 +193,7 @@ REFUSED = {
         UnsupportedModelError,
         "'x' is a sequence with elements",
     ),
-    "a circle": (_cyclic, SpecificationError, "."),
+    "a circle": (_cyclic, SpecificationError, "input 'y' of node .*MatMul is not output of any previous nodes"),
 }
 
 
@@ -165,3 +202,30 @@ def test_what_is_refused(name, tmp_path):
     make, kind, message = REFUSED[name]
     with pytest.raises(kind, match=message):
         loaded(make(tmp_path / "m.onnx"))
+
+
+def test_an_inner_weight_is_not_looked_for_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightError, match="only the weights of the main graph"):
+        loaded(_stored(tmp_path / "m.onnx", inner=True))
+
+
+def test_an_input_of_unknown_rank(tmp_path):
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy")
+    path = _saved(tmp_path / "m.onnx", helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y]))
+    assert loaded(path).predict({"x": np.ones((2, 1), np.float32)})["y"].tolist() == [[-1], [-1]]
+
+
+def test_graphs_deep_inside_graphs_are_not_given_to_openvino(tmp_path):
+    x, y, c = (helper.make_tensor_value_info(n, k, [1] if n != "c" else []) for n, k in (("x", 1), ("y", 1), ("c", 9)))
+    nodes, result = [helper.make_node("Neg", ["x"], ["v"])], helper.make_tensor_value_info("v", 1, [1])
+    for level in range(24):
+        name = f"v{level}" if level < 23 else "y"
+        other = helper.make_tensor_value_info("o", 1, [1])
+        branches = {
+            "then_branch": helper.make_graph(nodes, "t", [], [result]),
+            "else_branch": helper.make_graph([helper.make_node("Abs", ["x"], ["o"])], "e", [], [other]),
+        }
+        nodes, result = [helper.make_node("If", ["c"], [name], **branches)], helper.make_tensor_value_info(name, 1, [1])
+    model = loaded(_saved(tmp_path / "m.onnx", helper.make_graph(nodes, "g", [x, c], [y])))
+    assert model.predict({"x": np.ones(1, np.float32), "c": np.array(True)})["y"].tolist() == [-1]

@@ -35,11 +35,17 @@ def refused(lowered: Lowered) -> dict[str, str]:
         return {"": f"a name of more than {_LONGEST:,} characters: OpenVINO crashes when it reads its own file"}
     if {tensor.name for tensor in graph.input} & {tensor.name for tensor in graph.output}:
         return {"": "an output that is also an input: OpenVINO loses its name"}
+    if _depth(graph) > _DEEPEST:
+        return {"": f"graphs inside graphs, more than {_DEEPEST} deep: OpenVINO takes twice as long for each"}
     return dict(_refused(graph, {tensor.name: tensor for tensor in graph.initializer})) | _of_nothing(model)
 
 
 def _dims(port: Any) -> Any:
     return port.type.tensor_type.shape.dim
+
+
+def _depth(graph: Any) -> int:
+    return 1 + max((_depth(body) for node in graph.node for body in bodies(node)), default=-1)
 
 
 def misjudged(operator: str, kind: Literal["NaN", "infinity"]) -> bool:
@@ -71,6 +77,7 @@ _NOT_OF_NOTHING = frozenset({
     "MaxPool", "RNN", "Resize",
 })  # fmt: skip
 _LONGEST = 1 << 14  # characters of a name; 2**16 are too many
+_DEEPEST = 10  # graphs inside graphs
 # Of `TensorProto.DataType`.
 _FLOAT, _STRING, _DOUBLE = 1, 8, 11
 _WHOLE = frozenset({2, 3, 4, 5, 6, 7, 12, 13})

@@ -31,6 +31,7 @@ DTYPES = {
     7: DataType.INT64, 9: DataType.BOOL, 10: DataType.FLOAT16, 11: DataType.FLOAT64, 12: DataType.UINT32,
     13: DataType.UINT64,
 }  # fmt: skip
+_LONGEST = 1024  # name of a file of weights
 
 
 @dataclass
@@ -62,6 +63,8 @@ class OnnxFile:
 
     def _inside(self, location: str) -> Path:
         folder = self.path.parent.resolve()
+        if "\0" in location or len(location) > _LONGEST:
+            raise WeightError(f"{self.name}: {location[:40]!r}... is no name of a file of weights")
         found = (folder / location).resolve()
         if not found.is_relative_to(folder):
             raise WeightError(f"{self.name}: its weights are in {location!r}, outside the folder of the model")

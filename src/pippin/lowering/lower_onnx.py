@@ -3,14 +3,15 @@ weights that stay where they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import inliner, numpy_helper
 
-from ..errors import SpecificationError, UnsupportedVersionError, WeightError
+from ..errors import SpecificationError, UnsupportedModelError, UnsupportedVersionError, WeightError
 from ..format.asset import Asset
 from ..format.description import FunctionDescription
 from ..format.onnx_file import DTYPES, OnnxFile, shape_of
@@ -46,6 +47,8 @@ _STRANGE: Mapping[str, Mapping[str, Any]] = {
 }
 """Values of attributes with which an operator is not familiar."""
 _WIDE_CODES = (onnx.TensorProto.INT16, onnx.TensorProto.UINT16)
+_DIGITS = 19  # of the place of a weight
+_NODES = 1 << 17  # with all functions expanded
 _OLDEST = 13  # of what passes take, if a model cannot be converted to a newer one
 
 
@@ -91,18 +94,86 @@ def _checked(file: OnnxFile) -> onnx.ModelProto:
     """A copy with local functions inlined. Raises SpecificationError if it breaks ONNX's own rules."""
     model = onnx.ModelProto()
     model.CopyFrom(file.model)
+    _check_inner_weights(file)
     try:
         onnx.checker.check_model(_checkable(model))
-        return inliner.inline_local_functions(model) if model.functions else model
     except Exception as error:  # of several kinds, without a common base
-        raise SpecificationError(f"{file.name}: {str(error).strip().splitlines()[0]}") from None
+        raise SpecificationError(f"{file.name}: {_first_sentence(error)}") from None
+    if not model.functions:
+        return model
+    _check_expansion(file)
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception as error:
+        raise SpecificationError(f"{file.name}: {_first_sentence(error)}") from None
+
+
+def _first_sentence(error: Exception) -> str:
+    """What the checker found, without the node that it prints over many lines."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if not lines[0].rstrip().endswith("of node:"):
+        return lines[0]
+    named = next((line.strip() for line in lines[1:] if line.lstrip().startswith(("name:", "op_type:", "OpType:"))), "")
+    found = " ".join(f"{lines[0].strip().removesuffix(':')} {named}".split())
+    end = next((line.strip() for line in lines[1:] if "is not output of any previous nodes" in line), "")
+    return f"{found} {end}".rstrip()
+
+
+def _check_inner_weights(file: OnnxFile) -> None:
+    """The checker and engines would look for weights of inner graphs and functions in the current folder."""
+    tensors = (
+        tensor
+        for nodes in (file.model.graph.node, *(function.node for function in file.model.functions))
+        for tensor in _inner_tensors(nodes)
+    )
+    outside = next((tensor.name for tensor in tensors if tensor.external_data), None)
+    if outside is not None:
+        raise WeightError(
+            f"{file.name}: '{outside}', a constant of a node, inner graph or function, is in another file; only the"
+            " weights of the main graph may be (store it inside the model)"
+        )
+
+
+def _inner_tensors(nodes: Iterable[Any]) -> Iterator[Any]:
+    """The constants in attributes, and those of inner graphs at any depth."""
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for graph in (attribute.g, *attribute.graphs):
+                yield from graph.initializer
+                yield from _inner_tensors(graph.node)
+
+
+def _check_expansion(file: OnnxFile) -> None:
+    """Functions that call functions may double at each step: a file of some kilobytes asks for any number of nodes."""
+    functions = {(each.domain, each.name): each for each in file.model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[Any]) -> int:
+        count = 0
+        for node in nodes:
+            called = (node.domain, node.op_type)
+            if called in functions:
+                if called not in sizes:
+                    sizes[called] = size(functions[called].node)
+                count += sizes[called]
+            count += 1 + sum(size(body.node) for body in bodies(node))
+        return count
+
+    total = size(file.model.graph.node)
+    if total > _NODES:
+        raise UnsupportedModelError(
+            f"{file.name}: its functions expand to {total:,} nodes, and {_NODES:,} are supported"
+        )
 
 
 def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model as the checker takes it: it would look for files of weights, and refuse outputs of unknown rank."""
+    """The model as the checker takes it: it would look for files of weights, and refuse values of unknown rank."""
     slim = onnx.ModelProto()
     slim.CopyFrom(model)
-    for info in slim.graph.output:
+    for info in (*slim.graph.input, *slim.graph.output):
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.shape.SetInParent()
     for tensor in slim.graph.initializer:
@@ -168,12 +239,16 @@ def _array(file: OnnxFile, tensor: Any) -> np.ndarray:
     if not tensor.external_data:
         return numpy_helper.to_array(tensor)
     where = {entry.key: entry.value for entry in tensor.external_data}
+    numbers = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING}
+    if tensor.data_type not in numbers or min(tensor.dims, default=0) < 0:
+        what = f"the shape {list(tensor.dims)}" if tensor.data_type in numbers else f"the type {tensor.data_type}"
+        raise WeightError(f"{file.name}: '{tensor.name}' has {what}, which no weight in another file can have")
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     path = file.external_files[where.get("location", "")]
-    count = int(np.prod(tensor.dims, dtype=np.int64)) if tensor.dims else 1
+    count = math.prod(tensor.dims)
     packed = dtype.name in ("int4", "uint4")
     size = (count + 1) // 2 if packed else count * dtype.itemsize
-    offset, length = int(where.get("offset", 0)), int(where.get("length", size))
+    offset, length = (_number(file, tensor.name, where, *each) for each in (("offset", 0), ("length", size)))
     if offset < 0 or length != size or offset + size > path.stat().st_size:
         raise WeightError(
             f"{file.name}: '{tensor.name}' has {size} bytes, from {offset} on in {path.name}, which has"
@@ -186,6 +261,14 @@ def _array(file: OnnxFile, tensor: Any) -> np.ndarray:
         stored = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=data.tobytes())
         return numpy_helper.to_array(stored)
     return data.view(dtype).reshape(tuple(tensor.dims))
+
+
+def _number(file: OnnxFile, name: str, where: Mapping[str, str], key: str, default: int) -> int:
+    text = where.get(key, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        shown = text if len(text) <= _DIGITS else f"{text[:_DIGITS]}..."
+        raise WeightError(f"{file.name}: the {key} of '{name}' in its file of weights must be a number, got {shown!r}")
+    return int(text)
 
 
 def _is_familiar(node: Any) -> bool:

@@ -81,8 +81,10 @@ def convert(
         raise ConfigurationError("--force is for an .aimodel; --tolerance says how far an estimator's model may differ")
     if source.suffix.lower() in _NETWORKS:
         words = keep_float32.split(",") if keep_float32 else []
-        _network(source, output, input or [], outputs=output_name or [], precision=network_precision, keep_float32=words,
-                 classes=_lines(classes), target=target, check=not no_check, minimum=minimum)  # fmt: skip
+        _network(
+            source, output, input or [], outputs=output_name or [], precision=network_precision, keep_float32=words,
+            classes=_lines(classes), target=target, check=not no_check, minimum=minimum,
+        )  # fmt: skip
         return
     from ...develop.estimator_files import read_estimator
     from ...develop.from_estimator import from_estimator
