@@ -256,7 +256,9 @@ def _taken(e: Emitter, x: Value, axis: int, matrix: np.ndarray) -> Value:
     places, shape = matrix.argmax(1), list(x.shape)
     shape[axis] = len(places)
     times = len(places) // x.shape[axis]
-    if np.array_equal(places, np.arange(len(places)) // max(times, 1)):  # each as often as the others
+    if times * x.shape[axis] == len(places) and np.array_equal(
+        places, np.arange(len(places)) // times
+    ):  # each as often as the others
         apart = e.reshape(x, [*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]])
         wide = [*x.shape[: axis + 1], times, *x.shape[axis + 1 :]]
         return e.reshape(e.op("broadcast_to", apart, np.array(wide, np.uint32), shape=wide), shape)
