@@ -18,7 +18,7 @@ from pippin.program.opening import open_model
 
 pytestmark = pytest.mark.process
 EVERY = 40
-"""Of the rows of `tests/lowering`, which one is carried over. All were when the translation was written."""
+"""Of the rows of `tests/lowering`, one in so many is carried over."""
 # Why a row is not carried over; any other refusal fails.
 REFUSED = (
     "known only to a prediction",

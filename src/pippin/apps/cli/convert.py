@@ -153,7 +153,7 @@ def _to_coreai(source: Path, output: Path, force: bool) -> None:
 
 # By the suffixes of source and target; an estimator's file is all that is not here.
 _CONVERTERS: dict[tuple[str, str], Callable[[Path, Path, bool], None]] = {
-    (source, ".aimodel"): _to_coreai for source in (".mlpackage", ".mlmodel", ".mlmodelc", ".mil", ".onnx")
+    (source, ".aimodel"): _to_coreai for source in (".mlpackage", ".mlmodel", ".mlmodelc")
 }
 
 

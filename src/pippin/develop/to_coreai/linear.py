@@ -239,24 +239,24 @@ def _matrix(node: Node, size: int, wanted: int, scale: float) -> np.ndarray:
     from onnx.reference import ReferenceEvaluator
 
     names = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a", "antialias", "exclude_outside")
-    made = helper.make_node(
-        "Resize", ["x", "", "s"], ["y"], **{n: node.get(n) for n in names if node.get(n) is not None}
-    )
-    columns = np.eye(size, dtype=np.float32)
-    ports = [helper.make_tensor_value_info(name, 1, None) for name in ("x", "s")]
+    given = {name: node.get(name) for name in names if node.get(name) is not None}
+    # A rounded quotient of the sizes may lose an element.
+    by_size = np.float32(scale) == np.float32(wanted / size)
+    made = helper.make_node("Resize", ["x", "", *(["", "s"] if by_size else ["s"])], ["y"], **given)
+    ports = [helper.make_tensor_value_info("x", 1, None), helper.make_tensor_value_info("s", 7 if by_size else 1, None)]
     graph = helper.make_graph([made], "g", ports, [helper.make_tensor_value_info("y", 1, None)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
-    factor = np.array([scale], np.float32)
+    target = np.array([wanted], np.int64) if by_size else np.array([scale], np.float32)
     run: Any = ReferenceEvaluator(model)
-    found = np.stack([run.run(None, {"x": column, "s": factor})[0] for column in columns], axis=1)
-    return np.asarray(found[:wanted])
+    rows = np.eye(size, dtype=np.float32)
+    return np.stack([run.run(None, {"x": row, "s": target})[0] for row in rows], axis=1)
 
 
 def _taken(e: Emitter, x: Value, axis: int, matrix: np.ndarray) -> Value:
     places, shape = matrix.argmax(1), list(x.shape)
     shape[axis] = len(places)
     times = len(places) // x.shape[axis]
-    if np.array_equal(places, np.arange(len(places)) // max(times, 1)):  # each as often as the others
+    if times * x.shape[axis] == len(places) and np.array_equal(places, np.arange(len(places)) // times):
         apart = e.reshape(x, [*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]])
         wide = [*x.shape[: axis + 1], times, *x.shape[axis + 1 :]]
         return e.reshape(e.op("broadcast_to", apart, np.array(wide, np.uint32), shape=wide), shape)
