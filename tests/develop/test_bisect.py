@@ -7,9 +7,11 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
+from onnx import TensorProto, helper
 
 import coremltools as ct
 import pippin
+from pippin.develop.float64 import Float64
 from pippin.errors import ConfigurationError, UnsupportedModelError
 from support.small_models import converted
 
@@ -138,3 +140,33 @@ def test_what_is_refused(tmp_path):
     converted(other, x=(2, WIDTH)).save(str(tmp_path / "o.mlpackage"))
     with pytest.raises(UnsupportedModelError, match="no operation in common"):
         pippin.compare(path, tmp_path / "o.mlpackage")
+
+
+def test_outputs_of_other_names_are_judged(tmp_path):
+    """A wrong model whose output has another name must not pass for want of outputs to compare."""
+    right = saved(tmp_path / "a.mlpackage", network(), half=False)
+
+    def wrong(x):
+        return mb.mul(x=network()(x), y=np.float32(1.5), name="z")
+
+    converted(wrong, x=(2, WIDTH)).save(str(tmp_path / "b.mlpackage"))
+    found = pippin.bisect(tmp_path / "b.mlpackage", against=right)
+    assert found.comparison.outputs["y"] == pytest.approx(20 * np.log10(2), abs=0.1) and not found.right
+
+
+def test_trees_are_evaluated_in_float64():
+    node = helper.make_node(
+        "TreeEnsemble", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, aggregate_function=1, post_transform=0,
+        tree_roots=[0], nodes_featureids=[0], nodes_falseleafs=[1], nodes_trueleafs=[1], nodes_falsenodeids=[0],
+        nodes_truenodeids=[1], leaf_targetids=[0, 0],
+        nodes_modes=helper.make_tensor("m", TensorProto.UINT8, [1], [0]),
+        nodes_splits=helper.make_tensor("s", TensorProto.DOUBLE, [1], [0.1]),
+        leaf_weights=helper.make_tensor("w", TensorProto.DOUBLE, [2], [1 / 3, 1 / 7]),
+    )  # fmt: skip
+    x, y = (helper.make_tensor_value_info(n, TensorProto.DOUBLE, [2, 1]) for n in "xy")
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5)]
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=opsets, ir_version=10)
+    evaluator = Float64(model)
+    found = evaluator.run(model.graph.node, {"x": np.array([[0.1], [np.nextafter(0.1, 1)]])})
+    assert found["y"].ravel().tolist() == [1 / 7, 1 / 3]
+    assert not evaluator.in_float32

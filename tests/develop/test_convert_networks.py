@@ -159,6 +159,12 @@ REFUSED = {
     "no word": ({"inputs": ["x"]}, ConfigurationError, "must be NAME=tensor:SHAPE"),
     "no kind": ({"inputs": ["x=matrix:2"]}, ConfigurationError, "expected tensor or image, got 'matrix'"),
     "no shape": ({"inputs": ["x=tensor"]}, ConfigurationError, "its shape is needed"),
+    "a size beyond memory": (
+        {"inputs": ["x=tensor:99999999999999,64"]},
+        ConfigurationError,
+        "has more than 268,435,456",
+    ),
+    "a size of 5,000 digits": ({"inputs": ["x=tensor:" + "9" * 5000]}, ConfigurationError, "a size is a number"),
     "a size of nothing": ({"inputs": ["x=tensor:2,0"]}, ConfigurationError, "a size is a number"),
     "a range that falls": ({"inputs": ["x=tensor:2,9..3"]}, ConfigurationError, "a size is a number"),
     "a scale of words": (

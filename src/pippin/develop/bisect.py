@@ -37,8 +37,9 @@ class Bisection:
 
     @property
     def right(self) -> bool:
-        """Whether all outputs are at `bound` dB or above."""
-        return min(self.comparison.outputs.values(), default=float("inf")) >= self.bound
+        """Whether all outputs are at `bound` dB or above; all operations, if the models have no output in common."""
+        outputs = self.comparison.outputs.values()
+        return min(outputs) >= self.bound if outputs else self.first is None
 
 
 def bisect(

@@ -67,7 +67,7 @@ class Comparison:
     second: str
     differences: tuple[Difference, ...]
     outputs: Mapping[str, float]
-    """The signal-to-noise ratio of each output in dB."""
+    """The signal-to-noise ratio of each output in dB. Outputs match by name, the rest in their order."""
     unmatched: tuple[str, ...] = ()
     """Operations of the first model that the other one has not."""
     in_float32: tuple[str, ...] = ()
@@ -179,10 +179,21 @@ def _compared(
         if operation.name in pairs and any(name in known for name in operation.results)
     )
     ports = {port.name: port.tensor for port in mine.lowered.outputs}
-    right = {name: truth[ports[name]] for name in outputs if name in ports and ports[name] in truth}
-    noise = signal_to_noise(right, outputs, list(right))
+    right = {name: truth[tensor] for name, tensor in ports.items() if tensor in truth}
+    made = _named_alike(right, outputs)
+    noise = signal_to_noise({name: right[name] for name in made}, made, list(made))
     missing = tuple(o.name for o in listed if o.name not in pairs and o.results)
     return Comparison(mine.name, label, differences, noise, missing, tuple(sorted(evaluator.in_float32)))
+
+
+def _named_alike(right: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The other model's outputs by the first one's names; those that only one of them has are paired in their order."""
+    made = {name: found[name] for name in right if name in found}
+    rest = [array for name, array in found.items() if name not in made]
+    for (name, mine), array in zip([each for each in right.items() if each[0] not in made], rest, strict=False):
+        if mine.size == array.size and mine.dtype.kind == array.dtype.kind:
+            made[name] = array.reshape(mine.shape)
+    return made
 
 
 def _difference(

@@ -74,8 +74,10 @@ class Float64:
                 return self._by_reference(node, x)
             except Exception:  # it has not this operator, or not for these types
                 pass
-        self.in_float32.add(node.op_type)
-        return self._by_engine(node, read)
+        exact = _is_in_float64(node)
+        if not exact:
+            self.in_float32.add(node.op_type)
+        return self._by_engine(node, read, np.float64 if exact else np.float32)
 
     def _by_reference(self, node: Any, x: list[np.ndarray | None]) -> list[np.ndarray]:
         from onnx.reference import ReferenceEvaluator
@@ -84,10 +86,8 @@ class Float64:
         evaluator = ReferenceEvaluator(node, opsets=self._opsets)
         return [np.asarray(each) for each in evaluator.run(None, named)]
 
-    def _by_engine(self, node: Any, read: Arrays) -> list[np.ndarray]:
-        narrow = {
-            name: array.astype(np.float32) if array.dtype == np.float64 else array for name, array in read.items()
-        }
+    def _by_engine(self, node: Any, read: Arrays, dtype: type) -> list[np.ndarray]:
+        narrow = {name: array.astype(dtype) if array.dtype == np.float64 else array for name, array in read.items()}
         inputs = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
             for name, array in narrow.items()
@@ -98,6 +98,11 @@ class Float64:
         engine: Any = engine_named(EXACT)
         made = engine.compile_plainly(model.SerializeToString()).run(narrow)
         return [wide(made[name]) if name else np.zeros(0) for name in node.output]
+
+
+def _is_in_float64(node: Any) -> bool:
+    """Whether a node's own numbers are float64, as those of tree ensembles: its operands must be so too."""
+    return any(attribute.t.data_type == onnx.TensorProto.DOUBLE for attribute in node.attribute)
 
 
 def wide(array: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def bisect(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     against: Annotated[
         Path | None, typer.Option(help="The model that is right; by default the model itself in float64.")
     ] = None,

@@ -62,7 +62,7 @@ def show(key: Annotated[str, typer.Argument(help="Entry key or key prefix.")], c
 
 @app.command("explain")
 def explain(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     function: Function = None,
     engine: Engine = None,
     precision: Precision = "auto",

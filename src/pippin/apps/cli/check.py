@@ -12,7 +12,7 @@ from .difference_tables import Inputs, features_of
 
 
 def check(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     input: Inputs = None,
     portable: Annotated[
         bool, typer.Option("--portable", help="Also list what Apple's devices are reported to refuse or get wrong.")

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ...errors import UnsupportedModelError
 from .common_options import Engine, Function
 from .difference_tables import Arithmetic, Every, Inputs, features_of, print_comparison, print_json
 
 
 def compare(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel or .mlmodelc, which is taken for right.")],
+    model: Annotated[
+        Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx: the right one.")
+    ],
     other: Annotated[Path | None, typer.Argument(help="The model to compare; by default the first one itself.")] = None,
     input: Inputs = None,
     arithmetic: Arithmetic = "declared",
@@ -43,5 +46,9 @@ def compare(
         print_json(found)
     else:
         print_comparison(found, operations)
-    if fail_below is not None and any(noise < fail_below for noise in found.outputs.values()):
+    if fail_below is None:
+        return
+    if not found.outputs:
+        raise UnsupportedModelError(f"{found.first} and {found.second} have no output in common for --fail-below")
+    if any(noise < fail_below for noise in found.outputs.values()):
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ from .common_options import (
 
 
 def compile(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write a compiled model, X.mlmodelc, that includes the specialization."),

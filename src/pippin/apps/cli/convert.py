@@ -117,12 +117,24 @@ def _network(source: Path, output: Path, inputs: list[str], **how: Any) -> None:
     from .output_file import check_file
 
     check_file(output, "--output")
+    _silence_converters()
     with loading_bar("convert"):
         found = converted(source, output, inputs, **how)
     say(f"{output}: {format_bytes(found.size)}")
     for name, noise in found.noise.items():
         same = "equal" if noise == float("inf") else f"{noise:.1f} dB"
         say(f"  {name}: {same} against {source.name}")
+
+
+def _silence_converters() -> None:
+    """coremltools and torch say what they have not been tested with, and draw bars for each of their passes."""
+    import logging
+    import os
+    import warnings
+
+    os.environ["TQDM_DISABLE"] = "1"
+    warnings.simplefilter("ignore")
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
 
 
 def _lines(path: Path | None) -> list[str] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ...errors import ConfigurationError
 from .common_options import Engine, Function, Precision, Threads, Units, configuration_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def evaluate(
     models: Annotated[
         list[Path],
-        typer.Argument(help="Models: .mlpackage, .mlmodel or .mlmodelc; the further ones are compared with the first."),
+        typer.Argument(help="Models (.mlpackage, .mlmodel, .mlmodelc, .aimodel, .onnx), compared with the first."),
     ],
     data: Annotated[
         Path,
@@ -57,7 +58,6 @@ def evaluate(
     from ...develop.data import open_dataset
     from ...develop.evaluate import evaluate as evaluated
     from ...reporting.fail_conditions import Condition
-    from ...support.atomic_write import atomic_write
     from .open_argument import model_path
     from .output_file import check_file
     from .terminal import progress_bar, say
@@ -82,13 +82,22 @@ def evaluate(
     _print(found)
     for path, text in ((json_, found.to_json), (html, found.to_html)):
         if path is not None:
-            with atomic_write(path) as temporary:
-                temporary.write_text(text())
+            _write(path, text())
     failed = _failed(found, conditions)
     for line in failed:
         say(line, err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _write(path: Path, text: str) -> None:
+    from ...support.atomic_write import atomic_write
+
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _print(found: Evaluation) -> None:

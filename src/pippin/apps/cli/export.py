@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     path: Annotated[Path, typer.Argument(help="ONNX file to write.")],
     function: Annotated[str | None, typer.Option(help="Function of a multi-function model.")] = None,
     precision: Annotated[

@@ -11,7 +11,7 @@ from .common_options import Function
 
 
 def generate(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Python file to write; printed if omitted.")
     ] = None,

@@ -12,7 +12,7 @@ from .terminal import say
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel, or a .mil text.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel, .onnx or .mil text.")],
     function: Annotated[str | None, typer.Option(help="Show only this function.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the program as readable text.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def plan(
-    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel.")],
+    model: Annotated[Path, typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     function: Function = None,
     engine: Engine = None,
     precision: Precision = "auto",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    models: Annotated[list[Path], typer.Argument(help="Models: .mlpackage, .mlmodel or .mlmodelc.")],
+    models: Annotated[list[Path], typer.Argument(help="Models: .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx.")],
     function: Function = None,
     compute_units: Annotated[
         list[str] | None,

@@ -11,7 +11,7 @@ import typer
 def studio(
     model: Annotated[
         Path | None,
-        typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc or .aimodel; choose one on the page if omitted."),
+        typer.Argument(help="An .mlpackage, .mlmodel, .mlmodelc, .aimodel or .onnx; by default chosen on the page."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free port.", min=0, max=65535)] = 0,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,

@@ -47,8 +47,12 @@ def compressible(asset: Asset) -> list[Weight]:
     UnsupportedModelError if the model is no ML Program, or one for iOS 15."""
     if asset.specification.WhichOneof("Type") != "mlProgram":
         raise UnsupportedModelError(
-            f"{asset.name} is a {asset.description.kind} model; only the weights of ML Programs can be compressed"
-            " (convert it for iOS 15 or later)"
+            f"the kind of {asset.name} is {asset.description.kind}; only the weights of ML Programs can be compressed"
+            + (
+                " (`pippin convert` makes one of it)"
+                if asset.description.kind == "onnx"
+                else " (convert it for iOS 16)"
+            )
         )
     if asset.specification.specificationVersion < _IOS16:
         raise UnsupportedModelError(

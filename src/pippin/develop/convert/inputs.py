@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigurationError
+from ...lowering.limits import TENSOR
 
 _COLORS = ("rgb", "bgr", "gray")
 _DTYPES = ("float16", "float32", "int32")
@@ -108,13 +110,16 @@ def _parsed(name: str, text: str) -> InputWords:
 
 
 def _shape(name: str, text: str) -> tuple[Size, ...]:
-    return tuple(_size(name, each.strip()) for each in text.split(","))
+    sizes = tuple(_size(name, each.strip()) for each in text.split(","))
+    if math.prod(size.low if isinstance(size, Range) else size for size in sizes) > TENSOR:
+        raise ConfigurationError(f"--input {name}: {text} has more than {TENSOR:,} elements")
+    return sizes
 
 
 def _size(name: str, text: str) -> Size:
     if text == "*":
         return Range(1, None)
-    match = re.fullmatch(r"(\d+)(?:\.\.(\d+|\*))?", text)
+    match = re.fullmatch(r"(\d{1,18})(?:\.\.(\d{1,18}|\*))?", text, re.ASCII)
     if match is None or int(match[1]) < 1 or (match[2] not in (None, "*") and int(match[2]) < int(match[1])):
         raise ConfigurationError(f"--input {name}: a size is a number, 224..448 or *, got {text!r}")
     if match[2] is None:

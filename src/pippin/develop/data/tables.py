@@ -96,11 +96,16 @@ def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
         with open_regular(path) as opened, io.TextIOWrapper(opened, "utf-8-sig", newline="") as file:
             first = file.readline()
             header = next(csv.reader([first], delimiter=(delimiter := max(",;\t", key=first.count))), [])
-            for row in csv.reader(file, delimiter=delimiter):
+            twice = next((name for name in header if header.count(name) > 1), None)
+            if twice is not None:
+                raise DataError(f"{path}: two columns are named '{twice}'")
+            for number, row in enumerate(csv.reader(file, delimiter=delimiter), 2):
                 if not any(row):
                     continue
                 if len(row) != len(header):
-                    raise DataError(f"{path}: a row of {len(row)} cells under a header of {len(header)}: {row[:3]}")
+                    raise DataError(
+                        f"{path}, row {number}: {len(row)} cells, and the header has {len(header)}: {row[:3]}"
+                    )
                 yield {name: _number(cell) for name, cell in zip(header, row, strict=True)}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV file: {error}") from None
