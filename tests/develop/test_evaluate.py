@@ -192,6 +192,14 @@ def test_boxes_have_intervals():
     assert all(f.low <= f.value <= f.high for f in figures.values())
 
 
+def test_labels_that_only_the_model_knows():
+    truth, labels = ["a", "b", "a", "b"], ["a", "c", "a", "b"]
+    records = [(t, {"label": a, "top": [a], "truth": None}) for t, a in zip(truth, labels, strict=True)]
+    variant = evaluation("classification", records, ("a", "b"))
+    assert variant.figures["macro_f1"].value == pytest.approx(sklearn.metrics.f1_score(truth, labels, average="macro"))
+    assert np.array_equal(variant.confusion, sklearn.metrics.confusion_matrix(truth, labels))
+
+
 SPOKEN = [
     ("the cat sat", "the cat sat"),
     ("on a mat", "on mat"),

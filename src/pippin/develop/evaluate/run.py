@@ -141,7 +141,7 @@ def _evaluation(
     results: Sequence[Result | None],
 ) -> Evaluation:  # fmt: skip
     seen, records = answers
-    classes = data.classes or _classes(data.task, records)
+    classes = _classes(data, records)
     every = [pair for listed in records for pair in listed]
     metrics = (
         [] if data.task == "detection" and not callable(metric) else metrics_of(_with(data, classes), metric, every)
@@ -170,9 +170,15 @@ def _with(data: Dataset, classes: Sequence[str]) -> Dataset:
     return replace(data, classes=tuple(classes))
 
 
-def _classes(task: Task, records: Sequence[Records]) -> tuple[str, ...]:
+def _classes(data: Dataset, records: Sequence[Records]) -> tuple[str, ...]:
+    """Those of the data, and labels that only models answer."""
+    task = data.task
     if task == "classification":
-        return tuple(sorted({str(truth) for listed in records for truth, _ in listed}))
+        known = data.classes or tuple(sorted({str(truth) for listed in records for truth, _ in listed}))
+        answered = {answer["label"] for listed in records for _, answer in listed if isinstance(answer, dict)}
+        return (*known, *sorted(answered - set(known)))
+    if data.classes:
+        return data.classes
     if task == "detection":
         return tuple(sorted({box[0] for listed in records for truth, _ in listed for box in truth}))
     if task == "segmentation":
@@ -233,7 +239,6 @@ def _by_class_of_pixels(records: Records, classes: Sequence[str]) -> tuple[Class
 
 
 def _confusion(records: Records, classes: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Answers that are no class of the data are left out."""
     from sklearn.metrics import confusion_matrix
 
     truths, answers = [str(truth) for truth, _ in records], [answer["label"] for _, answer in records]
