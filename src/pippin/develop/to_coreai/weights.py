@@ -69,7 +69,8 @@ def constant(e: Emitter, array: np.ndarray) -> Any:
             return e.op("lut_to_dense", indices, table, axis, shape=array.shape, dtype=array.dtype)
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
-    if array.dtype == np.float32 and np.array_equal(half.astype(np.float32), array):
+    small = (np.abs(half) < np.finfo(np.float16).smallest_normal) & (half != 0)  # Apple's compiler loses them
+    if array.dtype == np.float32 and not small.any() and np.array_equal(half.astype(np.float32), array):
         return e.op("cast", half, array.dtype, shape=array.shape, dtype=array.dtype)
     return array
 
