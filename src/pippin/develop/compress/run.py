@@ -167,6 +167,7 @@ class _Built:
     folder: Path
     metric_name: str = "noise"
     metric: float | None = None
+    more_is_better: bool = True
 
     def __post_init__(self) -> None:
         self._by_name = {weight.name: weight for weight in self.weights}
@@ -258,12 +259,12 @@ class _Built:
             configuration=Configuration(function_name=self.search.function, engine="onnxruntime", precision="float32"),
         )  # fmt: skip
         name, figure = next(iter(found.variants[0].figures.items()))
-        self._more_is_better = figure.more_is_better
+        self.more_is_better = figure.more_is_better
         return name, figure.value
 
     def _lost(self, metric: float) -> float:
         assert self.metric is not None
-        return self.metric - metric if self._more_is_better else metric - self.metric
+        return self.metric - metric if self.more_is_better else metric - self.metric
 
     def _noise(self, written: Asset) -> float:
         """The noise of the written model on inputs that the search has not seen."""
