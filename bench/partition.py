@@ -8,7 +8,7 @@ from __future__ import annotations
 import contest
 import numpy as np
 
-from pippin.segment.partition import Problem, Transfer, partition
+from pippin.specialization.segment.partition import Problem, Transfer, partition
 
 OPERATIONS, UNITS = 10_000, 3
 

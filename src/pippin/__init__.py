@@ -78,8 +78,8 @@ if _TYPE_CHECKING:
     from .develop.compare import compare as compare
     from .develop.compress import compress as compress
     from .develop.convert import convert as convert
+    from .develop.estimators.from_estimator import from_estimator as from_estimator
     from .develop.evaluate import evaluate as evaluate
-    from .develop.from_estimator import from_estimator as from_estimator
     from .specialization.compute_plan import ComputePlan as ComputePlan
     from .specialization.progress import Progress as Progress
 
@@ -96,7 +96,7 @@ _LATER = {
     "compare": "develop.compare",
     "compress": "develop.compress",
     "convert": "develop.convert",
-    "from_estimator": "develop.from_estimator",
+    "from_estimator": "develop.estimators.from_estimator",
 }
 
 

@@ -13,11 +13,11 @@ from onnx import TensorProto, helper
 import pippin
 from pippin.engines import Settings, all_engines
 from pippin.errors import CompilationError, PredictionError
-from pippin.segment.rates import Rates
 from pippin.specialization import candidates, prospects
 from pippin.specialization.candidates import Trial, _best, _reason
 from pippin.specialization.progress import Stages
 from pippin.specialization.prospects import Prospects, estimated
+from pippin.specialization.segment.rates import Rates
 from support.small_models import saved_program
 
 RUNTIME, OPENVINO = (all_engines()[name] for name in ("onnxruntime", "openvino"))

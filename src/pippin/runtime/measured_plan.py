@@ -22,10 +22,10 @@ def profiled(
 
     Raises UnsupportedError for a model of which a segment runs in Python.
     """
-    from ..segment import between
     from ..specialization.prepared_models import sources
     from ..specialization.profile import with_measurements
     from ..specialization.sample_inputs import example_inputs
+    from ..specialization.segment import between
     from ..specialization.specializer import lower_function
 
     plan, segments = loaded.compute_plan(), loaded.segments

@@ -12,9 +12,9 @@ from ..lowering.intervals import Intervals
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..passes.exact_forms import exact
 from ..passes.nonfinite import PROBE, Exposure, exposure, probed, with_moderate_quotients
-from ..segment import cut
 from .artifacts import CompiledSegment, join_segments
 from .nonfinite import EXACT, Guard
+from .segment import cut
 
 
 def refusals(found: Exposure, engine: Engine) -> dict[str, str]:

@@ -15,8 +15,8 @@ from ..engines import Engine
 from ..lowering.lowered_model import Lowered, Port
 from ..lowering.onnx_nodes import values_read
 from ..passes.value_types import value_types
-from ..segment import Segment, cut_in_two, values_of, work_of
 from ..types import DataType, TensorType
+from .segment import Segment, cut_in_two, values_of, work_of
 
 # Multiply-adds: about 100 us. A part with fewer is not worth a second segment, which takes some 10 us.
 _LEAST = 1e7

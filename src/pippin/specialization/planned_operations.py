@@ -9,10 +9,10 @@ from ..devices import all_compute_devices
 from ..errors import PippinError
 from ..format.description import FunctionDescription
 from ..lowering.lowered_model import Lowered
-from ..segment import relative_costs
 from .artifacts import CompiledSegment
 from .compute_plan import PlannedOperation
 from .sample_inputs import example_inputs
+from .segment import relative_costs
 
 
 def planned_operations(

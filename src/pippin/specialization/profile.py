@@ -9,8 +9,8 @@ import onnx
 
 from ..engines import Kernel
 from ..lowering.lowered_model import source_of
-from ..segment import VIEWS
 from .compute_plan import ComputePlan
+from .segment import VIEWS
 
 
 def with_measurements(plan: ComputePlan, model: onnx.ModelProto, kernels: Sequence[Kernel]) -> ComputePlan:

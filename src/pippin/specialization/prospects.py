@@ -17,9 +17,9 @@ from ..devices.cpu import instruction_sets
 from ..engines import Engine
 from ..lowering.onnx_nodes import bodies
 from ..passes.eight_bit import quantizes_activations
-from ..segment import estimates
-from ..segment.rates import rates_of, typical_rates
 from . import contention
+from .segment import estimates
+from .segment.rates import rates_of, typical_rates
 from .trial import Trial
 
 AT_STAKE = 1.3

@@ -16,11 +16,11 @@ from ..engines import Engine, engine_named, python_engine
 from ..lowering.lowered_model import PYTHON, Lowered
 from ..lowering.unbounded_loops import unbounded_loops
 from ..passes.nonfinite import exposure, find
-from ..segment import Unit, cut, estimate, machine, partition
 from .candidates import cannot_run
 from .exactness import refusals
 from .leading_part import Split, split
 from .nonfinite import EXACT
+from .segment import Unit, cut, estimate, machine, partition
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ _FOLDERS = {
     "flow": "runtime.flow",
     "gallery": "apps.gallery",
     "interface": "apps.interface",
+    "segment": "specialization.segment",
     "studio": "apps.studio",
 }
 _MODULES = {
@@ -87,7 +88,7 @@ _MODULES = {
     "lowering.registry": "lowering.op_registry",
     "lowering.storage": "lowering.external_data",
     "program.contents": "program.classical_summary",
-    "program.cost": "segment.relative_costs",
+    "program.cost": "specialization.segment.relative_costs",
     "program.describe": "program.infer_description",
     "program.mil": "program.mil_writer",
     "program.read": "program.protobuf_reader",
@@ -100,7 +101,7 @@ _MODULES = {
     "reporting.style": "reporting.css",
     "reporting.table": "reporting.csv_table",
     "reporting.units": "support.units",
-    "segment.cost": "segment.cost_model",
+    "segment.cost": "specialization.segment.cost_model",
     "specialization.adaptive": "specialization.concurrency_variants",
     "specialization.custom_models": "specialization.custom_model_operator",
     "specialization.inputs": "specialization.sample_inputs",

@@ -12,7 +12,7 @@ from ...errors import ConfigurationError
 from .terminal import format_bytes, notice, say, write
 
 if TYPE_CHECKING:
-    from ...develop.converted import Converted
+    from ...develop.estimators.converted import Converted
 
 
 def convert(
@@ -86,8 +86,8 @@ def convert(
             classes=_lines(classes), target=target, check=not no_check, minimum=minimum,
         )  # fmt: skip
         return
-    from ...develop.estimator_files import read_estimator
-    from ...develop.from_estimator import from_estimator
+    from ...develop.estimators.files import read_estimator
+    from ...develop.estimators.from_estimator import from_estimator
     from .output_file import check_file
 
     if output.suffix not in (".mlmodel", ".mlpackage"):

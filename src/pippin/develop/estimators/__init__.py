@@ -1,1 +1,1 @@
-"""Estimators: one module for each family; each function writes one kind of estimator into a graph of parts."""
+"""Estimators of scikit-learn and its like to Core ML: an estimator becomes a graph of parts, checked against itself."""
